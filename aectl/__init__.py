@@ -1,0 +1,3 @@
+"""aectl: the autoencoder workbench."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,311 @@
+"""`aectl <command> [hydra overrides]`: from the command line to one function, and from errors to exit codes.
+
+The only module that imports Hydra. Nothing here imports torch before a command really runs, so that help and
+completion answer at once.
+"""
+
+import dataclasses
+import functools
+import logging
+import os
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aectl import __version__, config, errors
+from aectl.errors import ConfigError, UserError, one_line
+
+COMMANDS = {
+    "train": "train an autoencoder; everything it makes lands in a run folder",
+    "eval": "measure a trained run: metrics, baselines, figures, a diagnosis",
+    "sample": "draw new images from a trained run",
+    "denoise": "clean pictures with a trained run",
+}
+
+HELP = f"""aectl {__version__}: the autoencoder workbench
+
+usage: aectl <command> [overrides] [-m] [--help]
+
+commands
+  train     {COMMANDS["train"]}
+  eval      {COMMANDS["eval"]}
+  sample    {COMMANDS["sample"]}
+  denoise   {COMMANDS["denoise"]}
+
+try
+  aectl train model=vae latent=2                  a 2-D variational autoencoder on 5,000 digits
+  aectl train model=dae noise=masking noise.p=0.5 a denoising autoencoder
+  aectl train -m latent=2,4,8,16 model=ae,vae     a sweep, with one table at its end
+  aectl eval                                      the newest run, measured
+  aectl train --help                              every choice and setting
+  tensorboard --logdir outputs                    curves and pictures, also while it trains
+
+completion   eval "$(aectl -sc install=bash)"     (or zsh, fish)
+exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 training diverged, 6 storage, 7 device,
+             130 interrupted, 143 terminated
+"""
+
+log = logging.getLogger("aectl")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command and exit with its documented status; `argv` defaults to the process's own arguments."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _main(args)
+    except KeyboardInterrupt:
+        status = errors.INTERRUPTED
+    except Exception as error:
+        if os.environ.get("AECTL_DEBUG") == "1":
+            raise
+        status, message = explain(error)
+        if message is None:
+            raise
+        print(f"aectl: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _main(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if args else 2
+    if args[0] in ("-V", "--version"):
+        print(f"aectl {__version__}")
+        return 0
+    if args[0] in ("-sc", "--shell-completion", "--shell_completion"):
+        return _complete(args)
+    command, overrides = args[0], args[1:]
+    if command not in COMMANDS:
+        hint = config.nearest(command, COMMANDS)
+        raise ConfigError(f"{command}: no such command{hint} (commands: {', '.join(COMMANDS)})")
+    if any(arg.startswith("--experimental-rerun") for arg in overrides):
+        raise ConfigError("--experimental-rerun: it reads a pickle, which can run code; repeat the overrides instead")
+    os.environ["AECTL_STAMP"] = time.strftime("%Y-%m-%d_%H-%M-%S")
+    os.environ["AECTL_UNIQUE"] = secrets.token_hex(3)
+    task = Task(command, shlex.join(["aectl", *args]))
+    multirun = any(arg in ("-m", "--multirun") for arg in overrides)
+    try:
+        hydra_main(command, task, overrides)
+    finally:
+        if multirun:
+            _finish_sweep(command, overrides)
+    return task.status
+
+
+def _finish_sweep(command: str, overrides: list[str]) -> None:
+    """The table of a sweep, also when some of its jobs failed; Hydra raises the first job's error after this."""
+    from aectl import sweep
+
+    given = [arg.partition("=")[2] for arg in overrides if arg.startswith("hydra.sweep.dir=")]
+    folder = Path(given[-1] if given else sweep_dir())
+    if command == "train" and folder.is_dir():
+        sweep.summarize(folder)
+
+
+# ---------------------------------------------------------------------------------------------- Hydra
+
+
+def config_dir() -> Path:
+    """The folder of the YAML files: inside the installed package, or beside it in a source checkout."""
+    package = Path(__file__).resolve().parent
+    if (package / "configs").is_dir():
+        return package / "configs"
+    if (package.parent / "pyproject.toml").is_file() and (package.parent / "configs").is_dir():
+        return package.parent / "configs"
+    raise ConfigError(f"{package}/configs: the configuration files are missing; install aectl again")
+
+
+def sweep_dir() -> str:
+    """The folder of this launch's sweep; jobs in other processes inherit the environment and agree."""
+    return f"outputs/multirun/{os.environ['AECTL_STAMP']}-{os.environ['AECTL_UNIQUE']}"
+
+
+def run_dir(command: str, name: str = "", resume: str | None = None) -> str:
+    """The output folder of a single run: a new one, or for a resumed run its own."""
+    if resume is not None:
+        from aectl import runs
+
+        found = runs.locate(resume)
+        if found is not None:
+            return str(found)
+    label = f"{name}-" if name else ""
+    return f"outputs/{command}/{os.environ['AECTL_STAMP']}_{label}{os.environ['AECTL_UNIQUE']}"
+
+
+def _register() -> None:
+    """Tell Hydra the schemas and the three resolvers that our YAML files use."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    for name, schema in config.SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=schema)
+    OmegaConf.register_new_resolver("aectl.run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("aectl.sweep_dir", sweep_dir, replace=True)
+    OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {COMMANDS[name]}", replace=True)
+
+
+def hydra_main(command: str, task: Callable[[Any], Any], args: list[str]) -> None:
+    """Hand `args` to plain `hydra.main`; it calls `task` with the composed configuration, once for each job."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
+    import hydra
+
+    _register()
+    sys.argv = ["aectl", *args]
+    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=command)(task)()
+
+
+def _complete(args: list[str]) -> int:
+    """Hydra's completion, which knows no command word: complete that here, else take it out of the line."""
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if any(arg.startswith("query=") for arg in args):
+        if len(words) <= 2:
+            print(" ".join(name for name in COMMANDS if name.startswith(words[-1])))
+            return 0
+        if words[1] not in COMMANDS:
+            return 0
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+    hydra_main(words[1] if len(words) > 2 else "train", lambda cfg: None, args)
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- tasks
+
+
+class Task:
+    """One command as the function that Hydra calls; keeps the status of a single run.
+
+    In a sweep the error of a job is raised again, so that the sweeper counts the job as failed and goes on with
+    the others; in a single run it is kept, because Hydra would print a line of its own beside ours.
+    """
+
+    def __init__(self, command: str, line: str):
+        self.command = command
+        self.line = line
+        self.status = 0
+        functools.update_wrapper(self, _run)
+
+    def __call__(self, cfg: Any) -> float | None:
+        """Run the command in Hydra's output folder; return what a sweeper may minimise."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        hydra_cfg = HydraConfig.get()
+        folder = Path(hydra_cfg.runtime.output_dir)
+        if folder.is_relative_to(Path.cwd()):
+            folder = folder.relative_to(Path.cwd())  # what people can read and type
+        # Unresolved, because they are saved and ${oc.env:...} may stand in them.
+        overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+        in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
+        try:
+            return _run(self.command, cfg, folder, overrides, self.line)
+        except Exception as error:
+            status, message = explain(error)
+            if message is None or os.environ.get("AECTL_DEBUG") == "1":
+                raise
+            _remove_if_empty(folder)
+            if in_sweep:
+                from aectl import sweep
+
+                sweep.record_failure(folder, overrides, message, status)
+                log.error("job %s failed: %s", hydra_cfg.job.num, message)
+                raise
+            print(f"aectl: {message}", file=sys.stderr)
+            self.status = status
+            return None
+
+
+def _run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str) -> float | None:
+    """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        settings = config.from_dict(config.SCHEMAS[command], plain, "")
+    except ValueError as error:  # a key that Hydra let in with "+"
+        raise ConfigError(str(error)) from None
+    config.check(settings)
+    # A folder that comes from the environment stays there: it is used, and reaches no saved file.
+    if "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
+        os.environ["AECTL_DATA"], settings.data.root = settings.data.root, None
+    if command == "train":
+        if settings.resume is not None:
+            _check_resume(overrides)
+        from aectl.trainer import train
+
+        return train(settings, folder, overrides=overrides, command=line)
+    if command == "eval":
+        from aectl.evaluator import run_eval as run
+    elif command == "sample":
+        from aectl.sampler import run_sample as run
+    else:
+        from aectl.denoiser import run_denoise as run
+    return run(settings, folder)
+
+
+def _check_resume(overrides: list[str]) -> None:
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key not in config.RESUMABLE:
+            raise ConfigError(
+                f"{override}: a resumed run keeps its own settings; leave this out "
+                f"(with resume= only these may change: {', '.join(config.RESUMABLE[1:])})"
+            )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Take back the folder that Hydra made for a command that wrote nothing."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+# ---------------------------------------------------------------------------------------------- errors
+
+
+def explain(error: BaseException) -> tuple[int, str | None]:
+    """The exit status and the one line for an error; no line for one that is a defect of ours."""
+    if isinstance(error, UserError):
+        return error.exit_code, one_line(error)
+    if isinstance(error, OSError) and not _from_hydra(error):
+        where = f"{error.filename}: " if error.filename else ""
+        return errors.StorageError.exit_code, one_line(f"{where}{error.strerror or error}")
+    if _from_hydra(error):
+        return ConfigError.exit_code, _config_line(error)
+    return 1, None
+
+
+def _from_hydra(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf refused the configuration."""
+    if "hydra" not in sys.modules:
+        return False
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return isinstance(error, HydraException | OmegaConfBaseException)
+
+
+def _config_line(error: BaseException) -> str:
+    """Hydra's message of many lines as one that names the key, and the nearest name where one was mistyped."""
+    from hydra.errors import MissingConfigException
+
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        hint = config.nearest(name, error.options)
+        return f"{group}={name}: no such choice{hint} (choices: {', '.join(error.options)})"
+    cause = error.__cause__ or error
+    text = one_line(cause)
+    key = getattr(cause, "full_key", None)
+    if "not in" in text and key:
+        fields = [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
+        hint = config.nearest(key.rpartition(".")[2], fields)
+        return f"{key}: no such setting{hint} (--help lists them)"
+    text = text.split(" full_key:")[0]
+    if key and key not in text:
+        text = f"{key}: {text}"
+    if error.__cause__ is not None and "Error merging" in str(error):
+        return f"{one_line(error)}: {text}"
+    return text

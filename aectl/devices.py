@@ -1,0 +1,22 @@
+"""Which device a command runs on, and with how many threads."""
+
+import torch
+
+from aectl.errors import DeviceError
+
+
+def choose(name: str, threads: int | None = None) -> torch.device:
+    """The device of that name, `auto` being cuda, then mps, then cpu; sets the number of CPU threads if given.
+
+    Raises:
+        DeviceError: it is not there.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if not available[name]:
+        there = ", ".join(device for device, is_there in available.items() if is_there)
+        raise DeviceError(f"device={name}: not available here (available: {there}); leave it at device=auto")
+    return torch.device(name)

@@ -1,0 +1,53 @@
+"""What a user can be told: one class for each exit code, and the number of each.
+
+Every message is one line that names what, where and what to do; `aectl.cli` prints it and exits.
+"""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend; its text is the whole message, `exit_code` the process's status."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A command line or configuration that cannot be used (exit code 2)."""
+
+
+class DataError(UserError):
+    """Images that are missing, unreadable or unfit (exit code 3)."""
+
+    exit_code = 3
+
+
+class CheckpointError(UserError):
+    """A run or checkpoint that is missing, damaged or does not fit (exit code 4)."""
+
+    exit_code = 4
+
+
+class DivergedError(UserError):
+    """Training met a number that is not finite (exit code 5)."""
+
+    exit_code = 5
+
+
+class StorageError(UserError):
+    """The disk is full, read-only or otherwise refuses (exit code 6)."""
+
+    exit_code = 6
+
+
+class DeviceError(UserError):
+    """The requested device is not there (exit code 7)."""
+
+    exit_code = 7
+
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def one_line(text: object) -> str:
+    """`text` with every run of white space folded into one space."""
+    return " ".join(str(text).split())

@@ -1,0 +1,201 @@
+"""The only module that draws. Every function returns one RGB picture, (H, W, 3) uint8.
+
+Image grids are put together pixel by pixel, so that nothing is resampled but by whole factors; plots are
+matplotlib's, drawn off screen without its global state.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from aectl.data import to_uint8
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GAP = 2
+PAPER, INK = (255, 255, 255), (40, 40, 40)
+BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#888888"
+_MAX_LEGEND = 20
+
+
+def _scale(side: int) -> int:
+    """The whole factor that brings a picture's longer side to about 56 pixels."""
+    return max(1, round(56 / side))
+
+
+def tiles(images: Tensor, columns: int) -> np.ndarray:
+    """Images (N, C, H, W) in [0, 1] as a grid with `columns` columns, row by row, enlarged by a whole factor."""
+    pixels = to_uint8(images.detach().float().cpu()).permute(0, 2, 3, 1).numpy()
+    factor = _scale(max(pixels.shape[1:3]))
+    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3)) if pixels.shape[3] == 1 else pixels
+    n, height, width, _ = pixels.shape
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, dtype=np.uint8)
+    for index in range(n):
+        y, x = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
+        sheet[y : y + height, x : x + width] = pixels[index]
+    return sheet
+
+
+def _text(width: int, height: int, text: str, size: int, *, centre: bool = False) -> np.ndarray:
+    strip = Image.new("RGB", (width, height), PAPER)
+    font = ImageFont.load_default(size)
+    position = (width // 2, height // 2) if centre else (6, height // 2)
+    ImageDraw.Draw(strip).text(position, text, fill=INK, font=font, anchor="mm" if centre else "lm")
+    return np.asarray(strip)
+
+
+def grid(images: Tensor, title: str, columns: int | None = None) -> np.ndarray:
+    """Images (N, C, H, W) in [0, 1] as a nearly square grid under a title."""
+    sheet = tiles(images, columns or math.ceil(math.sqrt(len(images))))
+    return _titled(sheet, title)
+
+
+def _titled(sheet: np.ndarray, title: str) -> np.ndarray:
+    font = ImageFont.load_default(15)
+    wanted = int(font.getlength(title)) + 14
+    if wanted > sheet.shape[1]:
+        left = (wanted - sheet.shape[1]) // 2
+        margin = ((0, 0), (left, wanted - sheet.shape[1] - left), (0, 0))
+        sheet = np.pad(sheet, margin, constant_values=255)
+    return np.concatenate([_text(sheet.shape[1], 28, title, 15, centre=True), sheet])
+
+
+def rows(named: dict[str, Tensor], title: str) -> np.ndarray:
+    """One labelled row for each entry, every row of as many images (N, C, H, W)."""
+    font = ImageFont.load_default(14)
+    width = int(max(font.getlength(name) for name in named)) + 14
+    strips = []
+    for name, images in named.items():
+        sheet = tiles(images, len(images))
+        strips.append(np.concatenate([_text(width, sheet.shape[0], name, 14), sheet], axis=1))
+    return _titled(np.concatenate(strips), title)
+
+
+# ------------------------------------------------------------------------------------------ plots
+
+
+def _figure(width: float = 6.4, height: float = 4.6) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _pixels(figure: "Figure") -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Sequence[str]) -> np.ndarray:
+    """Points (N, 2) coloured by label (N,); equal scales, so that distances are what they look like."""
+    from matplotlib import colormaps
+
+    figure, axes = _figure(6.8, 6.0)
+    xy = points.cpu().numpy()
+    if labels is None:
+        axes.scatter(*xy.T, s=7, color=BLUE, alpha=0.6, linewidths=0)
+    else:
+        values = labels.unique().tolist()
+        colours = colormaps["tab10" if len(values) <= 10 else "tab20" if len(values) <= 20 else "turbo"]
+        for index, value in enumerate(values):
+            colour = colours(index) if len(values) <= 20 else colours(index / len(values))
+            chosen = xy[(labels == value).numpy()]
+            axes.scatter(*chosen.T, s=7, color=colour, alpha=0.7, linewidths=0, label=str(value))
+        if len(values) <= _MAX_LEGEND:
+            axes.legend(title="label", markerscale=2.5, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set(title=title, xlabel=axis_names[0], ylabel=axis_names[1])
+    axes.set_aspect("equal", adjustable="datalim")
+    return _pixels(figure)
+
+
+def manifold(
+    images: Tensor, ticks: tuple[Sequence[float], Sequence[float]], title: str, names: Sequence[str]
+) -> np.ndarray:
+    """The 2-D map: side² decoded images (N, C, H, W), first row at the top, with the codes along the axes.
+
+    `ticks` are the codes of the columns from left to right and of the rows from top to bottom.
+    """
+    side = len(ticks[0])
+    pixels = to_uint8(images.detach().float().cpu()).permute(0, 2, 3, 1).numpy()
+    _, height, width, channels = pixels.shape
+    sheet = pixels.reshape(side, side, height, width, channels).transpose(0, 2, 1, 3, 4)
+    sheet = sheet.reshape(side * height, side * width, channels)
+    figure, axes = _figure(6.8, 6.8 * height / width)
+    axes.imshow(sheet if channels == 3 else sheet[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    shown = np.linspace(0, side - 1, 7).round().astype(int)
+    axes.set_xticks((shown + 0.5) * width - 0.5, [f"{ticks[0][i]:.2f}" for i in shown])
+    axes.set_yticks((shown + 0.5) * height - 0.5, [f"{ticks[1][i]:.2f}" for i in shown])
+    axes.set(title=title, xlabel=names[0], ylabel=names[1])
+    return _pixels(figure)
+
+
+def bars(values: Tensor, title: str, xlabel: str, ylabel: str, line: tuple[float, str] | None = None) -> np.ndarray:
+    """One bar for each value, (K,), largest first; `line` is a level and its name."""
+    figure, axes = _figure()
+    ordered = values.sort(descending=True).values.cpu().numpy()
+    axes.bar(np.arange(len(ordered)), ordered, color=BLUE, width=0.8)
+    if line is not None:
+        axes.axhline(line[0], color=ORANGE, linestyle="--", label=line[1])
+        axes.legend(frameon=False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return _pixels(figure)
+
+
+def histogram(values: Tensor, title: str, xlabel: str) -> np.ndarray:
+    """How values (N,) are spread, with their mean."""
+    figure, axes = _figure()
+    data = values.cpu().numpy()
+    axes.hist(data, bins=50, color=BLUE)
+    axes.axvline(data.mean(), color=ORANGE, linestyle="--", label=f"mean {data.mean():.4g}")
+    axes.set(title=title, xlabel=xlabel, ylabel="images")
+    axes.legend(frameon=False)
+    return _pixels(figure)
+
+
+def curves(records: Sequence[dict[str, Any]], title: str) -> np.ndarray:
+    """Training and validation loss, reconstruction and KL against the epoch."""
+    from matplotlib.figure import Figure
+
+    names = ["loss", "recon"] + (["kl"] if any(record["train/kl"] for record in records) else [])
+    figure = Figure(figsize=(4.2 * len(names), 3.6), dpi=110, layout="constrained")
+    epochs = [record["epoch"] for record in records]
+    for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
+        for part, colour in (("train", BLUE), ("val", ORANGE)):
+            values = [record.get(f"{part}/{name}") for record in records]
+            if any(value is not None for value in values):
+                values = [math.nan if value is None else value for value in values]
+                marker = "o" if len(epochs) == 1 else None
+                axes.plot(epochs, values, color=colour, marker=marker, label={"val": "validation"}.get(part, part))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(title=name, xlabel="epoch", ylabel="nats per image")
+        axes.legend(frameon=False)
+    figure.suptitle(title)
+    return _pixels(figure)
+
+
+def two_dimensional(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
+    """Codes (N, K) as points (N, 2) with the names of their axes: themselves for K = 2, else their PCA."""
+    if codes.shape[1] == 2:
+        return codes, ("z1", "z2")
+    if codes.shape[1] == 1:
+        return torch.cat([codes, torch.zeros_like(codes)], dim=1), ("z1", "")
+    centred = codes.double() - codes.double().mean(0)
+    _, scale, basis = torch.linalg.svd(centred, full_matrices=False)
+    share = scale.square() / scale.square().sum().clamp_min(1e-300)
+    names = tuple(f"principal component {i + 1} of z ({share[i]:.0%})" for i in (0, 1))
+    return (centred @ basis[:2].T).float(), names

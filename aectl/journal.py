@@ -1,0 +1,165 @@
+"""What a run tells while and after it trains: its opening lines, its epochs, its pictures, its closing lines."""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from aectl import checkpoint, config, figures, pictures
+from aectl.data import Images
+from aectl.evaluator import Scores, encode, score
+from aectl.losses import per_pixel_weight
+from aectl.networks import count_parameters
+from aectl.tracking import Tracker, plain, read_metrics
+
+if TYPE_CHECKING:
+    from aectl.trainer import Session
+
+RESULT = "result.json"
+MAX_EMBEDDED = 1000  # images in the projector
+
+log = logging.getLogger(__name__)
+
+
+def begin(session: "Session", tracker: Tracker, command: str) -> None:
+    """Say what is about to be trained, and save the resolved configuration."""
+    settings, data, progress = session.config, session.data, session.progress
+    text = yaml.safe_dump(config.to_dict(settings), sort_keys=False, allow_unicode=True)
+    tracker.text("config", text)
+    if progress.step == 0:
+        saved = f"# {command}\n{text}"
+        checkpoint.write_atomically(session.run_dir / "config.yaml", saved.encode())
+    sizes = data.sizes()
+    log.info("run %s", session.run_dir)
+    log.info(
+        "%s %s, latent %d, %s on %s %s: %d train, %d val, %d test; %d parameters; %s",
+        settings.network.name, _kind(settings), settings.latent, settings.likelihood.name, settings.dataset.name,
+        "×".join(map(str, data.train.shape)), sizes["train"], sizes["val"], sizes["test"],
+        count_parameters(session.model), session.device,
+    )  # fmt: skip
+    if session.model.has_prior:
+        pixels = math.prod(data.train.shape)
+        log.info(
+            "kl_weight %g = %.4g on the scale of a per-pixel mean over %d pixels",
+            settings.kl_weight, per_pixel_weight(settings.kl_weight, data.train.shape), pixels,
+        )  # fmt: skip
+    for line in config.notices(settings):
+        log.warning("note: %s", line)
+    if progress.step:
+        log.info("resuming after step %d (epoch %d of %d)", progress.step, progress.epoch, settings.epochs)
+
+
+def _kind(settings: config.TrainConfig) -> str:
+    """`ae`, `dae`, `vae` or `denoising vae`, as people call it."""
+    if settings.noise.name == "none":
+        return settings.model.name
+    return {"ae": "dae", "vae": "denoising vae"}[settings.model.name]
+
+
+def epoch(session: "Session", tracker: Tracker, record: dict[str, Any], scores: Scores | None) -> None:
+    """Record an epoch; draw its pictures when it is their turn."""
+    tracker.epoch(record)
+    if scores is not None and session.model.has_prior:
+        tracker.latent_kl(scores.latent_kl, record["step"])
+    log.info("%s", _line(session, record))
+    every = session.config.figures_every
+    if every and record["epoch"] % every == 0 and record["epoch"] < session.config.epochs:
+        draw(session, tracker)
+
+
+def _line(session: "Session", record: dict[str, Any]) -> str:
+    names = ("loss", "recon", "kl") if session.model.has_prior else ("loss",)
+    parts = [f"epoch {record['epoch']}/{session.config.epochs}"]
+    for part in ("train", "val"):
+        if record[f"{part}/loss"] is not None:
+            values = " ".join(f"{name} {record[f'{part}/{name}']:.2f}" for name in names)
+            parts.append(f"{part} {values}")
+    return "  ".join(parts) + f"  {record['images_per_s']:,.0f} images/s"
+
+
+def shown(session: "Session") -> tuple[Images, str]:
+    """The images that pictures show: validation, or the training part where there is none; and its name."""
+    if len(session.data.val):
+        return session.data.val, "validation"
+    return session.data.train, "training"
+
+
+def draw(session: "Session", tracker: Tracker) -> Scores:
+    """The pictures of this moment, into TensorBoard and `figures/`; return the scores of the images shown."""
+    model, device, progress = session.model, session.device, session.progress
+    images, part = shown(session)
+    images = images[: 10 * MAX_EMBEDDED]
+    noise = session.corrupt if session.config.noise.name != "none" else None
+    scores = score(model, images, session.corrupt, session.beta(max(0, progress.step - 1)), device)
+    when = f"epoch {progress.epoch}, {part} images"
+    step = progress.step
+    tracker.picture("reconstructions", pictures.reconstructions(model, images, noise, device, when), step)
+    tracker.picture("prior_samples", pictures.prior_samples(model, session.config.latent, device), step)
+    codes = encode(model, images, device)
+    title = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
+    tracker.picture("latent_scatter", pictures.latent_scatter(codes, images.labels, title), step)
+    if session.config.latent == 2:
+        tracker.picture("latent_map", pictures.latent_map(model, codes, device), step)
+    return scores
+
+
+def finish(session: "Session", tracker: Tracker, overrides: Sequence[str]) -> float:
+    """Draw everything once more, fill the projector and the hparams tab, say what to do next.
+
+    Returns:
+        What `aectl.trainer.train` returns.
+    """
+    settings, progress = session.config, session.progress
+    session.model.eval()
+    scores = draw(session, tracker)
+    images, _ = shown(session)
+    if session.model.has_prior:
+        tracker.picture("latent_kl", pictures.latent_kl(scores.latent_kl, scores.active_units), progress.step)
+    records = read_metrics(session.run_dir)
+    tracker.picture("curves", figures.curves(records, session.run_dir.name), progress.step)
+    few = images[:MAX_EMBEDDED]
+    tracker.embedding(scores.codes[: len(few)], few.labels, few.pixels.float() / 255, progress.step)
+
+    assert progress.best is not None, "an epoch has ended"
+    chosen = next(record for record in records if record["step"] == progress.best["step"])
+    names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
+    final = {name: chosen[name] for name in names}
+    tracker.hparams(_flat(config.to_dict(settings)), {f"hparam/{name}": value for name, value in final.items()})
+    result = {
+        "status": "completed",
+        "overrides": list(overrides),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best["epoch"],
+        "step": progress.step,
+        "seconds": round(progress.seconds, 3),
+        **final,
+    }
+    checkpoint.write_atomically(session.run_dir / RESULT, checkpoint.dump_json(plain(result)))
+    log.info("best epoch %d: %s", progress.best["epoch"], _figures_line(session, chosen))
+    log.info("curves, pictures and checkpoints: %s", session.run_dir)
+    suggestion = "denoise" if settings.noise.name != "none" else "sample"
+    where = f"run={session.run_dir}"
+    log.info("next: aectl eval %s | aectl %s %s | tensorboard --logdir outputs", where, suggestion, where)
+    return progress.best["value"]
+
+
+def _figures_line(session: "Session", record: dict[str, Any]) -> str:
+    part = "val" if record["val/loss"] is not None else "train"
+    text = f"{part} recon {record[f'{part}/recon']:.2f}"
+    if session.model.has_prior:
+        text += f", KL {record[f'{part}/kl']:.2f}, ELBO {record[f'{part}/elbo']:.2f}"
+    pixels = math.prod(session.data.train.shape)
+    return f"{text} nats per image ({record[f'{part}/recon'] / pixels:.4f} recon per pixel)"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, `noise.sigma` style, without those that are not set."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value
+    return flat

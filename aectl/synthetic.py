@@ -1,0 +1,45 @@
+"""Drawn shapes with known factors: a data set that needs no files, and whose latent variables are known."""
+
+import numpy as np
+
+SHAPES = ("disc", "square", "triangle")
+FACTORS = ("shape", "y", "x", "size", "brightness")
+
+_COLOURS = np.array([[1.0, 0.45, 0.35], [0.4, 0.9, 0.5], [0.45, 0.6, 1.0]])
+
+
+def draw(n: int, shape: tuple[int, int, int], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw `n` anti-aliased shapes, one to an image, on black.
+
+    Args:
+        n: number of images.
+        shape: (channels, height, width); three channels give each kind of shape its own colour.
+        seed: equal seeds draw equal images.
+
+    Returns:
+        Images (n, *shape), uint8; labels (n,), int64, an index into `SHAPES`; factors (n, 5), float64, in the
+        order of `FACTORS`: position and size are in units of the shorter side, brightness is in [0, 1].
+    """
+    channels, height, width = shape
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(len(SHAPES), size=n)
+    side = min(height, width)
+    size = rng.uniform(0.14, 0.28, size=n)  # half of the shape's extent
+    y = rng.uniform(size, height / side - size)
+    x = rng.uniform(size, width / side - size)
+    brightness = rng.uniform(0.6, 1.0, size=n)
+
+    rows = ((np.arange(height) + 0.5) / side)[None, :, None] - y[:, None, None]
+    columns = ((np.arange(width) + 0.5) / side)[None, None, :] - x[:, None, None]
+    rows, columns = np.broadcast_arrays(rows, columns)
+    radius = size[:, None, None]
+    # Signed distances to each outline, negative inside, in units of the shorter side.
+    distance = np.select(
+        [kind[:, None, None] == 0, kind[:, None, None] == 1],
+        [np.hypot(rows, columns) - radius, np.maximum(np.abs(rows), np.abs(columns)) - 0.85 * radius],
+        np.maximum(rows - 0.7 * radius, (np.abs(columns) * 2 - rows - 0.9 * radius) / np.sqrt(5)),
+    )
+    ink = np.clip(0.5 - distance * side, 0, 1) * brightness[:, None, None]  # one pixel of anti-aliasing
+    colour = _COLOURS[kind] if channels == 3 else np.ones((n, 1))
+    images = np.rint(255 * ink[:, None] * colour[:, :, None, None]).astype(np.uint8)
+    return images, kind.astype(np.int64), np.stack([kind, y, x, size, brightness], axis=1)

@@ -1,0 +1,111 @@
+"""What a command leaves to look at: TensorBoard events, metrics.jsonl, PNG files. The only user of TensorBoard."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from aectl import checkpoint
+
+METRICS = "metrics.jsonl"
+MAX_LATENT_CURVES = 64  # beyond it, per-latent KL goes into the histogram alone
+
+
+def plain(value: Any) -> Any:
+    """`value` for JSON, which has no NaN and no infinities: those become null, in mappings and lists too."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The epochs recorded in a run's metrics.jsonl; a last line cut short by a crash is left out."""
+    path = folder / METRICS
+    records = []
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+class Tracker:
+    """Writes into one folder; `close` flushes.
+
+    Args:
+        folder: the run's folder.
+        step: where a resumed run goes on; records and events behind it are dropped, since they will come again.
+    """
+
+    def __init__(self, folder: Path, step: int | None = None):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder = folder
+        self.figures = folder / "figures"
+        self.figures.mkdir(parents=True, exist_ok=True)
+        if step is not None:
+            kept = [record for record in read_metrics(folder) if record["step"] <= step]
+            lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
+            checkpoint.write_atomically(folder / METRICS, lines.encode())
+        self._writer = SummaryWriter(str(folder), purge_step=None if step is None else step + 1, flush_secs=10)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """One epoch's figures: a line of metrics.jsonl, and a curve each."""
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(plain(record), allow_nan=False) + "\n")
+        self.scalars({key: value for key, value in record.items() if key not in ("epoch", "step")}, record["step"])
+        self._writer.flush()
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """A point of one curve for each of `values`."""
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, step)
+
+    def latent_kl(self, kl: Tensor, step: int) -> None:
+        """KL of each latent, (K,), in nats: a curve each and a histogram."""
+        for index, value in enumerate(kl[:MAX_LATENT_CURVES].tolist()):
+            self._writer.add_scalar(f"latent_kl/{index:02d}", value, step)
+        self._writer.add_histogram("latent_kl", kl, step)
+
+    def picture(self, name: str, pixels: np.ndarray, step: int) -> None:
+        """An RGB picture, (H, W, 3) uint8: TensorBoard, and `figures/<name>.png`."""
+        Image.fromarray(pixels).save(self.figures / f"{name}.png", optimize=True)
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def text(self, name: str, text: str) -> None:
+        """A page of preformatted text."""
+        self._writer.add_text(name, f"```\n{text}\n```")
+
+    def embedding(self, codes: Tensor, labels: Tensor | None, images: Tensor, step: int) -> None:
+        """The projector: codes (N, K), labels (N,) and thumbnails (N, C, H, W) in [0, 1]."""
+        if codes.shape[1] == 1:  # the projector needs two dimensions
+            codes = torch.cat([codes, torch.zeros_like(codes)], dim=1)
+        names = None if labels is None else [str(label) for label in labels.tolist()]
+        self._writer.add_embedding(codes, names, images, step, tag="codes")
+
+    def hparams(self, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
+        """The hparams tab's row, in this run itself; `SummaryWriter.add_hparams` would make a run of its own."""
+        from torch.utils.tensorboard.summary import hparams
+
+        simple = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in parameters.items()
+        }
+        for summary in hparams(simple, metrics):
+            self._writer.file_writer.add_summary(summary)
+        self.scalars(metrics, 0)
+
+    def close(self) -> None:
+        """Write out what is pending."""
+        self._writer.close()
