@@ -40,6 +40,11 @@ class Images:
     def __getitem__(self, index: Tensor | slice) -> "Images":
         return Images(self.pixels[index], None if self.labels is None else self.labels[index])
 
+    def spread(self, count: int) -> "Images":
+        """At most `count` of them, evenly spread, since some sets are sorted by label."""
+        count = min(count, len(self))
+        return self[torch.linspace(0, len(self) - 1, count).round().long()]
+
     def to(self, device: torch.device) -> "Images":
         """The same images on `device`; labels stay where they are."""
         return Images(self.pixels.to(device), self.labels)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GAP = 2
 PAPER, INK = (255, 255, 255), (40, 40, 40)
-BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#888888"
+BLUE, ORANGE = "#3b6ea8", "#d9772b"
 _MAX_LEGEND = 20
 
 
@@ -135,21 +135,18 @@ def manifold(
     sheet = sheet.reshape(side * height, side * width, channels)
     figure, axes = _figure(6.8, 6.8 * height / width)
     axes.imshow(sheet if channels == 3 else sheet[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    shown = np.linspace(0, side - 1, 7).round().astype(int)
+    shown = np.linspace(0, side - 1, min(side, 8)).round().astype(int)
     axes.set_xticks((shown + 0.5) * width - 0.5, [f"{ticks[0][i]:.2f}" for i in shown])
     axes.set_yticks((shown + 0.5) * height - 0.5, [f"{ticks[1][i]:.2f}" for i in shown])
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
     return _pixels(figure)
 
 
-def bars(values: Tensor, title: str, xlabel: str, ylabel: str, line: tuple[float, str] | None = None) -> np.ndarray:
-    """One bar for each value, (K,), largest first; `line` is a level and its name."""
+def bars(values: Tensor, title: str, xlabel: str, ylabel: str) -> np.ndarray:
+    """One bar for each value, (K,), largest first."""
     figure, axes = _figure()
     ordered = values.sort(descending=True).values.cpu().numpy()
-    axes.bar(np.arange(len(ordered)), ordered, color=BLUE, width=0.8)
-    if line is not None:
-        axes.axhline(line[0], color=ORANGE, linestyle="--", label=line[1])
-        axes.legend(frameon=False)
+    axes.bar(np.arange(1, len(ordered) + 1), ordered, color=BLUE, width=0.8)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return _pixels(figure)

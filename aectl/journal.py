@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from aectl import checkpoint, config, figures, pictures
-from aectl.data import Images
+from aectl.data import Images, to_float
 from aectl.evaluator import Scores, encode, score
 from aectl.losses import per_pixel_weight
 from aectl.networks import count_parameters
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aectl.trainer import Session
 
 RESULT = "result.json"
+MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def draw(session: "Session", tracker: Tracker) -> Scores:
     """The pictures of this moment, into TensorBoard and `figures/`; return the scores of the images shown."""
     model, device, progress = session.model, session.device, session.progress
     images, part = shown(session)
-    images = images[: 10 * MAX_EMBEDDED]
+    images = images.spread(MAX_SHOWN)
     noise = session.corrupt if session.config.noise.name != "none" else None
     scores = score(model, images, session.corrupt, session.beta(max(0, progress.step - 1)), device)
     when = f"epoch {progress.epoch}, {part} images"
@@ -119,8 +120,9 @@ def finish(session: "Session", tracker: Tracker, overrides: Sequence[str]) -> fl
         tracker.picture("latent_kl", pictures.latent_kl(scores.latent_kl, scores.active_units), progress.step)
     records = read_metrics(session.run_dir)
     tracker.picture("curves", figures.curves(records, session.run_dir.name), progress.step)
-    few = images[:MAX_EMBEDDED]
-    tracker.embedding(scores.codes[: len(few)], few.labels, few.pixels.float() / 255, progress.step)
+    few = images.spread(MAX_EMBEDDED)
+    codes = encode(session.model, few, session.device)
+    tracker.embedding(codes, few.labels, to_float(few.pixels), progress.step)
 
     assert progress.best is not None, "an epoch has ended"
     chosen = next(record for record in records if record["step"] == progress.best["step"])

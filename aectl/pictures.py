@@ -51,7 +51,7 @@ def reconstructions(
     draws: int = 0,
 ) -> Picture:
     """Rows of originals, their corrupted versions if there is noise, reconstructions, and `draws` from q(z|x)."""
-    x = to_float(images.pixels[:COLUMNS].to(device))
+    x = to_float(images.spread(COLUMNS).pixels.to(device))
     named = {"original": x}
     seen = x
     if corrupt is not None:
@@ -93,4 +93,4 @@ def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Picture:
 def latent_kl(kl: Tensor, active: int) -> Picture:
     """KL of each latent, (K,), with the number of active units."""
     title = f"KL of each latent: {kl.sum():.2f} nats, {active} of {len(kl)} active"
-    return figures.bars(kl, title, "latent, by KL", "KL (nats)", None)
+    return figures.bars(kl, title, "latents in order of their KL", "KL (nats)")

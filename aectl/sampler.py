@@ -175,7 +175,7 @@ def _traverse(source: Source) -> Drawn:
     for row, index in enumerate(chosen.tolist()):
         z[row, :, index] = centre[index] + steps * spread[index]
     names = ", ".join(f"z{index + 1}" for index in chosen.tolist()[:8]) + (", ..." if count > 8 else "")
-    return Drawn(z.flatten(0, 1), f"rows {names}, each from −{REACH:g} to +{REACH:g} standard deviations", columns)
+    return Drawn(z.flatten(0, 1), f"rows {names}, each from -{REACH:g} to +{REACH:g} standard deviations", columns)
 
 
 MODES: dict[str, Callable[[Source], Drawn]] = {

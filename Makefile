@@ -1,0 +1,48 @@
+# `make help` lists the targets. Everything runs in .venv, which is made when it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format tensorboard clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+install: $(STAMP) ## make .venv and install the project with its development tools
+
+demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, denoise
+	$(BIN)/aectl train model=vae latent=2 epochs=40
+	$(BIN)/aectl eval
+	$(BIN)/aectl sample mode=prior
+	$(BIN)/aectl sample mode=grid n=400
+	$(BIN)/aectl train model=dae latent=32 epochs=30
+	$(BIN)/aectl denoise
+	@echo
+	@echo "Look at:  outputs/train/*/figures/   outputs/eval/*/figures/   outputs/sample/*/grid.png"
+	@echo "          outputs/denoise/*/figures/denoised.png"
+	@echo "Curves:   make tensorboard   (then open http://localhost:6006)"
+
+test: $(STAMP) lint ## lint, then the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## mend style and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+tensorboard: $(STAMP) ## curves and pictures of all runs, at http://localhost:6006
+	$(BIN)/tensorboard --logdir outputs
+
+clean: ## remove .venv, caches and build products; never outputs/
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find aectl tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,57 @@
+"""Shared: the real commands, run once in-process on the smallest data, each in a folder of its own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from aectl import cli
+
+SMALL = ["experiment=smoke", "device=cpu", "threads=2"]
+
+
+@dataclass
+class Result:
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    """Commands may set the number of threads; every test starts with two, as CI has."""
+    torch.set_num_threads(2)
+    yield
+
+
+@pytest.fixture
+def aectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., Result]:
+    """The command as a function of its arguments, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["aectl"])
+    for name in ("AECTL_STAMP", "AECTL_UNIQUE", "AECTL_DATA", "HYDRA_FULL_ERROR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*args: str) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(args))
+        captured = capsys.readouterr()
+        return Result(ended.value.code or 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def only_run(tmp_path: Path) -> Callable[[], Path]:
+    """The one run folder below outputs/train."""
+
+    def find() -> Path:
+        (run,) = (tmp_path / "outputs/train").iterdir()
+        return run
+
+    return find

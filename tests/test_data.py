@@ -1,0 +1,125 @@
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aectl import synthetic
+from aectl.config import DatasetConfig
+from aectl.data import build_dataset, data_root, stratified, to_float, to_uint8
+from aectl.errors import DataError
+
+SYNTHETIC = {"name": "synthetic", "synthetic_size": 300, "val_size": 50, "test_size": 40}
+
+
+def rows(images) -> set[bytes]:
+    return {image.numpy().tobytes() for image in images.pixels}
+
+
+def test_mnist5k_is_split_4000_500_500_and_stratified():
+    split = build_dataset(DatasetConfig(test_size=500), None)
+    assert split.sizes() == {"train": 4000, "val": 500, "test": 500}
+    assert split.train.shape == (1, 28, 28)
+    assert split.train.pixels.dtype == torch.uint8
+    assert torch.bincount(split.val.labels).tolist() == [50] * 10
+    assert not rows(split.train) & rows(split.test)
+    assert not rows(split.train) & rows(split.val)
+
+
+def test_digits_use_the_whole_range():
+    split = build_dataset(DatasetConfig(name="digits", val_size=100, test_size=100), None)
+    assert split.train.shape == (1, 8, 8)
+    assert (split.train.pixels.min(), split.train.pixels.max()) == (0, 255)
+    assert sum(split.sizes().values()) == 1797
+
+
+@pytest.mark.parametrize("shape", [[1, 28, 28], [3, 20, 33]])
+def test_synthetic_has_its_shape_and_known_factors(shape):
+    split = build_dataset(DatasetConfig(synthetic_shape=shape, **SYNTHETIC), None)
+    assert split.sizes() == {"train": 210, "val": 50, "test": 40}
+    assert split.train.shape == tuple(shape)
+    images, labels, factors = synthetic.draw(200, tuple(shape), 0)
+    ink = images.astype(float).sum((1, 2, 3))
+    assert set(labels) == {0, 1, 2}
+    discs = labels == 0
+    # A larger and brighter disc has more ink, and its centre of mass is where its factors say.
+    expected = np.pi * factors[discs, 3] ** 2 * factors[discs, 4]
+    assert np.corrcoef(ink[discs], expected)[0, 1] > 0.999
+    height = shape[1]
+    centre = (images.sum(1).sum(2) * (np.arange(height) + 0.5)).sum(1) / images.sum((1, 2, 3)) / min(shape[1:])
+    np.testing.assert_allclose(centre[discs], factors[discs, 1], atol=0.01)
+
+
+def test_the_split_depends_on_its_own_seed():
+    first, again, other = (
+        build_dataset(DatasetConfig(synthetic_shape=[1, 8, 8], split_seed=seed, **SYNTHETIC), None) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first.train.pixels, again.train.pixels)
+    assert not torch.equal(first.train.pixels, other.train.pixels)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=200), st.data())
+def test_stratified_takes_each_label_in_its_share(labels, data):
+    labels = np.array(labels)
+    size = data.draw(st.integers(0, len(labels)))
+    picks = stratified(labels, len(labels), size, seed=1)
+    assert len(set(picks)) == len(picks) == size
+    for value, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        assert abs((labels[picks] == value).sum() - count * size / len(labels)) < 1
+
+
+def test_pixels_survive_the_round_trip_and_are_clamped():
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_float(pixels)), pixels)
+    assert to_uint8(torch.tensor([-0.3, 1.7, 0.5])).tolist() == [0, 255, 128]
+
+
+def test_validation_may_be_empty_but_training_may_not():
+    config = DatasetConfig(synthetic_shape=[1, 8, 8], **{**SYNTHETIC, "val_size": 0})
+    assert len(build_dataset(config, None).val) == 0
+    with pytest.raises(DataError, match=r"dataset\.val_size=300"):
+        build_dataset(DatasetConfig(synthetic_shape=[1, 8, 8], **{**SYNTHETIC, "val_size": 300}), None)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.with_suffix(".gz").write_bytes(gzip.compress(header + array.tobytes()))
+    path.write_bytes(header + array.tobytes())
+
+
+def test_a_torchvision_set_is_read_from_its_folder_and_keeps_its_test_part(tmp_path):
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 60), ("t10k", 20)):
+        write_idx(raw / f"{part}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", rng.integers(0, 10, n, dtype=np.uint8))
+    split = build_dataset(DatasetConfig(name="mnist", val_size=10), str(tmp_path))
+    assert split.sizes() == {"train": 50, "val": 10, "test": 20}
+    assert split.test.shape == (1, 28, 28)
+
+
+def test_a_failed_download_names_folder_and_remedy(tmp_path, monkeypatch):
+    import urllib.request
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(DataError) as caught:
+        build_dataset(DatasetConfig(name="fashion_mnist", val_size=10), str(tmp_path))
+    assert str(tmp_path) in str(caught.value)
+    assert "mnist5k, digits, synthetic" in str(caught.value)
+
+
+def test_the_root_is_given_or_from_the_environment_or_a_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("AECTL_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert data_root(None) == tmp_path / "aectl"
+    monkeypatch.setenv("AECTL_DATA", "there")
+    assert data_root(None) == Path("there")
+    assert data_root("here") == Path("here")
