@@ -124,15 +124,26 @@ def sweep_dir() -> str:
     return f"outputs/multirun/{os.environ['AECTL_STAMP']}-{os.environ['AECTL_UNIQUE']}"
 
 
-def run_dir(command: str, name: str = "", resume: str | None = None) -> str:
-    """The output folder of a single run: a new one, or for a resumed run its own."""
-    if resume is not None:
-        from aectl import runs
+def run_dir(command: str, _root_: Any) -> str:
+    """The output folder of a single run: a new one, or for a resumed run its own.
 
-        found = runs.locate(resume)
-        if found is not None:
-            return str(found)
-    label = f"{name}-" if name else ""
+    Values that cannot be resolved are left out of its name; the task complains of them, naming their key.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    label = ""
+    try:
+        if (resume := OmegaConf.select(_root_, "resume")) is not None:
+            from aectl import runs
+
+            found = runs.locate(resume)
+            if found is not None:
+                return str(found)
+        if command == "train":
+            label = f"{_root_.hydra.runtime.choices.model}-latent{_root_.latent}-"
+    except OmegaConfBaseException:
+        pass
     return f"outputs/{command}/{os.environ['AECTL_STAMP']}_{label}{os.environ['AECTL_UNIQUE']}"
 
 
@@ -223,6 +234,9 @@ def _run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str) 
     """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
     from omegaconf import OmegaConf
 
+    for override in overrides:
+        if override.startswith("~"):
+            raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     try:
         settings = config.from_dict(config.SCHEMAS[command], plain, "")
@@ -290,8 +304,10 @@ def _from_hydra(error: BaseException) -> bool:
 
 def _config_line(error: BaseException) -> str:
     """Hydra's message of many lines as one that names the key, and the nearest name where one was mistyped."""
-    from hydra.errors import MissingConfigException
+    from hydra.errors import MissingConfigException, OverrideParseException
 
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as an override ({one_line(error.message).split(' See http')[0]})"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         hint = config.nearest(name, error.options)

@@ -10,14 +10,14 @@ import yaml
 from aectl import checkpoint, config, figures, pictures
 from aectl.data import Images, to_float
 from aectl.evaluator import Scores, encode, score
-from aectl.losses import per_pixel_weight
+from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
+from aectl.sweep import RESULT
 from aectl.tracking import Tracker, plain, read_metrics
 
 if TYPE_CHECKING:
     from aectl.trainer import Session
 
-RESULT = "result.json"
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
 
@@ -148,12 +148,23 @@ def finish(session: "Session", tracker: Tracker, overrides: Sequence[str]) -> fl
 
 
 def _figures_line(session: "Session", record: dict[str, Any]) -> str:
-    part = "val" if record["val/loss"] is not None else "train"
-    text = f"{part} recon {record[f'{part}/recon']:.2f}"
-    if session.model.has_prior:
-        text += f", KL {record[f'{part}/kl']:.2f}, ELBO {record[f'{part}/elbo']:.2f}"
-    pixels = math.prod(session.data.train.shape)
-    return f"{text} nats per image ({record[f'{part}/recon'] / pixels:.4f} recon per pixel)"
+    """Training and validation in nats per image, and in the unit that courses print: an error per pixel."""
+    settings, pixels = session.config, math.prod(session.data.train.shape)
+    texts = []
+    for part in ("train", "val"):
+        recon = record[f"{part}/recon"]
+        if recon is None:
+            continue
+        if settings.likelihood.name == "gaussian":
+            constant = Gaussian(settings.likelihood.sigma).constant * pixels
+            error = f"squared error {2 * settings.likelihood.sigma**2 * (recon - constant) / pixels:.4f}"
+        else:
+            error = f"BCE {recon / pixels:.4f}"
+        text = f"{part} recon {recon:.2f} ({error} per pixel)"
+        if session.model.has_prior:
+            text += f", KL {record[f'{part}/kl']:.2f}, ELBO {record[f'{part}/elbo']:.2f}"
+        texts.append(text)
+    return "; ".join(texts)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -52,12 +52,13 @@ class Gaussian:
 
     def __init__(self, sigma: float):
         self.sigma = sigma
-        self._constant = math.log(sigma) + 0.5 * math.log(2 * math.pi)
+        # −log N at its peak, for each value.
+        self.constant = math.log(sigma) + 0.5 * math.log(2 * math.pi)
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """−log N(x; decoded, σ²) in nats, (N, C, H, W) twice → (N,)."""
         sse = F.mse_loss(decoded, x, reduction="none").flatten(1).sum(1)
-        return sse / (2 * self.sigma**2) + x[0].numel() * self._constant
+        return sse / (2 * self.sigma**2) + x[0].numel() * self.constant
 
     def mean(self, decoded: Tensor) -> Tensor:
         """The decoder's output as it is: unbounded, not clipped to [0, 1]."""

@@ -89,6 +89,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         CheckpointError: another process holds it.
     """
+    run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

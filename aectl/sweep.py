@@ -30,16 +30,21 @@ def record_failure(folder: Path, overrides: Sequence[str], message: str, exit_co
     (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
 
 
+def _number_of(job: Path) -> int:
+    """A job's number: its folder's name up to the first underscore."""
+    return int(job.name.partition("_")[0])
+
+
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """The results of the jobs below `folder` in the order of their numbers; a job without one was interrupted."""
     jobs = []
-    numbered = (path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
-    for path in sorted(numbered, key=lambda path: int(path.name)):
+    folders = [path for path in folder.iterdir() if path.is_dir() and path.name.partition("_")[0].isdigit()]
+    for path in sorted(folders, key=_number_of):
         try:
             result = json.loads((path / RESULT).read_text())
         except (OSError, ValueError):
             result = {"status": "interrupted", "overrides": []}
-        jobs.append({"job": path.name, **result})
+        jobs.append({"job": str(_number_of(path)), **result})
     return jobs
 
 

@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from aectl import __version__, checkpoint, devices, journal, runs
 from aectl.config import TrainConfig, to_dict
 from aectl.data import Split, build_dataset, to_float
-from aectl.errors import CheckpointError, DivergedError
+from aectl.errors import CheckpointError, ConfigError, DivergedError
 from aectl.evaluator import score
 from aectl.losses import kl_weight_at
 from aectl.models import Autoencoder, build_model
@@ -85,7 +85,9 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
     if config.resume is not None:
         run_dir, config, saved = _resumed(config, overrides)
     elif runs.checkpoints_of(run_dir).exists():
-        raise CheckpointError(f"{run_dir}: holds a run already; go on with resume={run_dir} or choose another folder")
+        raise ConfigError(
+            f"hydra.run.dir={run_dir}: holds a run already; go on with resume={run_dir} or choose another folder"
+        )
     with runs.locked(run_dir):
         session = _prepare(config, run_dir, saved)
         tracker = Tracker(run_dir, session.progress.step if saved else None)
@@ -108,7 +110,7 @@ def _loop(session: Session, tracker: Tracker) -> None:
             order = order.to(session.device)
             began, first = time.perf_counter(), progress.batch * size
             for start in range(first, n, size):
-                x = to_float(images.pixels[order[start : start + size]])
+                x = to_float(images.pixels.index_select(0, order[start : start + size]))
                 rng = generator(session.device, config.seed, "step", progress.step)
                 for group in optimizer.param_groups:
                     group["lr"] = session.lr(progress.step)

@@ -1,5 +1,6 @@
 """Shared: the real commands, run once in-process on the smallest data, each in a folder of its own."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,16 @@ class Result:
 
 
 @pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    """Commands may set the number of threads; every test starts with two, as CI has."""
+def _clean_process() -> Iterator[None]:
+    """What a command changes in its process: the number of threads, and the handlers that Hydra gives the log."""
     torch.set_num_threads(2)
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
     yield
+    for handler in set(root.handlers) - set(before):
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ def test_synthetic_has_its_shape_and_known_factors(shape):
 
 def test_the_split_depends_on_its_own_seed():
     first, again, other = (
-        build_dataset(DatasetConfig(synthetic_shape=[1, 8, 8], split_seed=seed, **SYNTHETIC), None) for seed in (0, 0, 1)
+        build_dataset(DatasetConfig(synthetic_shape=[1, 8, 8], split_seed=seed, **SYNTHETIC), None)
+        for seed in (0, 0, 1)
     )
     assert torch.equal(first.train.pixels, again.train.pixels)
     assert not torch.equal(first.train.pixels, other.train.pixels)

@@ -1,0 +1,232 @@
+"""Each real command, in-process, from the command line to what it leaves on the disk."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL
+from PIL import Image
+
+from aectl import checkpoint, runs
+
+DAE = [*SMALL, "model=dae", "latent=6"]
+
+
+def opened(path: Path) -> tuple[tuple[int, int], str]:
+    """Size and mode of a picture."""
+    with Image.open(path) as image:
+        return image.size, image.mode
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_train_then_eval_sample_and_denoise(aectl, only_run, tmp_path):
+    trained = aectl("train", *SMALL)
+    assert trained.status == 0, trained.err
+    assert "kl_weight 1 = 0.001276 on the scale of a per-pixel mean over 784 pixels" in trained.out
+    run = only_run()
+    assert f"aectl eval run={run.relative_to(tmp_path)}" in trained.out
+    assert (run / "train.log").read_text().count("epoch") >= 2
+    assert len([line for line in trained.out.splitlines() if line.startswith("epoch ")]) == 2
+
+    evaluated = aectl("eval")
+    assert evaluated.status == 0, evaluated.err
+    (folder,) = (tmp_path / "outputs/eval").iterdir()
+    found = json.loads((folder / "metrics.json").read_text())
+    for name in ("recon", "kl", "elbo", "loss", "mse", "sse", "psnr", "ssim", "active_units", "pca_mse",
+                 "mean_image_mse", "knn_accuracy", "linear_probe_accuracy"):  # fmt: skip
+        assert isinstance(found[name], float | int), name
+        assert name in evaluated.out
+    assert found["elbo"] == pytest.approx(-(found["recon"] + found["kl"]))
+    assert found["sse"] == pytest.approx(784 * found["mse"])
+    assert "psnr_denoised" not in found
+    names = {path.stem for path in (folder / "figures").iterdir()}
+    assert names == {"reconstructions", "latent_scatter", "latent_map", "latent_kl", "errors", "prior_samples"}
+
+    for mode in ("prior", "grid", "posterior", "interpolate", "traverse"):
+        sampled = aectl("sample", f"mode={mode}", "n=16", f"hydra.run.dir={tmp_path / mode}")
+        assert sampled.status == 0, sampled.err
+        images = sorted((tmp_path / mode / "images").iterdir())
+        assert len(images) == (9 if mode == "traverse" else 16)
+        assert opened(images[0]) == ((28, 28), "L")
+        assert opened(tmp_path / mode / "grid.png")[1] == "RGB"
+
+
+def test_samples_follow_their_seed(aectl, tmp_path):
+    aectl("train", *SMALL)
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert aectl("sample", "n=4", f"seed={seed}", f"hydra.run.dir={tmp_path / name}").status == 0
+    first, again, other = ((tmp_path / name / "images/0000.png").read_bytes() for name in "abc")
+    assert first == again != other
+
+
+def test_an_ae_samples_from_a_mixture_and_says_so(aectl):
+    aectl("train", *SMALL, "model=ae")
+    sampled = aectl("sample", "n=9")
+    assert sampled.status == 0, sampled.err
+    assert "an AE has no prior" in sampled.out
+    assert "Gaussian mixture" in sampled.out
+    for mode in ("grid", "posterior", "traverse", "interpolate"):
+        assert aectl("sample", f"mode={mode}", "n=9").status == 0
+
+
+def test_a_dae_is_measured_against_doing_nothing_and_a_median(aectl, tmp_path):
+    assert aectl("train", *DAE, "network=conv", "network.channels=[8,16]").status == 0
+    measured = aectl("denoise")
+    assert measured.status == 0, measured.err
+    assert "doing nothing" in measured.out
+    assert "3×3 median" in measured.out
+    (folder,) = (tmp_path / "outputs/denoise").iterdir()
+    assert (folder / "figures/denoised.png").is_file()
+    aectl("eval")
+    (folder,) = (tmp_path / "outputs/eval").iterdir()
+    found = json.loads((folder / "metrics.json").read_text())
+    for name in ("psnr_noisy", "psnr_denoised", "psnr_median", "ssim_noisy", "ssim_denoised"):
+        assert isinstance(found[name], float)
+    assert found["psnr"] == pytest.approx(found["psnr_denoised"], abs=1e-4)
+
+
+def pictures(folder, n=3, size=(28, 28), mode="L"):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(n):
+        shape = (*size[::-1], 3) if mode == "RGB" else size[::-1]
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"picture {index}.png")
+    return folder
+
+
+def test_own_pictures_come_out_under_their_names_with_a_csv(aectl, tmp_path):
+    aectl("train", *DAE)
+    given = pictures(tmp_path / "in")
+    result = aectl("denoise", "input=in", "output=out", "reference=in")
+    assert result.status == 0, result.err
+    for path in given.iterdir():
+        assert opened(tmp_path / "out" / path.name) == ((28, 28), "L")
+    rows = table(tmp_path / "out/psnr_ssim.csv")
+    assert [row["name"] for row in rows] == [*sorted(path.name for path in given.iterdir()), "mean"]
+    assert float(rows[0]["psnr_before"]) == 100
+    assert 0 < float(rows[0]["psnr_after"]) < 40
+    again = aectl("denoise", "input=in", "output=out")
+    assert again.status == 6
+    assert "overwrite=true" in again.err
+    assert aectl("denoise", "input=in/picture 0.png", "output=out", "overwrite=true").status == 0
+
+
+@pytest.mark.parametrize(("size", "mode"), [((20, 28), "L"), ((28, 28), "RGB")])
+def test_a_picture_that_does_not_fit_is_told_what_would(aectl, tmp_path, size, mode):
+    aectl("train", *DAE)
+    pictures(tmp_path / "in", size=size, mode=mode)
+    result = aectl("denoise", "input=in", "output=out")
+    assert result.status == 3
+    assert "this run takes 28×28 in grey (mode L)" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_pictures_are_named(aectl, tmp_path):
+    aectl("train", *DAE)
+    pictures(tmp_path / "in")
+    (tmp_path / "in/bad.png").write_bytes(b"<html>not found</html>")
+    result = aectl("denoise", "input=in", "output=out")
+    assert result.status == 3
+    assert "bad.png" in result.err
+    for arguments, status in (
+        (["input=nowhere", "output=out"], 3), (["input=in"], 2), (["output=out"], 2),
+        (["input=in/picture 0.png", "output=in"], 6), (["input=in/picture 0.png", "output=in/picture 1.png"], 6),
+        (["input=in/picture 0.png", "output=out", "reference=nowhere"], 3),
+    ):  # fmt: skip
+        result = aectl("denoise", *arguments)
+        assert result.status == status, (arguments, result.err)
+        assert len(result.err.strip().splitlines()) == 1
+
+
+def test_resume_latest_goes_on_in_the_same_folder(aectl, only_run):
+    aectl("train", *SMALL)
+    resumed = aectl("train", "resume=latest", "epochs=3")
+    assert resumed.status == 0, resumed.err
+    run = only_run()
+    assert checkpoint.newest(runs.checkpoints_of(run))[0].state["epoch"] == 3
+    refused = aectl("train", "resume=latest", "lr=0.1")
+    assert refused.status == 2
+    assert "lr=0.1: a resumed run keeps its own settings" in refused.err
+    missing = aectl("train", "resume=nowhere")
+    assert missing.status == 4
+
+
+def test_a_sweep_ends_with_one_table_and_a_failed_job_fails_it_but_not_the_others(aectl, tmp_path):
+    swept = aectl("train", "-m", *SMALL, "latent=2,99999", "model=ae,vae", "epochs=1")
+    assert swept.status == 2
+    (folder,) = (tmp_path / "outputs/multirun").iterdir()
+    rows = table(folder / "summary.csv")
+    assert [(row["latent"], row["model"], row["status"]) for row in rows] == [
+        ("2", "ae", "completed"), ("2", "vae", "completed"), ("99999", "ae", "failed"), ("99999", "vae", "failed"),
+    ]  # fmt: skip
+    assert all(float(row["val/loss"]) > 0 for row in rows[:2])
+    assert "| job |" in swept.out
+    assert "job 2 failed: latent=99999" in swept.out
+    assert (folder / "0_ae-latent2/checkpoints").is_dir()
+    good = aectl("train", "-m", *SMALL, "latent=2,3", "epochs=1")
+    assert good.status == 0, good.err
+
+
+def test_the_environment_does_not_reach_a_runs_files(aectl, tmp_path, monkeypatch):
+    monkeypatch.setenv("AECTL_TEST_SECRET", "hunter2hunter2")
+    trained = aectl("train", *SMALL, "data.root=${oc.env:AECTL_TEST_SECRET}")
+    assert trained.status == 0, trained.err
+    swept = aectl("train", "-m", *SMALL, "epochs=1", "data.root=${oc.env:AECTL_TEST_SECRET}", "latent=2,3")
+    assert swept.status == 0, swept.err
+    for path in (tmp_path / "outputs").rglob("*"):
+        assert not path.is_file() or b"hunter2hunter2" not in path.read_bytes(), path
+
+
+def test_two_starts_in_one_second_get_two_folders(aectl, tmp_path, monkeypatch):
+    monkeypatch.setattr("aectl.cli.time.strftime", lambda pattern: "2026-01-01_00-00-00")
+    aectl("train", *SMALL, "epochs=1")
+    aectl("train", *SMALL, "epochs=1")
+    assert len(list((tmp_path / "outputs/train").iterdir())) == 2
+
+
+@pytest.mark.parametrize("command", ["eval", "sample", "denoise"])
+def test_without_a_run_there_is_one_line_and_exit_code_4(aectl, command):
+    result = aectl(command)
+    assert result.status == 4
+    assert len(result.err.strip().splitlines()) == 1
+    assert "aectl train" in result.err
+
+
+def test_a_checkpoint_that_does_not_fit_its_configuration_is_refused(aectl, only_run):
+    aectl("train", *SMALL)
+    (path, *_) = checkpoint.listing(runs.checkpoints_of(only_run()))
+    saved = checkpoint.load(path)
+    wrong = {
+        "latent": {**saved.config, "train": {**saved.config["train"], "latent": 60000}},
+        "shape": {**saved.config, "shape": [1, 65536, 65536]},
+        "type": {**saved.config, "train": {**saved.config["train"], "latent": "2"}},
+        "missing": {"shape": [1, 28, 28]},
+    }
+    for config in wrong.values():
+        checkpoint.save(path.parent, 99999999, saved.model, config, saved.trainer, saved.state)
+        result = aectl("sample", f"run={path.parent / 'step-99999999'}")
+        assert result.status == 4, result.err
+        assert len(result.err.strip().splitlines()) == 1
+    bad = {name: tensor * torch.nan for name, tensor in saved.model.items()}
+    checkpoint.save(path.parent, 99999999, bad, saved.config, saved.trainer, saved.state)
+    assert "not finite" in aectl("sample", f"run={path.parent / 'step-99999999'}").err
+    assert aectl("sample", f"run={path}").status == 0
+
+
+def test_devices_and_folders_that_are_not_there(aectl, tmp_path):
+    if not torch.cuda.is_available():
+        result = aectl("train", *SMALL, "device=cuda")
+        assert result.status == 7
+        assert "device=cuda: not available here" in result.err
+    (tmp_path / "file").write_text("")
+    result = aectl("train", *SMALL, "hydra.run.dir=file")
+    assert result.status == 6
+    assert "file" in result.err

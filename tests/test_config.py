@@ -1,0 +1,129 @@
+import re
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aectl import config
+from aectl.cli import COMMANDS, config_dir
+from aectl.config import NOISE_STRENGTH, NoiseConfig, TrainConfig
+from aectl.errors import ConfigError
+
+GROUPS = {"dataset": config.DATASETS, "noise": NOISE_STRENGTH, "network": config.NETWORKS,
+          "likelihood": config.LIKELIHOODS, "model": ("ae", "dae", "vae")}  # fmt: skip
+EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
+
+
+def composed(result) -> dict:
+    assert result.status == 0, result.err
+    return yaml.safe_load(result.out)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_yaml_files_are_the_choices_that_the_code_knows(group):
+    assert {path.stem for path in (config_dir() / group).glob("*.yaml")} == set(GROUPS[group])
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
+def test_every_choice_composes_and_passes_its_checks(aectl, choice):
+    settings = config.from_dict(TrainConfig, composed(aectl("train", choice, "--cfg", "job")), "")
+    config.check(settings)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_preset_composes_and_says_its_command_first(aectl, name):
+    lines = (config_dir() / f"experiment/{name}.yaml").read_text().splitlines()
+    assert lines[1] == f"# aectl train experiment={name}"
+    config.check(config.from_dict(TrainConfig, composed(aectl("train", f"experiment={name}", "--cfg", "job")), ""))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_shows_its_configuration_and_its_help(aectl, command):
+    assert composed(aectl(command, "--cfg", "job"))
+    shown = aectl(command, "--help")
+    assert shown.status == 0
+    assert f"aectl {command}" in shown.out
+    assert aectl(command, "--info", "searchpath").status == 0
+
+
+def test_defaults_of_schema_and_yaml_agree():
+    for command, schema in config.SCHEMAS.items():
+        text = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())
+        defaults = schema()
+        for key in typing.get_type_hints(schema):
+            if key in text and key != "data":
+                value = text[key]
+                assert getattr(defaults, key) == (float(value) if key == "lr" else value), f"{command}: {key}"
+
+
+def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
+    assert composed(aectl("train", "model=dae", "--cfg", "job"))["noise"]["name"] == "gaussian"
+    for order in (["model=dae", "noise=masking"], ["noise=masking", "model=dae"]):
+        assert composed(aectl("train", *order, "--cfg", "job"))["noise"]["name"] == "masking"
+    assert composed(aectl("train", "model=vae", "noise=speckle", "--cfg", "job"))["model"]["name"] == "vae"
+
+
+def test_no_yaml_names_code():
+    for path in config_dir().rglob("*.yaml"):
+        assert "_target_" not in path.read_text(), path
+
+
+WRONG = [
+    "latent=0", "latent=-3", "latent=100000", "kl_weight=-1", "kl_weight=.inf", "kl_weight=.nan", "kl_warmup=-1",
+    "epochs=0", "batch_size=0", "batch_size=-1", "lr=0", "lr=-1", "lr=.nan", "lr=.inf", "grad_clip=0",
+    "schedule=linear", "early_stop=0", "seed=-1", "device=tpu", "threads=0", "figures_every=-1", "checkpoint_every=0",
+    "dataset.val_size=-1", "dataset.test_size=0", "dataset.split_seed=-1", "dataset.emnist_split=letters",
+    "noise.sigma=1", "noise=gaussian noise.sigma=-1", "noise=gaussian noise.sigma=null", "noise=masking noise.p=1.5",
+    "noise=masking noise.sigma=1", "network.hidden=[0]", "network.channels=[3]", "network=conv network.channels=[]",
+    "model.posterior=var", "model=ae model.posterior=std", "likelihood.sigma=1",
+    "likelihood=gaussian likelihood.sigma=0",
+    "early_stop=3 dataset.val_size=0", "dataset=synthetic dataset.synthetic_shape=[2,28,28]",
+    "dataset=synthetic dataset.synthetic_shape=[1,28]", "dataset=synthetic dataset.synthetic_size=3",
+    "dataset=mnist dataset.test_size=100",
+    # Hydra's and OmegaConf's own objections
+    "latnet=2", "latent=two", "latent=2.5", "batch_size=2.5", "lr=", "latent=", "dataset=mnits", "nosie=none",
+    "noise=gausian", "+latent_size=3", "+model._target_=os.system", "_target_=os.system", "latent=[1", "seed=${seed}",
+    "latent=${nothing}", "latent=???", "data.root=${oc.env:AECTL_NO_SUCH_VARIABLE}", "experiment=lecture", "~latent",
+    "dataset.name=imagenet", "noise.name=snow", "network.hidden=300", "--experimental-rerun=x.pickle",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_wrong_override_gets_one_line_that_names_it_and_exit_code_2(aectl, tmp_path, override):
+    result = aectl("train", *override.split(" "))
+    assert result.status == 2
+    (line,) = result.err.strip().splitlines()
+    assert line.startswith("aectl: ")
+    named = re.split(r"[=+~]", override.split(" ")[-1].lstrip("+~-"))[0]
+    assert named in line or named.rpartition(".")[2] in line
+    assert not list(tmp_path.glob("outputs/train/*")), "a refused command leaves no run behind"
+
+
+def test_near_misses_are_named(aectl):
+    assert "did you mean 'latent'?" in aectl("train", "latnet=2").err
+    assert "did you mean 'mnist'?" in aectl("train", "dataset=mnits").err
+    assert "did you mean 'train'?" in aectl("trian").err
+    assert "did you mean 'sigma'?" in aectl("train", "noise.sgma=2").err
+
+
+def test_from_dict_checks_every_type_and_interpolates_nothing():
+    data = config.to_dict(TrainConfig())
+    assert config.from_dict(TrainConfig, data, "") == TrainConfig()
+    for key, value in (("latent", "2"), ("latent", True), ("latent", 2.0), ("noise", []),
+                       ("network", {"hidden": "3"}), ("lr", "1e-3"), ("seed", None), ("surprise", 1)):  # fmt: skip
+        with pytest.raises(ValueError, match=key):
+            config.from_dict(TrainConfig, {**data, key: value}, "config")
+    data["data"]["root"] = "${oc.env:HOME}"
+    assert config.from_dict(TrainConfig, data, "").data.root == "${oc.env:HOME}"
+
+
+def test_settings_without_effect_are_mentioned():
+    assert any("kl_weight=3 is ignored" in line for line in config.notices(TrainConfig(kl_weight=3.0)))
+    assert config.notices(TrainConfig()) == []
+    with pytest.raises(ConfigError, match=r"noise\.p"):
+        config.check(TrainConfig(noise=NoiseConfig("gaussian", sigma=1.0, p=0.5)))
+
+
+def test_the_config_folder_is_found_beside_the_package_only_in_a_checkout():
+    assert config_dir() == Path(config.__file__).parent.parent / "configs"

@@ -1,0 +1,310 @@
+import json
+import math
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from aectl import checkpoint, runs, trainer
+from aectl.config import (
+    DatasetConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NetworkConfig,
+    NoiseConfig,
+    TrainConfig,
+)
+from aectl.errors import CheckpointError, ConfigError, DivergedError
+from aectl.evaluator import score
+from aectl.noise import build_noise
+from aectl.rng import generator
+
+MODELS = {
+    "ae": ModelConfig("ae"),
+    "logvar": ModelConfig("vae", "logvar"),
+    "std": ModelConfig("vae", "std"),
+}
+NOISE = NoiseConfig("gaussian", sigma=0.3)
+
+
+def small(**changes) -> TrainConfig:
+    settings = {
+        "dataset": DatasetConfig("synthetic", 40, 40, 0, synthetic_size=240, synthetic_shape=[1, 10, 12]),
+        "network": NetworkConfig(hidden=[24]),
+        "model": MODELS["logvar"],
+        "epochs": 2,
+        "batch_size": 32,
+        "device": "cpu",
+        "threads": 2,
+        "figures_every": 0,
+    }
+    return TrainConfig(**{**settings, **changes})
+
+
+def last(run: Path) -> checkpoint.Checkpoint:
+    return checkpoint.newest(runs.checkpoints_of(run))[0]
+
+
+def contents(run: Path) -> tuple[dict[str, bytes], list[dict]]:
+    """What must be equal to the byte: the last checkpoint's tensors and counters, and every epoch's figures."""
+    saved = last(run)
+    files = {name: (saved.path / name).read_bytes() for name in ("model.safetensors", "trainer.safetensors")}
+    state = {key: value for key, value in saved.state.items() if key != "seconds"}
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        record.pop("images_per_s")
+    return {**files, "state": json.dumps(state).encode()}, records
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_the_loss_falls(tmp_path, model, likelihood):
+    sigma = 0.3 if likelihood == "gaussian" else None
+    config = small(
+        model=MODELS[model], likelihood=LikelihoodConfig(likelihood, sigma), noise=NOISE, epochs=6, lr=5e-3
+    )
+    trainer.train(config, tmp_path)
+    _, records = contents(tmp_path)
+    assert records[-1]["train/loss"] < records[0]["train/loss"] - 1
+    assert records[-1]["val/loss"] < records[0]["val/loss"]
+
+
+def test_32_images_are_learnt_by_heart(tmp_path):
+    data = DatasetConfig("synthetic", 0, 32, 0, synthetic_size=64, synthetic_shape=[1, 10, 12])
+    config = small(dataset=data, model=MODELS["ae"], likelihood=LikelihoodConfig("gaussian", 1.0), latent=16,
+                   epochs=300, network=NetworkConfig(hidden=[128]), checkpoint_every=300, lr=3e-3)  # fmt: skip
+    trainer.train(config, tmp_path)
+    _, records = contents(tmp_path)
+    floor = 120 * 0.5 * math.log(2 * math.pi)
+    assert records[-1]["train/recon"] - floor < 0.03 * (records[0]["train/recon"] - floor)
+
+
+def test_a_run_leaves_everything_it_promises(tmp_path):
+    trainer.train(small(figures_every=1), tmp_path, command="aectl train latent=2")
+    assert (tmp_path / "config.yaml").read_text().startswith("# aectl train latent=2\n")
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["latent"] == 2
+    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert names == {"reconstructions", "prior_samples", "latent_scatter", "latent_map", "latent_kl", "curves"}
+    _, (first, second) = contents(tmp_path)
+    parts = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "recon", "kl", "elbo")}
+    assert parts | {"epoch", "step", "lr", "kl_weight"} <= set(first)
+    assert (first["epoch"], second["epoch"], second["step"]) == (1, 2, 10)
+    assert first["train/elbo"] == -(first["train/recon"] + first["train/kl"])
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "completed"
+
+
+def test_tensorboard_finds_curves_pictures_text_projector_and_hparams_in_one_run(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer.train(small(), tmp_path)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    tags = events.Tags()
+    wanted = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "recon", "kl", "elbo")}
+    wanted |= {
+        "kl_weight",
+        "lr",
+        "images_per_s",
+        "val/active_units",
+        "latent_kl/00",
+        "latent_kl/01",
+        "hparam/val/loss",
+    }
+    assert wanted <= set(tags["scalars"])
+    assert {"reconstructions", "prior_samples", "latent_scatter", "latent_map", "curves"} <= set(tags["images"])
+    assert "config/text_summary" in tags["tensors"]
+    assert "_hparams_/session_start_info" in events.summary_metadata
+    assert (tmp_path / "projector_config.pbtxt").is_file()
+    assert not [path for path in tmp_path.rglob("events.*") if path.parent != tmp_path]
+
+
+def test_validation_uses_the_loss_and_the_weight_of_training(tmp_path):
+    config = small(kl_weight=3.0, kl_warmup=4.0, noise=NOISE)
+    trainer.train(config, tmp_path)
+    _, records = contents(tmp_path)
+    for record in records:
+        for part in ("train", "val"):
+            expected = record[f"{part}/recon"] + record["kl_weight"] * record[f"{part}/kl"]
+            if part == "val":
+                assert record["val/loss"] == pytest.approx(expected, rel=1e-6)
+        assert record["val/elbo"] == pytest.approx(-(record["val/recon"] + record["val/kl"]))
+    assert records[-1]["kl_weight"] == pytest.approx(3.0 * 9 / 20)  # after step 9 of a warm-up of 20
+
+
+def test_looking_more_often_changes_nothing(tmp_path):
+    trainer.train(small(figures_every=0, checkpoint_every=9), tmp_path / "a")
+    trainer.train(small(figures_every=1, checkpoint_every=1), tmp_path / "b")
+    first, second = last(tmp_path / "a"), last(tmp_path / "b")
+    assert all(torch.equal(first.model[name], second.model[name]) for name in first.model)
+
+
+def test_noise_is_fresh_for_each_epoch_and_fixed_for_validation():
+    corrupt = build_noise(NOISE)
+    x = torch.full((4, 1, 8, 8), 0.5)
+    draws = [corrupt(x, generator("cpu", 0, "step", step)) for step in range(3)]
+    assert not torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0][0], draws[0][1])
+
+
+def test_validation_is_the_same_each_time(tmp_path):
+    config = small(noise=NOISE)
+    session = trainer._prepare(config, tmp_path, None)
+    first = score(session.model, session.data.val, session.corrupt, 1.0, session.device)
+    again = score(session.model, session.data.val, session.corrupt, 1.0, session.device)
+    assert first.named() == again.named()
+    assert first.elbo == -(first.recon + first.kl)
+
+
+# ------------------------------------------------------------------------------------------ resuming
+
+
+def stopped(config: TrainConfig, run: Path, at_step: int, monkeypatch) -> None:
+    """Train until the optimizer has made `at_step` steps, then as if Ctrl-C came in the middle of the next."""
+    real = torch.optim.Adam.step
+    made = 0
+
+    def step(self, *args, **kwargs):
+        nonlocal made
+        made += 1
+        if made == at_step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", step)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(config, run)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("at_step", [1, 3, 5, 8])
+def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, model, at_step):
+    config = small(model=MODELS[model], noise=NOISE, epochs=2, schedule="cosine", grad_clip=1.0, kl_warmup=1.0)
+    trainer.train(config, tmp_path / "whole")
+    stopped(config, tmp_path / "stopped", at_step, monkeypatch)
+    assert last(tmp_path / "stopped").state["step"] == at_step
+    trainer.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+def test_the_comparison_can_fail(tmp_path, monkeypatch):
+    """The negative control: a resume whose random numbers are off by one step is noticed."""
+    config = small(noise=NOISE)
+    trainer.train(config, tmp_path / "whole")
+    stopped(config, tmp_path / "stopped", 3, monkeypatch)
+    real = trainer.generator
+    monkeypatch.setattr(
+        trainer, "generator", lambda device, *key: real(device, *key[:-1], key[-1] + (key[1] == "step"))
+    )
+    trainer.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
+    assert (
+        contents(tmp_path / "stopped")[0]["model.safetensors"] != contents(tmp_path / "whole")[0]["model.safetensors"]
+    )
+
+
+def test_a_finished_run_can_be_given_more_epochs(tmp_path):
+    trainer.train(small(epochs=3), tmp_path / "whole")
+    trainer.train(small(epochs=2), tmp_path / "longer")
+    trainer.train(TrainConfig(resume=str(tmp_path / "longer"), epochs=3), tmp_path / "unused", overrides=["epochs=3"])
+    assert contents(tmp_path / "longer") == contents(tmp_path / "whole")
+
+
+def test_records_behind_the_checkpoint_are_dropped_on_resume(tmp_path):
+    config = small(epochs=3)
+    trainer.train(config, tmp_path / "whole")
+    trainer.train(small(epochs=1), tmp_path / "torn")
+    with (tmp_path / "torn/metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "step": 10, "train/loss": 1.0}\n{"epo')
+    trainer.train(TrainConfig(resume=str(tmp_path / "torn"), epochs=3), tmp_path / "unused", overrides=["epochs=3"])
+    assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
+    trainer.train(small(), tmp_path)
+    newest = checkpoint.listing(runs.checkpoints_of(tmp_path))[0]
+    before = contents(tmp_path)
+    (newest / "model.safetensors").write_bytes(b"")
+    trainer.train(TrainConfig(resume=str(tmp_path)), tmp_path)
+    assert contents(tmp_path) == before
+    assert "passed over" in caplog.text
+
+
+def test_sigterm_saves_and_ends_with_143(tmp_path):
+    config = small(epochs=100_000)
+    main = os.getpid()
+
+    def kill_when_it_trains():
+        while not (tmp_path / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        os.kill(main, signal.SIGTERM)
+
+    watcher = threading.Thread(target=kill_when_it_trains)
+    watcher.start()
+    with pytest.raises(SystemExit) as ended:
+        trainer.train(config, tmp_path)
+    watcher.join()
+    assert ended.value.code == 143
+    assert last(tmp_path).state["step"] > 0
+
+
+def test_two_processes_cannot_train_one_run(tmp_path):
+    trainer.train(small(), tmp_path)
+    with runs.locked(tmp_path), pytest.raises(CheckpointError, match="another process"):
+        trainer.train(TrainConfig(resume=str(tmp_path)), tmp_path)
+
+
+def test_a_folder_with_a_run_is_not_trained_over(tmp_path):
+    trainer.train(small(), tmp_path)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        trainer.train(small(), tmp_path)
+
+
+# ------------------------------------------------------------------------------------- what ends a run
+
+
+def test_a_loss_that_is_not_finite_ends_it_with_its_name_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    config = small(epochs=5)
+    real = trainer.Autoencoder.terms
+    calls = 0
+
+    def terms(self, *args):
+        nonlocal calls
+        calls += 1
+        found, code = real(self, *args)
+        if calls > 12 and self.training:
+            found = type(found)(found.recon, found.kl * math.nan, found.beta)
+        return found, code
+
+    monkeypatch.setattr(trainer.Autoencoder, "terms", terms)
+    with pytest.raises(DivergedError, match="became nan"):
+        trainer.train(config, tmp_path)
+    assert all(torch.isfinite(tensor).all() for tensor in last(tmp_path).model.values())
+
+
+def test_early_stopping_waits_for_its_patience_and_keeps_the_best(tmp_path):
+    config = small(
+        model=MODELS["ae"], network=NetworkConfig(hidden=[200]), epochs=200, early_stop=3, lr=2e-2, latent=8
+    )
+    value = trainer.train(config, tmp_path)
+    _, records = contents(tmp_path)
+    objective = [record["val/recon"] for record in records]
+    assert len(records) < 200
+    assert objective.index(min(objective)) == len(records) - 4
+    assert value == pytest.approx(min(objective))
+    best = last(tmp_path).state["best"]
+    assert checkpoint.load(runs.checkpoints_of(tmp_path) / checkpoint.name_of(best["step"]))
+
+
+def test_cosine_ends_at_nothing_and_clipping_bounds_the_step(tmp_path):
+    trainer.train(small(schedule="cosine"), tmp_path)
+    _, records = contents(tmp_path)
+    assert records[0]["lr"] > 10 * records[-1]["lr"] > 0
+    session = trainer._prepare(small(schedule="cosine"), tmp_path, None)
+    assert session.lr(0) == 1e-3
+    assert session.lr(session.steps_per_epoch) == pytest.approx(5e-4)
