@@ -22,7 +22,7 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 	$(BIN)/aectl eval
 	$(BIN)/aectl sample mode=prior
 	$(BIN)/aectl sample mode=grid n=400
-	$(BIN)/aectl train model=dae latent=32 epochs=30
+	$(BIN)/aectl train model=dae latent=32 epochs=60
 	$(BIN)/aectl denoise
 	@echo
 	@echo "Look at:  outputs/train/*/figures/   outputs/eval/*/figures/   outputs/sample/*/grid.png"

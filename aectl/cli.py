@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -59,6 +60,9 @@ def main(argv: list[str] | None = None) -> None:
         status = _main(args)
     except KeyboardInterrupt:
         status = errors.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
     except Exception as error:
         if os.environ.get("AECTL_DEBUG") == "1":
             raise

@@ -105,15 +105,16 @@ def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Seque
 
     figure, axes = _figure(6.8, 6.0)
     xy = points.cpu().numpy()
+    size = 16 if len(xy) <= 1000 else 6
     if labels is None:
-        axes.scatter(*xy.T, s=7, color=BLUE, alpha=0.6, linewidths=0)
+        axes.scatter(*xy.T, s=size, color=BLUE, alpha=0.6, linewidths=0)
     else:
         values = labels.unique().tolist()
         colours = colormaps["tab10" if len(values) <= 10 else "tab20" if len(values) <= 20 else "turbo"]
         for index, value in enumerate(values):
             colour = colours(index) if len(values) <= 20 else colours(index / len(values))
             chosen = xy[(labels == value).numpy()]
-            axes.scatter(*chosen.T, s=7, color=colour, alpha=0.7, linewidths=0, label=str(value))
+            axes.scatter(*chosen.T, s=size, color=colour, alpha=0.7, linewidths=0, label=str(value))
         if len(values) <= _MAX_LEGEND:
             axes.legend(title="label", markerscale=2.5, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set(title=title, xlabel=axis_names[0], ylabel=axis_names[1])
