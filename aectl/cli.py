@@ -5,6 +5,7 @@ completion answer at once.
 """
 
 import dataclasses
+import errno
 import functools
 import logging
 import os
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aectl import __version__, config, errors
+from aectl import __version__, config, errors, signals
 from aectl.errors import ConfigError, UserError, one_line
 
 COMMANDS = {
@@ -56,6 +57,8 @@ log = logging.getLogger("aectl")
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its documented status; `argv` defaults to the process's own arguments."""
     args = list(sys.argv[1:] if argv is None else argv)
+    signals.exit_on_termination()
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, must not print tracebacks
     try:
         status = _main(args)
     except KeyboardInterrupt:
@@ -290,10 +293,18 @@ def explain(error: BaseException) -> tuple[int, str | None]:
         return error.exit_code, one_line(error)
     if isinstance(error, OSError) and not _from_hydra(error):
         where = f"{error.filename}: " if error.filename else ""
-        return errors.StorageError.exit_code, one_line(f"{where}{error.strerror or error}")
+        return errors.StorageError.exit_code, one_line(f"{where}{error.strerror or error}; {_storage_remedy(error)}")
     if _from_hydra(error):
         return ConfigError.exit_code, _config_line(error)
     return 1, None
+
+
+def _storage_remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free some space, then go on with resume=<run>; what was saved is whole"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return "work in a folder that you may write to, or name another with hydra.run.dir=<folder>"
+    return "the storage refused; what was saved is whole, go on with resume=<run> once it answers"
 
 
 def _from_hydra(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import checkpoint, devices, metrics, pictures
+from aectl import devices, metrics, pictures, storage
 from aectl.config import DenoiseConfig
 from aectl.data import to_float, to_uint8
 from aectl.errors import ConfigError, DataError, StorageError, one_line
@@ -67,7 +67,7 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
     tracker.scalars({f"denoise/{name}": value for name, value in found.items()}, run.checkpoint.state["step"])
     tracker.picture("denoised", picture, run.checkpoint.state["step"])
     tracker.close()
-    checkpoint.write_atomically(folder / "metrics.json", checkpoint.dump_json(found))
+    storage.replace(folder / "metrics.json", storage.dump_json(found))
     log.info("metrics.json and figures/denoised.png: %s", folder)
     return -found["psnr_denoised"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import baselines, checkpoint, devices, figures, metrics, pictures
+from aectl import baselines, devices, figures, metrics, pictures, storage
 from aectl.config import EvalConfig
 from aectl.data import Images, Split, build_dataset, to_float
 from aectl.errors import DataError
@@ -325,7 +325,7 @@ def _write(subject: Subject, found: dict[str, Any], sentences: list[str], folder
     finally:
         tracker.close()
     document = plain({**found, "diagnosis": sentences})
-    checkpoint.write_atomically(folder / "metrics.json", checkpoint.dump_json(document))
+    storage.replace(folder / "metrics.json", storage.dump_json(document))
     log.info("metrics.json and figures: %s", folder)
 
 

@@ -3,20 +3,18 @@
 import logging
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from aectl import checkpoint, config, figures, pictures
+from aectl import config, figures, pictures, storage
 from aectl.data import Images, to_float
 from aectl.evaluator import Scores, encode, score
 from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
+from aectl.session import Session
 from aectl.sweep import RESULT
 from aectl.tracking import Tracker, plain, read_metrics
-
-if TYPE_CHECKING:
-    from aectl.trainer import Session
 
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
@@ -24,14 +22,14 @@ MAX_EMBEDDED = 1000  # images in the projector
 log = logging.getLogger(__name__)
 
 
-def begin(session: "Session", tracker: Tracker, command: str) -> None:
+def begin(session: Session, tracker: Tracker, command: str) -> None:
     """Say what is about to be trained, and save the resolved configuration."""
     settings, data, progress = session.config, session.data, session.progress
     text = yaml.safe_dump(config.to_dict(settings), sort_keys=False, allow_unicode=True)
     tracker.text("config", text)
     if progress.step == 0:
         saved = f"# {command}\n{text}"
-        checkpoint.write_atomically(session.run_dir / "config.yaml", saved.encode())
+        storage.replace(session.run_dir / "config.yaml", saved.encode())
     sizes = data.sizes()
     log.info("run %s", session.run_dir)
     log.info(
@@ -59,7 +57,7 @@ def _kind(settings: config.TrainConfig) -> str:
     return {"ae": "dae", "vae": "denoising vae"}[settings.model.name]
 
 
-def epoch(session: "Session", tracker: Tracker, record: dict[str, Any], scores: Scores | None) -> None:
+def epoch(session: Session, tracker: Tracker, record: dict[str, Any], scores: Scores | None) -> None:
     """Record an epoch; draw its pictures when it is their turn."""
     tracker.epoch(record)
     if scores is not None and session.model.has_prior:
@@ -70,7 +68,7 @@ def epoch(session: "Session", tracker: Tracker, record: dict[str, Any], scores: 
         draw(session, tracker)
 
 
-def _line(session: "Session", record: dict[str, Any]) -> str:
+def _line(session: Session, record: dict[str, Any]) -> str:
     names = ("loss", "recon", "kl") if session.model.has_prior else ("loss",)
     parts = [f"epoch {record['epoch']}/{session.config.epochs}"]
     for part in ("train", "val"):
@@ -80,14 +78,14 @@ def _line(session: "Session", record: dict[str, Any]) -> str:
     return "  ".join(parts) + f"  {record['images_per_s']:,.0f} images/s"
 
 
-def shown(session: "Session") -> tuple[Images, str]:
+def shown(session: Session) -> tuple[Images, str]:
     """The images that pictures show: validation, or the training part where there is none; and its name."""
     if len(session.data.val):
         return session.data.val, "validation"
     return session.data.train, "training"
 
 
-def draw(session: "Session", tracker: Tracker) -> Scores:
+def draw(session: Session, tracker: Tracker) -> Scores:
     """The pictures of this moment, into TensorBoard and `figures/`; return the scores of the images shown."""
     model, device, progress = session.model, session.device, session.progress
     images, part = shown(session)
@@ -106,7 +104,7 @@ def draw(session: "Session", tracker: Tracker) -> Scores:
     return scores
 
 
-def finish(session: "Session", tracker: Tracker, overrides: Sequence[str]) -> float:
+def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> float:
     """Draw everything once more, fill the projector and the hparams tab, say what to do next.
 
     Returns:
@@ -138,7 +136,9 @@ def finish(session: "Session", tracker: Tracker, overrides: Sequence[str]) -> fl
         "seconds": round(progress.seconds, 3),
         **final,
     }
-    checkpoint.write_atomically(session.run_dir / RESULT, checkpoint.dump_json(plain(result)))
+    storage.replace(session.run_dir / RESULT, storage.dump_json(plain(result)))
+    if progress.epoch < settings.epochs:
+        log.info("stopped early: no better validation objective for %d epochs", progress.since_best)
     log.info("best epoch %d: %s", progress.best["epoch"], _figures_line(session, chosen))
     log.info("curves, pictures and checkpoints: %s", session.run_dir)
     suggestion = "denoise" if settings.noise.name != "none" else "sample"
@@ -147,7 +147,7 @@ def finish(session: "Session", tracker: Tracker, overrides: Sequence[str]) -> fl
     return progress.best["value"]
 
 
-def _figures_line(session: "Session", record: dict[str, Any]) -> str:
+def _figures_line(session: Session, record: dict[str, Any]) -> str:
     """Training and validation in nats per image, and in the unit that courses print: an error per pixel."""
     settings, pixels = session.config, math.prod(session.data.train.shape)
     texts = []

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aectl import checkpoint
+from aectl import storage
 
 METRICS = "metrics.jsonl"
 MAX_LATENT_CURVES = 64  # beyond it, per-latent KL goes into the histogram alone
@@ -56,13 +56,12 @@ class Tracker:
         if step is not None:
             kept = [record for record in read_metrics(folder) if record["step"] <= step]
             lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
-            checkpoint.write_atomically(folder / METRICS, lines.encode())
+            storage.replace(folder / METRICS, lines.encode())
         self._writer = SummaryWriter(str(folder), purge_step=None if step is None else step + 1, flush_secs=10)
 
     def epoch(self, record: dict[str, Any]) -> None:
         """One epoch's figures: a line of metrics.jsonl, and a curve each."""
-        with (self.folder / METRICS).open("a") as file:
-            file.write(json.dumps(plain(record), allow_nan=False) + "\n")
+        storage.append(self.folder / METRICS, json.dumps(plain(record), allow_nan=False))
         self.scalars({key: value for key, value in record.items() if key not in ("epoch", "step")}, record["step"])
         self._writer.flush()
 

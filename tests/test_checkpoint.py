@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from aectl import checkpoint
+from aectl import checkpoint, storage
 from aectl.errors import CheckpointError
 
 MODEL = {"w": torch.arange(6.0).view(2, 3), "b": torch.tensor([1.5])}
@@ -91,7 +91,7 @@ def test_a_pickle_by_another_name_is_not_opened(tmp_path):
     manifest = json.loads((path / checkpoint.MANIFEST).read_text())
     manifest["files"]["model.safetensors"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     (path / checkpoint.MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
+    with pytest.raises(CheckpointError, match="not the safetensors it should be"):
         checkpoint.load(path)
     assert not canary.exists()
 
@@ -112,11 +112,13 @@ def test_none_is_an_error(tmp_path):
         checkpoint.newest(tmp_path / "checkpoints")
 
 
-def test_rotation_keeps_two_and_the_best(tmp_path):
+def test_rotation_keeps_what_it_is_told_and_clears_the_rest(tmp_path):
     for step in (1, 2, 3, 4):
         save(tmp_path, step)
-    checkpoint.rotate(tmp_path, best=1)
+    (tmp_path / ".tmp-step-00000009-1").mkdir()
+    checkpoint.rotate(tmp_path, keep=[4, 3, 1])
     assert [checkpoint.step_of(path) for path in checkpoint.listing(tmp_path)] == [4, 3, 1]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_failed_save_leaves_the_others_and_no_rest(tmp_path, monkeypatch):
@@ -137,4 +139,4 @@ def test_a_damaged_checkpoint_of_the_same_step_is_replaced(tmp_path):
 
 def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
-        checkpoint.dump_json({"loss": float("nan")})
+        storage.dump_json({"loss": float("nan")})

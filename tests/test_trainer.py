@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from aectl import checkpoint, runs, trainer
+from aectl import checkpoint, runs, session, trainer
 from aectl.config import (
     DatasetConfig,
     LikelihoodConfig,
@@ -21,6 +21,7 @@ from aectl.config import (
 )
 from aectl.errors import CheckpointError, ConfigError, DivergedError
 from aectl.evaluator import score
+from aectl.models import Autoencoder
 from aectl.noise import build_noise
 from aectl.rng import generator
 
@@ -154,9 +155,9 @@ def test_noise_is_fresh_for_each_epoch_and_fixed_for_validation():
 
 def test_validation_is_the_same_each_time(tmp_path):
     config = small(noise=NOISE)
-    session = trainer._prepare(config, tmp_path, None)
-    first = score(session.model, session.data.val, session.corrupt, 1.0, session.device)
-    again = score(session.model, session.data.val, session.corrupt, 1.0, session.device)
+    run = session.prepare(config, tmp_path, None)
+    first = score(run.model, run.data.val, run.corrupt, 1.0, run.device)
+    again = score(run.model, run.data.val, run.corrupt, 1.0, run.device)
     assert first.named() == again.named()
     assert first.elbo == -(first.recon + first.kl)
 
@@ -268,23 +269,63 @@ def test_a_folder_with_a_run_is_not_trained_over(tmp_path):
 # ------------------------------------------------------------------------------------- what ends a run
 
 
-def test_a_loss_that_is_not_finite_ends_it_with_its_name_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
-    config = small(epochs=5)
-    real = trainer.Autoencoder.terms
+def spoil(monkeypatch, at_call: int, change) -> None:
+    """From the `at_call`-th training step on, pass the objective's terms through `change`."""
+    real = Autoencoder.terms
     calls = 0
 
     def terms(self, *args):
         nonlocal calls
-        calls += 1
+        calls += self.training
         found, code = real(self, *args)
-        if calls > 12 and self.training:
-            found = type(found)(found.recon, found.kl * math.nan, found.beta)
+        if self.training and calls >= at_call:
+            found = change(self, found)
         return found, code
 
-    monkeypatch.setattr(trainer.Autoencoder, "terms", terms)
-    with pytest.raises(DivergedError, match="became nan"):
-        trainer.train(config, tmp_path)
+    monkeypatch.setattr(Autoencoder, "terms", terms)
+
+
+def infinite_gradient(model, terms):
+    """A loss that is finite with a gradient that is not: the square root at 0."""
+    bias = model.decoder[0].bias
+    return type(terms)(terms.recon + (bias - bias.detach()).square().sum().sqrt(), terms.kl, terms.beta)
+
+
+@pytest.mark.parametrize(
+    ("culprit", "change"),
+    [
+        ("recon", lambda model, terms: type(terms)(terms.recon * math.inf, terms.kl, terms.beta)),
+        ("kl", lambda model, terms: type(terms)(terms.recon, terms.kl * math.nan, terms.beta)),
+        (r"the gradient of decoder\.0\.bias", infinite_gradient),
+    ],
+)
+def test_what_is_not_finite_is_named_in_its_step_before_the_optimizer_moves(tmp_path, monkeypatch, culprit, change):
+    spoil(monkeypatch, 13, change)
+    moved = []
+    real = torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: (moved.append(1), real(self, *args)))
+    with pytest.raises(DivergedError, match=f"{culprit} is not finite in step 13"):
+        trainer.train(small(epochs=5), tmp_path)
+    assert len(moved) == 12
+    assert last(tmp_path).state["step"] == 10
     assert all(torch.isfinite(tensor).all() for tensor in last(tmp_path).model.values())
+
+
+def test_where_reading_a_number_would_wait_the_optimizer_holds_still_by_itself(tmp_path):
+    """What a GPU does, on the CPU: the fused optimizer reads `found_inf` and changes nothing."""
+    run = session.prepare(small(), tmp_path, None)
+    x = torch.rand(8, 1, 10, 12)
+    terms, _ = run.model.terms(x, x, 1.0, generator("cpu", 1))
+    loss, recon, kl = terms.means()
+    loss.backward()
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    next(run.model.parameters()).grad[0, 0] = math.nan
+    run.device = torch.device("cuda")  # nothing may be read
+    trainer._hold_if_not_finite(run, loss, recon, kl)
+    run.optimizer.step()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
+    with pytest.raises(DivergedError, match="the loss or a gradient is not finite in the last 50 steps"):
+        trainer._means(run, 8)
 
 
 def test_early_stopping_waits_for_its_patience_and_keeps_the_best(tmp_path):
@@ -305,6 +346,6 @@ def test_cosine_ends_at_nothing_and_clipping_bounds_the_step(tmp_path):
     trainer.train(small(schedule="cosine"), tmp_path)
     _, records = contents(tmp_path)
     assert records[0]["lr"] > 10 * records[-1]["lr"] > 0
-    session = trainer._prepare(small(schedule="cosine"), tmp_path, None)
-    assert session.lr(0) == 1e-3
-    assert session.lr(session.steps_per_epoch) == pytest.approx(5e-4)
+    run = session.prepare(small(schedule="cosine"), tmp_path, None)
+    assert run.lr(0) == 1e-3
+    assert run.lr(run.steps_per_epoch) == pytest.approx(5e-4)

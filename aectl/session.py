@@ -1,0 +1,170 @@
+"""A run in training: its parts, and how they are made, saved and taken up again."""
+
+import logging
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aectl import __version__, checkpoint, devices, runs
+from aectl.config import TrainConfig, to_dict
+from aectl.data import Split, build_dataset
+from aectl.errors import CheckpointError
+from aectl.losses import kl_weight_at
+from aectl.models import Autoencoder, build_model
+from aectl.noise import Corruption, build_noise
+from aectl.rng import seed_of
+
+KEEP = 2  # checkpoints beside the best
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with weights, optimizer and running sums it is all that an exact resume needs."""
+
+    step: int = 0
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the epoch under way
+    best: dict[str, Any] | None = None  # value, step and epoch of the best checkpoint
+    since_best: int = 0  # epochs without a better one
+    seconds: float = 0.0  # of training proper
+
+
+@dataclass
+class Session:
+    """A run in training: its parts, made once."""
+
+    config: TrainConfig
+    run_dir: Path
+    device: torch.device
+    data: Split
+    corrupt: Corruption
+    model: Autoencoder
+    optimizer: torch.optim.Adam
+    sums: Tensor  # (loss, recon, kl) summed over the images of the epoch so far, (3,), float64
+    held: Tensor  # steps that the optimizer did not make because something was not finite, (), float32
+    progress: Progress = field(default_factory=Progress)
+    verified: list[int] = field(default_factory=list)  # steps of the newest checkpoints known to be whole
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch; the last may be smaller."""
+        return math.ceil(len(self.data.train) / self.config.batch_size)
+
+    def beta(self, step: int) -> float:
+        """The weight on the KL at that step."""
+        return kl_weight_at(step, self.steps_per_epoch, self.config.kl_weight, self.config.kl_warmup)
+
+    def lr(self, step: int) -> float:
+        """The learning rate at that step: constant, or half a cosine from `lr` to 0 at the run's end."""
+        if self.config.schedule == "constant":
+            return self.config.lr
+        share = step / (self.steps_per_epoch * self.config.epochs)
+        return self.config.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | None) -> Session:
+    """Data, model and optimizer; fresh from the seed, or as they were saved."""
+    device = devices.choose(config.device, config.threads)
+    data = build_dataset(config.dataset, config.data.root)
+    shape = data.train.shape
+    if saved is None:
+        torch.manual_seed(seed_of(config.seed, "weights"))
+        model = build_model(config, shape).to(device)
+    else:
+        model = runs.restore(saved, config, shape).to(device)
+    # Fused: one kernel for all parameters, on CPU and CUDA alike.
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=device.type != "mps")
+    sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    held = torch.zeros((), device=device)
+    session = Session(config, run_dir, device, data, build_noise(config.noise), model, optimizer, sums, held)
+    if saved is not None:
+        session.verified.append(checkpoint.step_of(saved.path))
+        _restore_training(session, saved)
+    return session
+
+
+def save(session: Session) -> None:
+    """A checkpoint of this moment; older ones but the best are removed once it is whole."""
+    state = session.optimizer.state
+    tensors = {
+        f"adam/{name}/{key}": value
+        for name, parameter in session.model.named_parameters()
+        for key, value in state[parameter].items()
+    }
+    folder = runs.checkpoints_of(session.run_dir)
+    path = checkpoint.save(
+        folder,
+        session.progress.step,
+        session.model.state_dict(),
+        {"train": to_dict(session.config), "shape": list(session.data.train.shape)},
+        {**tensors, "sums": session.sums},
+        {**asdict(session.progress), "environment": _environment(session.device)},
+    )
+    checkpoint.verify(path)  # read back before an older one goes
+    session.verified = [*session.verified, session.progress.step][-KEEP:]
+    best = session.progress.best
+    checkpoint.rotate(folder, [*session.verified, *([best["step"]] if best else [])])
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    """What the last bits of a result depend on."""
+    return {
+        "aectl": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainConfig, checkpoint.Checkpoint]:
+    """The run to go on with, its own configuration with what the command line may change, its newest checkpoint."""
+    run_dir = runs.locate(config.resume)
+    if run_dir is None:
+        raise CheckpointError(f"resume={config.resume}: no run there; give a run folder or 'latest'")
+    saved, passed_over = checkpoint.newest(runs.checkpoints_of(run_dir))
+    for reason in passed_over:
+        log.warning("passed over a damaged checkpoint: %s", reason)
+    settings, _ = runs.read_config(saved)
+    given = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    for key in ("epochs", "device", "threads", "figures_every", "checkpoint_every"):
+        if key in given:
+            setattr(settings, key, getattr(config, key))
+    if "data.root" in given:
+        settings.data.root = config.data.root
+    return run_dir, settings, saved
+
+
+def _restore_training(session: Session, saved: checkpoint.Checkpoint) -> None:
+    """Optimizer, running sums and counters from a checkpoint."""
+    where = saved.path / "trainer.safetensors"
+    tensors = dict(saved.trainer)
+    try:
+        session.sums.copy_(tensors.pop("sums"))
+        for name, parameter in session.model.named_parameters():
+            entries = {key: tensors.pop(f"adam/{name}/{key}").clone() for key in ("step", "exp_avg", "exp_avg_sq")}
+            if entries["exp_avg"].shape != parameter.shape or entries["exp_avg_sq"].shape != parameter.shape:
+                raise CheckpointError(f"{where}: the optimizer state of {name} has another shape than {name}")
+            session.optimizer.state[parameter] = {key: value.to(session.device) for key, value in entries.items()}
+    except KeyError as error:
+        raise CheckpointError(f"{where}: {error} is missing") from None
+    if tensors:
+        raise CheckpointError(f"{where}: {min(tensors)} belongs to no parameter")
+    state = {key: value for key, value in saved.state.items() if key != "environment"}
+    try:
+        session.progress = Progress(**state)
+    except TypeError as error:
+        raise CheckpointError(f"{saved.path / 'trainer.json'}: {error}") from None
+    before, now = saved.state["environment"], _environment(session.device)
+    changed = [f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key]]
+    if changed:
+        log.warning("resuming elsewhere than before (%s): not exact to the last bit", ", ".join(changed))
