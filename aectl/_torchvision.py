@@ -27,7 +27,9 @@ def _extension_loads() -> bool:
     return True
 
 
-if not _extension_loads():
+EXTENSION_LOADS = _extension_loads()
+
+if not EXTENSION_LOADS:
     _library = torch.library.Library("torchvision", "FRAGMENT")
     _boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
     for _name in ("nms", "qnms"):
@@ -35,4 +37,4 @@ if not _extension_loads():
 
 from torchvision import datasets  # noqa: E402  (after the schemas, on purpose)
 
-__all__ = ["datasets"]
+__all__ = ["EXTENSION_LOADS", "datasets"]

@@ -26,6 +26,7 @@ COMMANDS = {
     "eval": "measure a trained run: metrics, baselines, figures, a diagnosis",
     "sample": "draw new images from a trained run",
     "denoise": "clean pictures with a trained run",
+    "doctor": "show what this machine has, and verify a run's checkpoints",
 }
 
 HELP = f"""aectl {__version__}: the autoencoder workbench
@@ -37,6 +38,7 @@ commands
   eval      {COMMANDS["eval"]}
   sample    {COMMANDS["sample"]}
   denoise   {COMMANDS["denoise"]}
+  doctor    {COMMANDS["doctor"]}
 
 try
   aectl train model=vae latent=2                  a 2-D variational autoencoder on 5,000 digits
@@ -263,8 +265,10 @@ def _run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str) 
         from aectl.evaluator import run_eval as run
     elif command == "sample":
         from aectl.sampler import run_sample as run
-    else:
+    elif command == "denoise":
         from aectl.denoiser import run_denoise as run
+    else:
+        from aectl.doctor import run_doctor as run
     return run(settings, folder)
 
 

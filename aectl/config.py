@@ -166,11 +166,20 @@ class DenoiseConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
 
+@dataclass
+class DoctorConfig:
+    """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
+
+    run: str | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "eval": EvalConfig,
     "sample": SampleConfig,
     "denoise": DenoiseConfig,
+    "doctor": DoctorConfig,
 }
 
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
@@ -220,6 +229,7 @@ def check(config: Any) -> None:
         EvalConfig: _check_eval,
         SampleConfig: _check_sample,
         DenoiseConfig: _check_denoise,
+        DoctorConfig: lambda config: None,
     }[type(config)](config)
 
 

@@ -87,16 +87,16 @@ def _loop(session: Session, tracker: Tracker) -> None:
             elapsed = time.perf_counter() - began
             progress.seconds += elapsed
             if progress.batch == session.steps_per_epoch:
-                _end_epoch(session, tracker, (n - first) / elapsed, stopping=request.signal is not None)
-            else:
-                save(session)
+                _end_epoch(session, tracker, (n - first) / elapsed)
             _refresh(bar, session)
             if request.signal is not None:
+                if progress.step not in session.verified:
+                    save(session)
                 log.info("stopped at step %d; go on: aectl train resume=%s", progress.step, session.run_dir)
                 request.stop()
 
 
-def _end_epoch(session: Session, tracker: Tracker, images_per_s: float, *, stopping: bool) -> None:
+def _end_epoch(session: Session, tracker: Tracker, images_per_s: float) -> None:
     """Validate, record, draw, and save if it is time to."""
     config, progress = session.config, session.progress
     loss, recon, kl = _means(session, len(session.data.train))
@@ -124,7 +124,7 @@ def _end_epoch(session: Session, tracker: Tracker, images_per_s: float, *, stopp
     improved = _note_best(session, record)
     journal.epoch(session, tracker, record, scores)
     last = progress.epoch == config.epochs or _stops_early(session)
-    if improved or last or stopping or progress.epoch % config.checkpoint_every == 0:
+    if improved or last or progress.epoch % config.checkpoint_every == 0:
         save(session)
     session.model.train()
 
