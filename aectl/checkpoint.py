@@ -133,8 +133,8 @@ def newest(folder: Path) -> tuple[Checkpoint, list[str]]:
             return load(path), passed_over
         except CheckpointError as error:
             passed_over.append(str(error))
-    why = f" ({passed_over[0]})" if passed_over else "; was the run stopped before its first epoch ended?"
-    raise CheckpointError(f"{folder}: no usable checkpoint{why}")
+    why = f" ({passed_over[0]})" if passed_over else ""
+    raise CheckpointError(f"{folder}: no usable checkpoint{why}; train it anew")
 
 
 def rotate(folder: Path, keep: Iterable[int]) -> None:

@@ -73,6 +73,4 @@ def _verify_run(run: str) -> None:
             damaged += 1
             log.info("%-12s %s: DAMAGED (%s)", "checkpoint", path, error)
     if damaged:
-        raise CheckpointError(
-            f"{located}: {damaged} of {len(paths)} checkpoints damaged; resume= passes them over"
-        )
+        raise CheckpointError(f"{located}: {damaged} of {len(paths)} checkpoints damaged; resume= passes them over")

@@ -150,7 +150,7 @@ def _restore_training(session: Session, saved: checkpoint.Checkpoint) -> None:
     tensors = dict(saved.trainer)
     try:
         session.sums.copy_(tensors.pop("sums"))
-        for name, parameter in session.model.named_parameters():
+        for name, parameter in session.model.named_parameters() if tensors else ():  # none before the first step
             entries = {key: tensors.pop(f"adam/{name}/{key}").clone() for key in ("step", "exp_avg", "exp_avg_sq")}
             if entries["exp_avg"].shape != parameter.shape or entries["exp_avg_sq"].shape != parameter.shape:
                 raise CheckpointError(f"{where}: the optimizer state of {name} has another shape than {name}")

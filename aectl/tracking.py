@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ class Tracker:
 
     Args:
         folder: the run's folder.
-        step: where a resumed run goes on; records and events behind it are dropped, since they will come again.
+        step: where a run starts or goes on; records and events behind it are dropped, since they will come again.
+            None for what is no run.
     """
 
     def __init__(self, folder: Path, step: int | None = None):
@@ -90,6 +92,10 @@ class Tracker:
         """The projector: codes (N, K), labels (N,) and thumbnails (N, C, H, W) in [0, 1]."""
         if codes.shape[1] == 1:  # the projector needs two dimensions
             codes = torch.cat([codes, torch.zeros_like(codes)], dim=1)
+        # A resumed run says it again: SummaryWriter would warn of its folder, and list the same embedding twice.
+        for earlier in self.folder.glob("[0-9]*/codes"):
+            shutil.rmtree(earlier.parent)
+        (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)
         names = None if labels is None else [str(label) for label in labels.tolist()]
         self._writer.add_embedding(codes, names, images, step, tag="codes")
 

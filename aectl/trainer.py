@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import journal, runs
+from aectl import checkpoint, journal, runs
 from aectl.config import TrainConfig
 from aectl.data import to_float
 from aectl.errors import ConfigError, DivergedError
@@ -37,15 +37,17 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
     saved = None
     if config.resume is not None:
         run_dir, config, saved = resumed(config, overrides)
-    elif runs.checkpoints_of(run_dir).exists():
+    elif checkpoint.listing(runs.checkpoints_of(run_dir)):
         raise ConfigError(
             f"hydra.run.dir={run_dir}: holds a run already; go on with resume={run_dir} or choose another folder"
         )
     with runs.locked(run_dir):
         session = prepare(config, run_dir, saved)
-        tracker = Tracker(run_dir, session.progress.step if saved else None)
+        tracker = Tracker(run_dir, session.progress.step)
         try:
             journal.begin(session, tracker, command)
+            if saved is None:
+                save(session)  # from its first second on, a run can be resumed
             _loop(session, tracker)
             return journal.finish(session, tracker, overrides)
         finally:

@@ -1,0 +1,257 @@
+"""Kill, stop and refuse a training run at every place, resume it, and compare bytes with a run never disturbed.
+
+    python tests/torture.py kills --count 200     SIGKILL at random moments, over AE, DAE and VAE
+    python tests/torture.py exits                 the process ends at each file-system step of a save
+    python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
+
+Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
+in milliseconds. Prints counts; exits with 1 if a single comparison fails.
+"""
+
+import argparse
+import contextlib
+import errno
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.backends.backend_agg
+import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
+import torch
+import torch.utils.tensorboard
+
+from aectl import checkpoint, cli, runs, session, trainer
+from aectl.config import DatasetConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+
+SMALL = TrainConfig(
+    dataset=DatasetConfig("synthetic", 24, 24, 0, synthetic_size=176, synthetic_shape=[1, 9, 10]),
+    network=NetworkConfig(hidden=[16]), epochs=4, batch_size=16, device="cpu", threads=1, figures_every=0,
+)  # fmt: skip
+MODELS = {
+    "ae": SMALL,
+    "dae": replace(SMALL, noise=NoiseConfig("gaussian", sigma=0.5)),
+    "vae": replace(SMALL, model=ModelConfig("vae", "logvar"), schedule="cosine", kl_warmup=2.0),
+    "vae-std": replace(SMALL, model=ModelConfig("vae", "std"), noise=NoiseConfig("masking", p=0.3), grad_clip=1.0),
+}
+STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")
+
+
+def contents(run: Path) -> tuple[bytes, bytes, str, list[dict]]:
+    """What must be equal: weights, optimizer, counters, and every epoch's figures (but for the speed)."""
+    saved = checkpoint.newest(runs.checkpoints_of(run))[0]
+    state = {key: value for key, value in saved.state.items() if key != "seconds"}
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        del record["images_per_s"]
+    tensors = [(saved.path / f"{name}.safetensors").read_bytes() for name in ("model", "trainer")]
+    return tensors[0], tensors[1], json.dumps(state), records
+
+
+def child(work: Callable[[], object]) -> int:
+    """Fork, do `work` as `aectl` would and end with its exit code; return the child's process number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        with Path(os.devnull).open("w") as silence, contextlib.redirect_stderr(silence):
+            work()
+        status = 0
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    except BaseException as error:
+        status, message = cli.explain(error)
+        if message is None:
+            import traceback
+
+            traceback.print_exception(error)
+    finally:
+        os._exit(status)
+
+
+def wait(pid: int) -> int:
+    """The exit code of a child; negative for the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def ended(pid: int) -> int | None:
+    """The exit code of a child that has ended, else None."""
+    which, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if which else None
+
+
+def start_or_resume(config: TrainConfig, run: Path) -> None:
+    """Go on with the run if it has a checkpoint, else start it."""
+    if checkpoint.listing(runs.checkpoints_of(run)):
+        trainer.train(TrainConfig(resume=str(run)), run)
+    else:
+        trainer.train(config, run)
+
+
+def undisturbed(folder: Path) -> tuple[dict[str, tuple], float]:
+    """The contents of each model's run that nobody stopped, and how long the longest took."""
+    expected, longest = {}, 0.0
+    trainer.train(SMALL, folder / "warm")  # here, so that no child pays again for what is made at first use
+    for name, config in MODELS.items():
+        began = time.perf_counter()
+        assert wait(child(lambda config=config, name=name: trainer.train(config, folder / name))) == 0
+        longest = max(longest, time.perf_counter() - began)
+        expected[name] = contents(folder / name)
+    return expected, longest
+
+
+# --------------------------------------------------------------------------------------- SIGKILL
+
+
+def kills(count: int, seed: int) -> dict[str, int]:
+    """SIGKILL runs at random moments until `count` have died; each run is resumed until it is done."""
+    rng = random.Random(seed)
+    found = {"kills": 0, "runs": 0, "different": 0, "failed": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        expected, longest = undisturbed(Path(folder))
+        while found["kills"] < count:
+            name = rng.choice(list(MODELS))
+            run = Path(folder) / f"killed-{found['runs']}"
+            while True:
+                pid = child(lambda name=name, run=run: start_or_resume(MODELS[name], run))
+                moment = time.perf_counter() + rng.uniform(0, longest)
+                status = None
+                while status is None and time.perf_counter() < moment:
+                    time.sleep(0.002)
+                    status = ended(pid)
+                if status is None:
+                    os.kill(pid, signal.SIGKILL)
+                    status = wait(pid)
+                if status == -signal.SIGKILL:
+                    found["kills"] += 1
+                    continue
+                found["failed"] += status != 0
+                break
+            found["runs"] += 1
+            found["different"] += contents(run) != expected[name]
+    return found
+
+
+# ----------------------------------------------------------------------- every file-system step
+
+
+@contextlib.contextmanager
+def counted_steps(at: int, act: Callable[[], None], counter: list[int]) -> Iterator[None]:
+    """Inside a save, count the calls of `os` that change the disk, and `act` instead of the call number `at`."""
+    real = {name: getattr(os, name) for name in STEPS}
+
+    def step(name: str) -> Callable:
+        def call(*args, **kwargs):
+            counter[0] += 1
+            if counter[0] == at:
+                act()
+            return real[name](*args, **kwargs)
+
+        return call
+
+    for name in STEPS:
+        setattr(os, name, step(name))
+    try:
+        yield
+    finally:
+        for name, function in real.items():
+            setattr(os, name, function)
+
+
+def disturbed_training(run: Path, at: int, act: Callable[[], None], counter: list[int]) -> None:
+    """Train, and count and disturb the file-system steps of the fourth save, which removes an older one."""
+    real, saves = session.save, 0
+
+    def save(current) -> None:
+        nonlocal saves
+        saves += 1
+        if saves != 4:
+            return real(current)
+        with counted_steps(at, act, counter):
+            return real(current)
+
+    trainer.save = save
+    trainer.train(MODELS["vae"], run)
+
+
+def steps_of_a_save(folder: Path) -> int:
+    """How many file-system steps the save has."""
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        counter = [0]
+        disturbed_training(folder / "counted", -1, lambda: None, counter)
+        os.write(writing, str(counter[0]).encode())
+
+    assert wait(child(work)) == 0
+    os.close(writing)
+    total = int(os.read(reading, 20))
+    os.close(reading)
+    return total
+
+
+def exits(stride: int = 1) -> dict[str, int]:
+    """End the process at each step of a save, as a power cut would; then resume."""
+    found = {"steps": 0, "different": 0, "failed": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        expected, _ = undisturbed(Path(folder))
+        for at in range(1, steps_of_a_save(Path(folder)) + 1, stride):
+            run = Path(folder) / f"exit-{at}"
+            status = wait(child(lambda run=run, at=at: disturbed_training(run, at, lambda: os._exit(9), [0])))
+            found["failed"] += status != 9
+            found["failed"] += wait(child(lambda run=run: start_or_resume(MODELS["vae"], run))) != 0
+            found["steps"] += 1
+            found["different"] += contents(run) != expected["vae"]
+    return found
+
+
+def refusals(stride: int = 1) -> dict[str, int]:
+    """Refuse each step of a save with each error: exit code 6, a whole checkpoint left, an exact resume."""
+    found = {"refusals": 0, "different": 0, "failed": 0, "endured": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        expected, _ = undisturbed(Path(folder))
+        total = steps_of_a_save(Path(folder))
+        for number in (errno.ENOSPC, errno.EIO, errno.EACCES):
+
+            def refuse(number: int = number) -> None:
+                raise OSError(number, os.strerror(number))
+
+            for at in range(1, total + 1, stride):
+                run = Path(folder) / f"refused-{number}-{at}"
+                status = wait(child(lambda run=run, at=at, act=refuse: disturbed_training(run, at, act, [0])))
+                found["refusals"] += 1
+                found["endured"] += status == 0
+                found["failed"] += status not in (0, 6)
+                checkpoint.newest(runs.checkpoints_of(run))
+                found["failed"] += wait(child(lambda run=run: start_or_resume(MODELS["vae"], run))) != 0
+                found["different"] += contents(run) != expected["vae"]
+    return found
+
+
+def main() -> None:
+    """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", choices=["kills", "exits", "refusals"])
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--stride", type=int, default=1, help="take only every n-th step")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # before the first fork: a pool of threads would not survive it
+    began = time.perf_counter()
+    if args.suite == "kills":
+        found = kills(args.count, args.seed)
+    else:
+        found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
+    print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
+    sys.exit(1 if found["different"] or found["failed"] else 0)
+
+
+if __name__ == "__main__":
+    main()
