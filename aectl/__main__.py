@@ -1,6 +1,17 @@
-"""`python -m aectl` is `aectl`."""
+"""`aectl`, and `python -m aectl`: so little that Ctrl-C finds nothing to interrupt but this."""
 
-from aectl.cli import main
+import sys
+
+
+def main() -> None:
+    """Run `aectl.cli.main`."""
+    try:
+        from aectl import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

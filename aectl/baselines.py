@@ -57,7 +57,7 @@ def median_filter(x: Tensor) -> Tensor:
 
 def _standardise(train: Tensor, test: Tensor) -> tuple[np.ndarray, np.ndarray]:
     train, test = train.double(), test.double()
-    mean, std = train.mean(0), train.std(0).clamp_min(1e-12)
+    mean, std = train.mean(0), train.std(0, correction=0).clamp_min(1e-12)
     return ((train - mean) / std).numpy(), ((test - mean) / std).numpy()
 
 

@@ -19,7 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from aectl import storage
-from aectl.errors import CheckpointError, one_line
+from aectl.errors import CheckpointError, brief
 
 FORMAT = 1
 FILES = ("model.safetensors", "config.json", "trainer.safetensors", "trainer.json")
@@ -106,7 +106,7 @@ def verify(path: Path) -> dict[str, bytes]:
         raise CheckpointError(f"{path}: is not a checkpoint folder")
     manifest = _parse(path / MANIFEST, _read(path / MANIFEST, storage.MAX_JSON))
     if manifest.get("format") != FORMAT:
-        found = one_line(manifest.get("format"))[:40]
+        found = brief(manifest.get("format"), 40)
         raise CheckpointError(f"{path / MANIFEST}: format {found} is not {FORMAT}; another version of aectl made it")
     files = manifest.get("files")
     if not isinstance(files, dict) or sorted(files) != sorted(FILES):
@@ -181,4 +181,4 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
         return storage.parse_json(data) if path.suffix == ".json" else safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         kind = "JSON" if path.suffix == ".json" else "safetensors"
-        raise CheckpointError(f"{path}: is not the {kind} it should be ({one_line(error)[:120]})") from None
+        raise CheckpointError(f"{path}: is not the {kind} it should be ({brief(error)})") from None

@@ -9,6 +9,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import secrets
 import shlex
 import signal
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from aectl import __version__, config, errors, signals
 from aectl.errors import ConfigError, UserError, one_line
@@ -53,6 +54,8 @@ exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 training diverge
              130 interrupted, 143 terminated
 """
 
+PATH_KEYS = ("run", "resume", "input", "output", "reference", "data.root", "hydra.run.dir", "hydra.sweep.dir")
+
 log = logging.getLogger("aectl")
 
 
@@ -65,9 +68,8 @@ def main(argv: list[str] | None = None) -> None:
         status = _main(args)
     except KeyboardInterrupt:
         status = errors.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + signal.SIGPIPE
+    except BrokenPipeError:
+        status = _reader_has_gone()
     except Exception as error:
         if os.environ.get("AECTL_DEBUG") == "1":
             raise
@@ -75,12 +77,22 @@ def main(argv: list[str] | None = None) -> None:
         if message is None:
             raise
         print(f"aectl: {message}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _reader_has_gone()
     sys.exit(status)
+
+
+def _reader_has_gone() -> int:
+    """Whoever read our output, such as `head`, has seen enough: no more words, and the status of SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _main(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
+        print(HELP, end="", file=sys.stdout if args else sys.stderr)
         return 0 if args else 2
     if args[0] in ("-V", "--version"):
         print(f"aectl {__version__}")
@@ -97,22 +109,45 @@ def _main(args: list[str]) -> int:
     os.environ["AECTL_UNIQUE"] = secrets.token_hex(3)
     task = Task(command, shlex.join(["aectl", *args]))
     multirun = any(arg in ("-m", "--multirun") for arg in overrides)
+    # argparse wants the overrides in one piece; -m may stand anywhere.
+    overrides = [
+        *["-m"] * multirun,
+        *(_quoted(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")),
+    ]
     try:
         hydra_main(command, task, overrides)
     finally:
-        if multirun:
-            _finish_sweep(command, overrides)
-    return task.status
+        status = _finish_sweep(command, overrides) if multirun else task.status
+    return status
 
 
-def _finish_sweep(command: str, overrides: list[str]) -> None:
-    """The table of a sweep, also when some of its jobs failed; Hydra raises the first job's error after this."""
+def _quoted(override: str, multirun: bool) -> str:
+    """A path among the overrides with its `~` expanded, and quoted for Hydra's grammar where it needs to be."""
+    key, equals, value = override.partition("=")
+    if key not in PATH_KEYS or not value or value[0] in "'\"" or "${" in value or (multirun and "," in value):
+        return override
+    path = str(Path(value).expanduser()) if value.startswith("~") else value
+    if re.fullmatch(r"[A-Za-z0-9_./:-]+", path):
+        return f"{key}{equals}{path}"
+    escaped = re.sub(r"(\\*)'", lambda match: 2 * match[1] + "\\'", path)
+    return f"{key}{equals}'{escaped}'"
+
+
+def _finish_sweep(command: str, overrides: list[str]) -> int:
+    """The table of a sweep, and the exit code of its first failed job, if any."""
     from aectl import sweep
 
-    given = [arg.partition("=")[2] for arg in overrides if arg.startswith("hydra.sweep.dir=")]
+    given = [arg.partition("=")[2].strip("'") for arg in overrides if arg.startswith("hydra.sweep.dir=")]
     folder = Path(given[-1] if given else sweep_dir())
-    if command == "train" and folder.is_dir():
-        sweep.summarize(folder)
+    if not folder.is_dir():
+        return 0
+    jobs = sweep.read_jobs(folder)
+    if command == "train":
+        sweep.summarize(folder, jobs)
+    failed = [job for job in jobs if job["status"] == "failed"]
+    if failed:
+        print(f"aectl: {len(failed)} of {len(jobs)} jobs failed, the first: {failed[0]['error']}", file=sys.stderr)
+    return failed[0]["exit_code"] if failed else 0
 
 
 # ---------------------------------------------------------------------------------------------- Hydra
@@ -143,7 +178,7 @@ def run_dir(command: str, _root_: Any) -> str:
 
     label = ""
     try:
-        if (resume := OmegaConf.select(_root_, "resume")) is not None:
+        if resume := OmegaConf.select(_root_, "resume"):
             from aectl import runs
 
             found = runs.locate(resume)
@@ -173,9 +208,26 @@ def hydra_main(command: str, task: Callable[[Any], Any], args: list[str]) -> Non
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
     import hydra
 
+    _check_flags(args)
     _register()
     sys.argv = ["aectl", *args]
     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=command)(task)()
+
+
+def _check_flags(args: list[str]) -> None:
+    """Hydra's own flags, before Hydra answers a wrong one with a page."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message} (`aectl <command> --help` lists the flags; overrides stand in one piece)")
+
+    parser = get_args_parser()
+    parser.error = refuse
+    parsed = parser.parse_args(args)
+    modes = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [name for name in modes if getattr(parsed, name)]
+    if len(given) > 1:
+        refuse(f"--{given[0]} and --{given[1]} exclude each other")
 
 
 def _complete(args: list[str]) -> int:
@@ -198,8 +250,8 @@ def _complete(args: list[str]) -> int:
 class Task:
     """One command as the function that Hydra calls; keeps the status of a single run.
 
-    In a sweep the error of a job is raised again, so that the sweeper counts the job as failed and goes on with
-    the others; in a single run it is kept, because Hydra would print a line of its own beside ours.
+    An error is kept, the job's result or the status saying that it failed: Hydra would print a line of its own beside
+    ours, and end a plain sweep at the first.
     """
 
     def __init__(self, command: str, line: str):
@@ -227,15 +279,16 @@ class Task:
             status, message = explain(error)
             if message is None or os.environ.get("AECTL_DEBUG") == "1":
                 raise
-            _remove_if_empty(folder)
-            if in_sweep:
-                from aectl import sweep
+            _log_to_file(message, folder)
+            if not in_sweep:
+                print(f"aectl: {message}", file=sys.stderr)
+                self.status = status
+                return None
+            from aectl import sweep
 
-                sweep.record_failure(folder, overrides, message, status)
-                log.error("job %s failed: %s", hydra_cfg.job.num, message)
-                raise
-            print(f"aectl: {message}", file=sys.stderr)
-            self.status = status
+            sweep.record_failure(folder, overrides, message, status)
+            if hydra_cfg.runtime.choices["hydra/sweeper"] != "basic":
+                raise  # a sweeper that learns from results must know
             return None
 
 
@@ -282,9 +335,18 @@ def _check_resume(overrides: list[str]) -> None:
             )
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """Take back the folder that Hydra made for a command that wrote nothing."""
-    if folder.is_dir() and not any(folder.iterdir()):
+def _log_to_file(message: str, folder: Path) -> None:
+    """The error as the last line of the log, or no folder at all for a command that left nothing but its log."""
+    files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
+    made = list(folder.iterdir()) if folder.is_dir() else []
+    left = [path for path in made if path.suffix != ".log" and path.name != ".lock"]
+    for handler in files:
+        if left:
+            handler.handle(logging.LogRecord("aectl", logging.ERROR, __file__, 0, message, None, None))
+        handler.close()
+    if folder.is_dir() and not left:
+        for path in made:
+            path.unlink()
         folder.rmdir()
 
 
@@ -299,7 +361,7 @@ def explain(error: BaseException) -> tuple[int, str | None]:
         where = f"{error.filename}: " if error.filename else ""
         return errors.StorageError.exit_code, one_line(f"{where}{error.strerror or error}; {_storage_remedy(error)}")
     if _from_hydra(error):
-        return ConfigError.exit_code, _config_line(error)
+        return ConfigError.exit_code, one_line(_config_line(error))
     return 1, None
 
 
@@ -326,7 +388,7 @@ def _config_line(error: BaseException) -> str:
     from hydra.errors import MissingConfigException, OverrideParseException
 
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as an override ({one_line(error.message).split(' See http')[0]})"
+        return f"{error.override}: cannot be read as an override; quote a strange value twice, as in \"key='a b,c'\""
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         hint = config.nearest(name, error.options)
@@ -341,6 +403,7 @@ def _config_line(error: BaseException) -> str:
     text = text.split(" full_key:")[0]
     if key and key not in text:
         text = f"{key}: {text}"
-    if error.__cause__ is not None and "Error merging" in str(error):
-        return f"{one_line(error)}: {text}"
+    if error.__cause__ is not None and "Error merging override " in str(error):
+        override = one_line(error).removeprefix("Error merging override ")
+        return f"{override}: {text.removeprefix(f'{key}: ')}"
     return text

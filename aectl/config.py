@@ -182,6 +182,8 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
 }
 
+MAX_LAYERS = 64
+
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
 RESUMABLE = ("resume", "epochs", "device", "threads", "data.root", "figures_every", "checkpoint_every")
 
@@ -193,7 +195,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def _fail(key: str, value: object, want: str) -> typing.NoReturn:
-    raise ConfigError(f"{key}={value}: {want}")
+    raise ConfigError(f"{key}={str(value)[:60]}: {want}")
 
 
 def _choice(key: str, value: str, choices: Iterable[str]) -> None:
@@ -206,17 +208,25 @@ def _number(key: str, value: float | None, low: float, high: float = math.inf, *
     """A finite number in [low, high], or (low, high] with `open_low`; None passes."""
     if value is None:
         return
-    inside = math.isfinite(value) and value <= high and (value > low if open_low else value >= low)
+    inside = value < math.inf and value <= high and (value > low if open_low else value >= low)  # NaN is neither
     if not inside:
-        bound = f"{'above' if open_low else 'at least'} {low:g}"
+        bound = f"a number {'above' if open_low else 'of at least'} {low:g}"
         _fail(
             key,
             value,
-            f"must be a finite number {bound}" + (f" and at most {high:g}" if high < math.inf else ""),
+            f"must be {bound}" + (f" and at most {high:g}" if high < math.inf else ""),
         )
 
 
+def _path(key: str, value: str | None) -> None:
+    """A path may be null, but the empty word would mean the current folder."""
+    if value is not None and not value.strip():
+        _fail(key, "''", "is empty; give a path, or null")
+
+
 def _widths(key: str, widths: list[int]) -> None:
+    if len(widths) > MAX_LAYERS:
+        _fail(key, widths, f"at most {MAX_LAYERS} layers")
     for width in widths:
         if not 1 <= width <= 65536:
             _fail(key, widths, "every width must be between 1 and 65536")
@@ -229,21 +239,21 @@ def check(config: Any) -> None:
         EvalConfig: _check_eval,
         SampleConfig: _check_sample,
         DenoiseConfig: _check_denoise,
-        DoctorConfig: lambda config: None,
+        DoctorConfig: lambda config: _path("run", config.run),
     }[type(config)](config)
 
 
 def _check_machine(config: Any) -> None:
     _choice("device", config.device, DEVICES)
     _number("threads", config.threads, 1, 1024)
+    _path("data.root", config.data.root)
     _number("seed", config.seed, 0, 2**63 - 1)
 
 
 def _check_run(config: Any) -> None:
     _check_machine(config)
     _choice("checkpoint", config.checkpoint, ("best", "last"))
-    if not config.run:
-        _fail("run", "''", "give a run folder, a checkpoint folder or 'latest'")
+    _path("run", config.run)
 
 
 def _check_eval(config: EvalConfig) -> None:
@@ -260,6 +270,8 @@ def _check_sample(config: SampleConfig) -> None:
 
 def _check_denoise(config: DenoiseConfig) -> None:
     _check_run(config)
+    for key in ("input", "output", "reference"):
+        _path(key, getattr(config, key))
     for key in ("output", "reference"):
         if getattr(config, key) is not None and config.input is None:
             _fail(key, getattr(config, key), "needs input=<image or folder> as well")
@@ -269,6 +281,7 @@ def _check_denoise(config: DenoiseConfig) -> None:
 
 def _check_train(config: TrainConfig) -> None:
     _check_machine(config)
+    _path("resume", config.resume)
     _check_dataset(config.dataset)
     _check_noise(config.noise)
     _choice("network.name", config.network.name, NETWORKS)
@@ -288,7 +301,7 @@ def _check_train(config: TrainConfig) -> None:
     if config.likelihood.name == "gaussian":
         if config.likelihood.sigma is None:
             _fail("likelihood.sigma", "null", "likelihood=gaussian needs a standard deviation")
-        _number("likelihood.sigma", config.likelihood.sigma, 0, open_low=True)
+        _number("likelihood.sigma", config.likelihood.sigma, 1e-4, 1e4)
     elif config.likelihood.sigma is not None:
         _fail("likelihood.sigma", config.likelihood.sigma, "only likelihood=gaussian has a sigma")
 
@@ -387,12 +400,12 @@ def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_dict(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is types.UnionType:
         if value is None:
             return None
         (hint,) = (arm for arm in typing.get_args(hint) if arm is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is list:
         if not isinstance(value, list):
             raise ValueError(f"{where}: must be a list, found {type(value).__name__}")

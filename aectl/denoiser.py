@@ -2,19 +2,22 @@
 
 import csv
 import logging
+import struct
+import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from aectl import devices, metrics, pictures, storage
 from aectl.config import DenoiseConfig
 from aectl.data import to_float, to_uint8
-from aectl.errors import ConfigError, DataError, StorageError, one_line
+from aectl.errors import ConfigError, DataError, StorageError, brief
 from aectl.evaluator import batches, denoising_table, open_data
 from aectl.networks import Shape
 from aectl.noise import build_noise
@@ -25,6 +28,11 @@ from aectl.tracking import Tracker
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 # Formats that Pillow decodes by itself; others, such as EPS, would start another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+# What Pillow raises for damaged files, seen over its decoders.
+UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
+    zlib.error, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 
 log = logging.getLogger(__name__)
@@ -64,8 +72,8 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
     title = f"test images, noise={run.config.noise.name}"
     picture = pictures.reconstructions(run.model, test, corrupt, device, title)
     tracker = Tracker(folder)
-    tracker.scalars({f"denoise/{name}": value for name, value in found.items()}, run.checkpoint.state["step"])
-    tracker.picture("denoised", picture, run.checkpoint.state["step"])
+    tracker.scalars({f"denoise/{name}": value for name, value in found.items()}, run.progress.step)
+    tracker.picture("denoised", picture, run.progress.step)
     tracker.close()
     storage.replace(folder / "metrics.json", storage.dump_json(found))
     log.info("metrics.json and figures/denoised.png: %s", folder)
@@ -92,9 +100,11 @@ def _clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
         with torch.inference_mode():
             x_hat = run.model.reconstruct(x.to(device)).cpu()
         written = to_uint8(x_hat)
-        to_image(written[0]).save(target / path.name, **({"quality": 95} if path.suffix in (".jpg", ".jpeg") else {}))
-        if cleans:
-            rows.append((path.name, *_before_and_after(x, to_float(written), to_float(cleans[index][None]))))
+        lossy = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+        to_image(written[0]).save(target / path.name, **lossy)
+        if cleans:  # the figures are those of the file, with whatever its format lost
+            after = read_picture(target / path.name, run.shape)
+            rows.append((path.name, *(_before_and_after(x, to_float(after[None]), to_float(cleans[index][None])))))
     log.info("%d pictures: %s", len(inputs), target)
     if rows:
         _report(rows, target)
@@ -124,22 +134,26 @@ def read_picture(path: Path, shape: Shape) -> Tensor:
     """
     channels, height, width = shape
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            size, mode = image.size, image.mode
-            if size == (width, height) and mode in ("1", "L") and channels == 1:
-                pixels = np.asarray(image.convert("L"))[None]
-            elif size == (width, height) and mode == "RGB" and channels == 3:
-                pixels = np.asarray(image).transpose(2, 0, 1)
-            else:
-                wanted = "grey (mode L)" if channels == 1 else "colour (mode RGB)"
-                raise DataError(
-                    f"{path}: is {size[0]}×{size[1]} in mode {mode}; this run takes {width}×{height} in {wanted}"
-                )
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: cannot be read as a picture ({one_line(error)[:120]})") from None
-    return torch.from_numpy(np.array(pixels))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of damaged EXIF, which is not needed
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as file:
+                image = ImageOps.exif_transpose(file)
+                size, mode = image.size, image.mode
+                fits = size == (width, height) and mode in ("1", "L", "P", "RGB")
+                pixels = np.array(image.convert("RGB")).transpose(2, 0, 1) if fits else None
+    except UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read as a picture ({brief(error)})") from None
+    if fits and channels == 1:  # grey is grey, however its format keeps it
+        fits = (pixels == pixels[:1]).all()
+        pixels = pixels[:1]
+    if not fits:
+        wanted = "grey" if channels == 1 else "colour"
+        raise DataError(
+            f"{path}: is {size[0]}×{size[1]} in mode {mode}; this run takes {width}×{height} in {wanted}, 8 bits, "
+            f"without alpha"
+        )
+    return torch.from_numpy(np.ascontiguousarray(pixels))
 
 
 def _reference(folder: Path, path: Path) -> Path:
@@ -167,7 +181,7 @@ def _before_and_after(x: Tensor, x_hat: Tensor, clean: Tensor) -> Iterator[float
 def _report(rows: list[tuple[str, float, float, float, float]], target: Path) -> None:
     """PSNR and SSIM before and after, for each picture and on average, as CSV and in the log."""
     means = [float(np.mean([row[column] for row in rows])) for column in range(1, len(CSV_HEADER))]
-    with (target / "psnr_ssim.csv").open("w", newline="") as file:
+    with (target / "psnr_ssim.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_HEADER)
         for name, *values in [*rows, ("mean", *means)]:

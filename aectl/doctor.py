@@ -68,7 +68,7 @@ def _verify_run(run: str) -> None:
             saved = checkpoint.load(path)
             settings, shape = runs.read_config(saved)
             runs.restore(saved, settings, shape)
-            log.info("%-12s %s, epoch %s: whole", "checkpoint", path, saved.state.get("epoch"))
+            log.info("%-12s %s, epoch %d: whole", "checkpoint", path, runs.read_progress(saved).epoch)
         except CheckpointError as error:
             damaged += 1
             log.info("%-12s %s: DAMAGED (%s)", "checkpoint", path, error)

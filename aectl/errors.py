@@ -49,5 +49,12 @@ TERMINATED = 143
 
 
 def one_line(text: object) -> str:
-    """`text` with every run of white space folded into one space."""
-    return " ".join(str(text).split())
+    """`text` with white space folded into single spaces and what a terminal cannot show, or obeys, spelled out."""
+    folded = " ".join(str(text).split())
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in folded)
+
+
+def brief(text: object, limit: int = 100) -> str:
+    """`one_line` cut at `limit` letters, for texts that are not ours."""
+    line = one_line(text)
+    return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."

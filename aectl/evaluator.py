@@ -115,7 +115,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     subject = Subject(run, config, images, data.train, device)
     found: dict[str, Any] = {
         "run": str(run.path), "checkpoint": config.checkpoint, "split": config.split, "images": len(images),
-        "epoch": run.checkpoint.state["epoch"], "step": run.checkpoint.state["step"], "latent": run.config.latent,
+        "epoch": run.progress.epoch, "step": run.progress.step, "latent": run.config.latent,
     }  # fmt: skip
     parts = [_objective, _reconstruction, _against_baselines, _codes]
     parts += [_denoising] if run.config.noise.name != "none" else []
@@ -222,7 +222,7 @@ def _against_baselines(subject: Subject) -> dict[str, Any]:
 
 def _codes(subject: Subject) -> dict[str, Any]:
     """What the codes of clean images know of the labels."""
-    if subject.images.labels is None:
+    if subject.images.labels is None or len(subject.train.labels.unique()) < 2:
         return {}
     train = encode(subject.model, subject.train, subject.device)
     parts = (train, subject.train.labels, subject.codes, subject.images.labels)

@@ -25,8 +25,8 @@ _MAX_LEGEND = 20
 
 
 def _scale(side: int) -> int:
-    """The whole factor that brings a picture's longer side to about 56 pixels."""
-    return max(1, round(56 / side))
+    """The whole factor that brings a picture's longer side to about 84 pixels."""
+    return max(1, round(84 / side))
 
 
 def tiles(images: Tensor, columns: int) -> np.ndarray:
@@ -54,8 +54,8 @@ def _text(width: int, height: int, text: str, size: int, *, centre: bool = False
 
 def grid(images: Tensor, title: str, columns: int | None = None) -> np.ndarray:
     """Images (N, C, H, W) in [0, 1] as a nearly square grid under a title."""
-    sheet = tiles(images, columns or math.ceil(math.sqrt(len(images))))
-    return _titled(sheet, title)
+    columns = columns or math.ceil(math.sqrt(len(images) * images.shape[2] / images.shape[3]))
+    return _titled(tiles(images, min(columns, len(images))), title)
 
 
 def _titled(sheet: np.ndarray, title: str) -> np.ndarray:
@@ -86,6 +86,7 @@ def _figure(width: float = 6.4, height: float = 4.6) -> tuple["Figure", Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -122,6 +123,21 @@ def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Seque
     return _pixels(figure)
 
 
+def spread(values: Tensor, labels: Tensor | None, title: str, axis_name: str) -> np.ndarray:
+    """How one-dimensional codes (N,) lie: a row of points for each label, moved up and down a little to be seen."""
+    figure, axes = _figure(6.8, 4.6)
+    rows = torch.zeros(len(values), dtype=torch.long) if labels is None else labels
+    jitter = (torch.arange(len(values)) * 0.618034) % 1 - 0.5  # evenly filled, and the same each time
+    axes.scatter(values.cpu().numpy(), (rows + 0.7 * jitter).numpy(), s=6, color=BLUE, alpha=0.6, linewidths=0)
+    if labels is None:
+        axes.set_yticks([])
+    else:
+        axes.set(ylabel="label")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set(title=title, xlabel=axis_name)
+    return _pixels(figure)
+
+
 def manifold(
     images: Tensor, ticks: tuple[Sequence[float], Sequence[float]], title: str, names: Sequence[str]
 ) -> np.ndarray:
@@ -134,11 +150,12 @@ def manifold(
     _, height, width, channels = pixels.shape
     sheet = pixels.reshape(side, side, height, width, channels).transpose(0, 2, 1, 3, 4)
     sheet = sheet.reshape(side * height, side * width, channels)
-    figure, axes = _figure(6.8, 6.8 * height / width)
+    figure, axes = _figure(6.8, min(20, max(3, 6.8 * height / width)))
     axes.imshow(sheet if channels == 3 else sheet[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    shown = np.linspace(0, side - 1, min(side, 8)).round().astype(int)
-    axes.set_xticks((shown + 0.5) * width - 0.5, [f"{ticks[0][i]:.2f}" for i in shown])
-    axes.set_yticks((shown + 0.5) * height - 0.5, [f"{ticks[1][i]:.2f}" for i in shown])
+    for axis, values, length in ((axes.xaxis, ticks[0], width), (axes.yaxis, ticks[1], height)):
+        few = 8 if length * 4 > max(height, width) else 3  # a short side has no room for more
+        shown = np.linspace(0, side - 1, min(side, few)).round().astype(int)
+        axis.set_ticks((shown + 0.5) * length - 0.5, [f"{values[i]:.2f}" for i in shown])
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
     return _pixels(figure)
 
@@ -168,10 +185,11 @@ def curves(records: Sequence[dict[str, Any]], title: str) -> np.ndarray:
     """Training and validation loss, reconstruction and KL against the epoch."""
     from matplotlib.figure import Figure
 
-    names = ["loss", "recon"] + (["kl"] if any(record["train/kl"] for record in records) else [])
-    figure = Figure(figsize=(4.2 * len(names), 3.6), dpi=110, layout="constrained")
+    names = ["loss", "recon", "kl"] if any(record["train/kl"] for record in records) else ["loss"]
+    figure = Figure(figsize=(max(5.5, 4.2 * len(names)), 3.6), dpi=110, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     epochs = [record["epoch"] for record in records]
-    for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for part, colour in (("train", BLUE), ("val", ORANGE)):
             values = [record.get(f"{part}/{name}") for record in records]
             if any(value is not None for value in values):
@@ -180,6 +198,8 @@ def curves(records: Sequence[dict[str, Any]], title: str) -> np.ndarray:
                 axes.plot(epochs, values, color=colour, marker=marker, label={"val": "validation"}.get(part, part))
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(epochs) == 1:
+            axes.set_xticks(epochs)
         axes.set(title=name, xlabel="epoch", ylabel="nats per image")
         axes.legend(frameon=False)
     figure.suptitle(title)
@@ -190,8 +210,6 @@ def two_dimensional(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
     """Codes (N, K) as points (N, 2) with the names of their axes: themselves for K = 2, else their PCA."""
     if codes.shape[1] == 2:
         return codes, ("z1", "z2")
-    if codes.shape[1] == 1:
-        return torch.cat([codes, torch.zeros_like(codes)], dim=1), ("z1", "")
     centred = codes.double() - codes.double().mean(0)
     _, scale, basis = torch.linalg.svd(centred, full_matrices=False)
     share = scale.square() / scale.square().sum().clamp_min(1e-300)

@@ -9,12 +9,13 @@ import yaml
 
 from aectl import config, figures, pictures, storage
 from aectl.data import Images, to_float
+from aectl.errors import DataError
 from aectl.evaluator import Scores, encode, score
 from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
 from aectl.session import Session
 from aectl.sweep import RESULT
-from aectl.tracking import Tracker, plain, read_metrics
+from aectl.tracking import METRICS, Tracker, plain, read_metrics
 
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
@@ -48,6 +49,12 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
         log.warning("note: %s", line)
     if progress.step:
         log.info("resuming after step %d (epoch %d of %d)", progress.step, progress.epoch, settings.epochs)
+        if progress.epoch == settings.epochs:
+            log.info("nothing is left to train; epochs=<more> would go on")
+
+
+def _title(settings: config.TrainConfig) -> str:
+    return f"{_kind(settings)}, latent {settings.latent}, {settings.dataset.name}"
 
 
 def _kind(settings: config.TrainConfig) -> str:
@@ -117,13 +124,18 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
     if session.model.has_prior:
         tracker.picture("latent_kl", pictures.latent_kl(scores.latent_kl, scores.active_units), progress.step)
     records = read_metrics(session.run_dir)
-    tracker.picture("curves", figures.curves(records, session.run_dir.name), progress.step)
+    if records:
+        tracker.picture("curves", figures.curves(records, _title(settings)), progress.step)
     few = images.spread(MAX_EMBEDDED)
     codes = encode(session.model, few, session.device)
     tracker.embedding(codes, few.labels, to_float(few.pixels), progress.step)
 
     assert progress.best is not None, "an epoch has ended"
-    chosen = next(record for record in records if record["step"] == progress.best["step"])
+    chosen = next((record for record in records if record["step"] == progress.best.step), None)
+    if chosen is None:
+        raise DataError(
+            f"{session.run_dir / METRICS}: has no record of the best epoch, {progress.best.epoch}; was it edited?"
+        )
     names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
     final = {name: chosen[name] for name in names}
     tracker.hparams(_flat(config.to_dict(settings)), {f"hparam/{name}": value for name, value in final.items()})
@@ -131,7 +143,7 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         "status": "completed",
         "overrides": list(overrides),
         "epochs": progress.epoch,
-        "best_epoch": progress.best["epoch"],
+        "best_epoch": progress.best.epoch,
         "step": progress.step,
         "seconds": round(progress.seconds, 3),
         **final,
@@ -139,12 +151,12 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
     storage.replace(session.run_dir / RESULT, storage.dump_json(plain(result)))
     if progress.epoch < settings.epochs:
         log.info("stopped early: no better validation objective for %d epochs", progress.since_best)
-    log.info("best epoch %d: %s", progress.best["epoch"], _figures_line(session, chosen))
+    log.info("best epoch %d: %s", progress.best.epoch, _figures_line(session, chosen))
     log.info("curves, pictures and checkpoints: %s", session.run_dir)
     suggestion = "denoise" if settings.noise.name != "none" else "sample"
     where = f"run={session.run_dir}"
     log.info("next: aectl eval %s | aectl %s %s | tensorboard --logdir outputs", where, suggestion, where)
-    return progress.best["value"]
+    return progress.best.value
 
 
 def _figures_line(session: Session, record: dict[str, Any]) -> str:

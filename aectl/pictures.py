@@ -37,7 +37,7 @@ def plane(codes: Tensor, side: int, *, prior: bool, dims: tuple[int, int] = (0, 
 
 def widest(codes: Tensor) -> tuple[int, int]:
     """The two latents whose codes (N, K ≥ 2) vary most, in order of their index."""
-    first, second = sorted(codes.var(0).topk(2).indices.tolist())
+    first, second = sorted(codes.var(0, correction=0).topk(2).indices.tolist())
     return first, second
 
 
@@ -86,6 +86,8 @@ def latent_map(model: Autoencoder, codes: Tensor, device: torch.device, side: in
 
 def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Picture:
     """Codes (N, K), coloured by label; their first two principal components for K > 2."""
+    if codes.shape[1] == 1:
+        return figures.spread(codes[:, 0], labels, title, "z1")
     points, names = figures.two_dimensional(codes)
     return figures.scatter(points, labels, title, names)
 

@@ -18,6 +18,27 @@ from aectl.networks import Shape
 OUTPUTS = Path("outputs")
 
 
+@dataclass
+class Best:
+    """The best epoch so far: its objective on validation images, in nats per image, and where it was."""
+
+    value: float
+    step: int
+    epoch: int
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with weights, optimizer and running sums it is all that an exact resume needs."""
+
+    step: int = 0
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the epoch under way
+    best: Best | None = None
+    since_best: int = 0  # epochs without a better one
+    seconds: float = 0.0  # of training proper
+
+
 @dataclass(frozen=True)
 class Run:
     """A trained run, opened: its configuration, the model in evaluation mode, and where it came from."""
@@ -26,13 +47,13 @@ class Run:
     checkpoint: Checkpoint
     config: TrainConfig
     shape: Shape
+    progress: Progress
     model: Autoencoder
 
     @property
     def title(self) -> str:
         """One line that says what was opened."""
-        state = self.checkpoint.state
-        return f"{self.path} at step {state['step']} (epoch {state['epoch']})"
+        return f"{self.path} at step {self.progress.step} (epoch {self.progress.epoch})"
 
 
 def checkpoints_of(run_dir: Path) -> Path:
@@ -54,8 +75,17 @@ def locate(run: str) -> Path | None:
         return newest.parent.parent if newest else None
     path = Path(run).expanduser()
     if checkpoint.step_of(path) >= 0 and path.parent.name == "checkpoints":
-        return path.parent.parent
+        path = path.parent
+    if path.name == "checkpoints":
+        path = path.parent
     return path if path.is_dir() else None
+
+
+def newest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest whole checkpoint of a run, and why newer ones were passed over."""
+    if not checkpoints_of(run_dir).is_dir():
+        raise CheckpointError(f"{run_dir}: is not a run folder, it has no checkpoints/; train one, or give another")
+    return checkpoint.newest(checkpoints_of(run_dir))
 
 
 def open_run(run: str, which: str, device: torch.device) -> Run:
@@ -74,12 +104,13 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
             where = "below outputs/ of this folder" if run == "latest" else "there"
             raise CheckpointError(f"run={run}: no trained run {where}; train one (aectl train) or give its folder")
         folder = located
-        saved, _ = checkpoint.newest(checkpoints_of(folder))
-        best = saved.state.get("best")
-        if which == "best" and best and best["step"] != saved.state["step"]:
-            saved = checkpoint.load(checkpoints_of(folder) / checkpoint.name_of(best["step"]))
+        saved, _ = newest(folder)
+        best = read_progress(saved).best
+        if which == "best" and best is not None:
+            saved = checkpoint.load(checkpoints_of(folder) / checkpoint.name_of(best.step))
     settings, shape = read_config(saved)
-    return Run(folder, saved, settings, shape, restore(saved, settings, shape).to(device).eval())
+    model = restore(saved, settings, shape).to(device).eval()
+    return Run(folder, saved, settings, shape, read_progress(saved), model)
 
 
 @contextlib.contextmanager
@@ -113,6 +144,21 @@ def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{where}: {what}") from None
     return settings, tuple(shape)
+
+
+def read_progress(saved: Checkpoint) -> Progress:
+    """Where the run stood at this checkpoint."""
+    state = {key: value for key, value in saved.state.items() if key != "environment"}
+    try:
+        progress = config.from_dict(Progress, state, "state")
+        best = progress.best or Best(0.0, 0, 0)
+        if min(progress.step, progress.epoch, progress.batch, progress.since_best, best.step, best.epoch) < 0:
+            raise ValueError("state: a count is negative")
+        if progress.step != checkpoint.step_of(saved.path):
+            raise ValueError(f"state.step: is {str(progress.step)[:20]} in {saved.path.name}")
+    except ValueError as error:
+        raise CheckpointError(f"{saved.path / 'trainer.json'}: {error}") from None
+    return progress
 
 
 def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Autoencoder:

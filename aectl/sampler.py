@@ -13,7 +13,7 @@ from torch import Tensor
 from aectl import devices, figures, pictures
 from aectl.config import SampleConfig
 from aectl.data import Split, to_float, to_uint8
-from aectl.errors import ConfigError
+from aectl.errors import ConfigError, DataError
 from aectl.evaluator import encode, open_data
 from aectl.rng import generator
 from aectl.runs import Run, open_run
@@ -88,7 +88,7 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
         to_image(pixels).save(folder / "images" / f"{index:04d}.png")
     Image.fromarray(sheet).save(folder / "grid.png")
     tracker = Tracker(folder)
-    tracker.picture(f"sample_{config.mode}", sheet, run.checkpoint.state["step"])
+    tracker.picture(f"sample_{config.mode}", sheet, run.progress.step)
     tracker.close()
     log.info("%s", drawn.title)
     log.info("%d images: %s (grid.png, images/)", len(images), folder)
@@ -113,7 +113,9 @@ def _mixture(codes: Tensor, n: int, seed: int) -> Tensor:
     """`n` draws, (n, K), from a Gaussian mixture fitted to `codes` (N, K)."""
     from sklearn.mixture import GaussianMixture
 
-    components = min(MIXTURE, len(codes))
+    if len(codes) < 2:
+        raise DataError("mode=prior: a mixture needs the codes of two training images at least, and this run has one")
+    components = min(MIXTURE, len(codes) // 2)
     mixture = GaussianMixture(components, random_state=seed % 2**32, reg_covar=1e-6)
     mixture.fit(codes.double().numpy())
     drawn, _ = mixture.sample(n)
@@ -166,10 +168,10 @@ def _traverse(source: Source) -> Drawn:
     latent = source.run.config.latent
     codes = source.train_codes()
     count = min(latent, max(1, source.n // columns))
-    chosen = codes.var(0).topk(count).indices if latent > 1 else torch.tensor([0])
+    chosen = codes.var(0, correction=0).topk(count).indices if latent > 1 else torch.tensor([0])
     centre, spread = (torch.zeros(latent), torch.ones(latent))
     if not source.run.model.has_prior:
-        centre, spread = codes.mean(0), codes.std(0)
+        centre, spread = codes.mean(0), codes.std(0, correction=0)
     z = centre.repeat(count, columns, 1)
     steps = torch.linspace(-REACH, REACH, columns)
     for row, index in enumerate(chosen.tolist()):

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,29 +13,20 @@ import torch
 from torch import Tensor
 
 from aectl import __version__, checkpoint, devices, runs
+from aectl import config as config_module
 from aectl.config import TrainConfig, to_dict
 from aectl.data import Split, build_dataset
-from aectl.errors import CheckpointError
+from aectl.errors import CheckpointError, ConfigError, DataError
 from aectl.losses import kl_weight_at
 from aectl.models import Autoencoder, build_model
+from aectl.networks import Shape, count_parameters
 from aectl.noise import Corruption, build_noise
 from aectl.rng import seed_of
+from aectl.runs import Progress
 
 KEEP = 2  # checkpoints beside the best
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Progress:
-    """Where a run stands; with weights, optimizer and running sums it is all that an exact resume needs."""
-
-    step: int = 0
-    epoch: int = 0  # finished epochs
-    batch: int = 0  # finished batches of the epoch under way
-    best: dict[str, Any] | None = None  # value, step and epoch of the best checkpoint
-    since_best: int = 0  # epochs without a better one
-    seconds: float = 0.0  # of training proper
 
 
 @dataclass
@@ -76,10 +68,14 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
     data = build_dataset(config.dataset, config.data.root)
     shape = data.train.shape
     if saved is None:
+        _refuse_too_large(config, shape)
         torch.manual_seed(seed_of(config.seed, "weights"))
         model = build_model(config, shape).to(device)
     else:
-        model = runs.restore(saved, config, shape).to(device)
+        trained_on = runs.read_config(saved)[1]
+        model = runs.restore(saved, config, trained_on).to(device)
+        if shape != trained_on:
+            raise DataError(f"dataset={config.dataset.name}: its images are {shape}, the run's were {trained_on}")
     # Fused: one kernel for all parameters, on CPU and CUDA alike.
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=device.type != "mps")
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
@@ -89,6 +85,19 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         session.verified.append(checkpoint.step_of(saved.path))
         _restore_training(session, saved)
     return session
+
+
+def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
+    """Count the parameters without making them; the operating system would end the process without a word."""
+    with torch.device("meta"):
+        parameters = count_parameters(build_model(config, shape))
+    needed = 16 * parameters  # weight, gradient and Adam's two moments, 4 bytes each
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ConfigError(
+            f"network.hidden={config.network.hidden}: {parameters:,} parameters need {needed / 2**30:.0f} GiB to "
+            f"train, and this machine has {memory / 2**30:.0f}; choose smaller widths or a smaller latent"
+        )
 
 
 def save(session: Session) -> None:
@@ -111,7 +120,7 @@ def save(session: Session) -> None:
     checkpoint.verify(path)  # read back before an older one goes
     session.verified = [*session.verified, session.progress.step][-KEEP:]
     best = session.progress.best
-    checkpoint.rotate(folder, [*session.verified, *([best["step"]] if best else [])])
+    checkpoint.rotate(folder, [*session.verified, *([best.step] if best else [])])
 
 
 def _environment(device: torch.device) -> dict[str, Any]:
@@ -131,7 +140,9 @@ def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainC
     run_dir = runs.locate(config.resume)
     if run_dir is None:
         raise CheckpointError(f"resume={config.resume}: no run there; give a run folder or 'latest'")
-    saved, passed_over = checkpoint.newest(runs.checkpoints_of(run_dir))
+    if Path(config.resume).name.startswith("step-"):
+        raise ConfigError(f"resume={config.resume}: takes a run folder; it goes on from its newest checkpoint")
+    saved, passed_over = runs.newest(run_dir)
     for reason in passed_over:
         log.warning("passed over a damaged checkpoint: %s", reason)
     settings, _ = runs.read_config(saved)
@@ -141,6 +152,10 @@ def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainC
             setattr(settings, key, getattr(config, key))
     if "data.root" in given:
         settings.data.root = config.data.root
+    config_module.check(settings)
+    done = runs.read_progress(saved).epoch
+    if settings.epochs < done:
+        raise ConfigError(f"epochs={settings.epochs}: the run has {done} already; give more to train it further")
     return run_dir, settings, saved
 
 
@@ -159,12 +174,8 @@ def _restore_training(session: Session, saved: checkpoint.Checkpoint) -> None:
         raise CheckpointError(f"{where}: {error} is missing") from None
     if tensors:
         raise CheckpointError(f"{where}: {min(tensors)} belongs to no parameter")
-    state = {key: value for key, value in saved.state.items() if key != "environment"}
-    try:
-        session.progress = Progress(**state)
-    except TypeError as error:
-        raise CheckpointError(f"{saved.path / 'trainer.json'}: {error}") from None
-    before, now = saved.state["environment"], _environment(session.device)
+    session.progress = runs.read_progress(saved)
+    before, now = saved.state.get("environment") or {}, _environment(session.device)
     changed = [f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key]]
     if changed:
         log.warning("resuming elsewhere than before (%s): not exact to the last bit", ", ".join(changed))

@@ -121,7 +121,10 @@ def parse_json(data: bytes) -> dict[str, Any]:
     """
     try:
         value = json.loads(
-            data, object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite_float
+            data.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+            parse_float=_finite_float,
         )
     except RecursionError:
         raise ValueError("is nested too deeply") from None

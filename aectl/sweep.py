@@ -76,9 +76,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def summarize(folder: Path) -> None:
-    """Print the table of the sweep in `folder` and write it there as `summary.md` and `summary.csv`."""
-    jobs = read_jobs(folder)
+def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
+    """Print the table of the jobs of the sweep in `folder`; write it there as `summary.md` and `summary.csv`."""
     if not jobs:
         return
     header, rows = table(jobs)

@@ -18,6 +18,7 @@ from aectl.data import to_float
 from aectl.errors import ConfigError, DivergedError
 from aectl.evaluator import score
 from aectl.rng import generator
+from aectl.runs import Best
 from aectl.session import Session, prepare, resumed, save
 from aectl.signals import StopRequest
 from aectl.tracking import Tracker
@@ -139,10 +140,10 @@ def _note_best(session: Session, record: dict[str, Any]) -> bool:
         improved = True  # without validation the last epoch is taken
     else:
         value = record["val/recon"] + session.config.kl_weight * record["val/kl"]
-        improved = math.isfinite(value) and (progress.best is None or value < progress.best["value"])
+        improved = math.isfinite(value) and (progress.best is None or value < progress.best.value)
     progress.since_best = 0 if improved else progress.since_best + 1
     if improved:
-        progress.best = {"value": value, "step": progress.step, "epoch": progress.epoch}
+        progress.best = Best(value, progress.step, progress.epoch)
     return improved
 
 

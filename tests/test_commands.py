@@ -125,7 +125,7 @@ def test_a_picture_that_does_not_fit_is_told_what_would(aectl, tmp_path, size, m
     pictures(tmp_path / "in", size=size, mode=mode)
     result = aectl("denoise", "input=in", "output=out")
     assert result.status == 3
-    assert "this run takes 28×28 in grey (mode L)" in result.err
+    assert "this run takes 28×28 in grey" in result.err
     assert not (tmp_path / "out").exists()
 
 
@@ -230,3 +230,69 @@ def test_devices_and_folders_that_are_not_there(aectl, tmp_path):
     result = aectl("train", *SMALL, "hydra.run.dir=file")
     assert result.status == 6
     assert "file" in result.err
+
+
+def test_paths_need_no_quoting(aectl, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    aectl("train", *DAE, "hydra.run.dir=~/my run's, ü 数字")
+    run = tmp_path / "my run's, ü 数字"
+    assert checkpoint.listing(runs.checkpoints_of(run))
+    given = pictures(tmp_path / "bilder (neu)")
+    result = aectl("denoise", f"run={run}", f"input={given}", "output=~/sauber & neu", f"reference={given}")
+    assert result.status == 0, result.err
+    assert len(list((tmp_path / "sauber & neu").glob("*.png"))) == 3
+
+
+def test_the_flag_for_sweeps_may_stand_anywhere(aectl, tmp_path):
+    assert aectl("train", *SMALL, "epochs=1", "-m", "latent=2,3").status == 0
+    assert len(list((tmp_path / "outputs/multirun").glob("*/*/result.json"))) == 2
+
+
+def test_parts_of_one_image_are_enough(aectl):
+    few = ["dataset.synthetic_size=10", "dataset.val_size=0", "dataset.test_size=9", "epochs=1"]
+    for model in ("vae", "ae"):
+        assert aectl("train", *SMALL, f"model={model}", *few).status == 0
+        for arguments in (["eval"], ["eval", "split=train"], ["sample", "mode=grid"], ["sample", "mode=traverse"]):
+            result = aectl(*arguments)
+            assert result.status == 0, result.err
+    assert aectl("sample", "mode=prior").status == 3
+
+
+def test_one_latent_and_colour_and_odd_sizes_go_through_everything(aectl):
+    odd = ["dataset.synthetic_shape=[3,9,40]", "latent=1", "network=conv", "network.channels=[4,8]", "epochs=1"]
+    assert aectl("train", *SMALL, *odd, "noise=speckle").status == 0
+    for arguments in (["eval"], ["denoise"], *(["sample", f"mode={mode}"] for mode in ("prior", "traverse"))):
+        result = aectl(*arguments)
+        assert result.status == 0, result.err
+    assert aectl("sample", "mode=grid").status == 2
+
+
+def test_a_diverged_run_says_so_in_its_log_and_can_be_inspected(aectl, only_run):
+    result = aectl("train", *SMALL, "lr=1e30", "epochs=3")
+    assert result.status == 5
+    assert "is not finite in step" in result.err
+    assert "is not finite in step" in (only_run() / "train.log").read_text()
+    doctor = aectl("doctor", "run=latest")
+    assert doctor.status == 0, doctor.err
+    assert "whole" in doctor.out
+
+
+def test_the_doctor_names_a_damaged_checkpoint(aectl, only_run):
+    aectl("train", *SMALL)
+    (path, *_) = checkpoint.listing(runs.checkpoints_of(only_run()))
+    (path / "model.safetensors").write_bytes(b"")
+    result = aectl("doctor", "run=latest")
+    assert result.status == 4
+    assert "DAMAGED" in result.out
+    assert "operators" in result.out
+    assert aectl("doctor", "run=nowhere").status == 4
+
+
+def test_resume_takes_a_run_and_only_more_epochs(aectl, only_run):
+    aectl("train", *SMALL)
+    (path, *_) = checkpoint.listing(runs.checkpoints_of(only_run()))
+    assert aectl("train", f"resume={path}").status == 2
+    assert aectl("train", "resume=latest", "epochs=1").status == 2
+    done = aectl("train", "resume=latest")
+    assert done.status == 0
+    assert "nothing is left to train" in done.out

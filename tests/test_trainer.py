@@ -241,7 +241,7 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
     main = os.getpid()
 
     def kill_when_it_trains():
-        while not (tmp_path / "metrics.jsonl").exists():
+        while not any(path.stat().st_size for path in tmp_path.glob("metrics.jsonl")):
             time.sleep(0.01)
         os.kill(main, signal.SIGTERM)
 
