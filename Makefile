@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format tensorboard clean
+.PHONY: help install demo test torture lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,13 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 
 test: $(STAMP) lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+torture: $(STAMP) ## 200 kills, every step of a save ended and refused, long fuzzing, seeded defects: under 15 minutes
+	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \
+	$(BIN)/python tests/torture.py exits && $(BIN)/python tests/torture.py refusals; others=$$?; \
+	wait $$kills && exit $$others
+	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py -k "get_through or any_override"
+	$(BIN)/python tests/mutations.py
 
 lint: $(STAMP) ## check style and formatting
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ import secrets
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its documented status; `argv` defaults to the process's own arguments."""
     args = list(sys.argv[1:] if argv is None else argv)
     signals.exit_on_termination()
-    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, must not print tracebacks
+    # Where the disk refuses, this thread learns of it and says so in one line; the log and TensorBoard's thread, which
+    # meet it too, would print tracebacks.
+    logging.raiseExceptions = False
+    threading.excepthook = _quiet_about_storage
     try:
         status = _main(args)
     except KeyboardInterrupt:
@@ -82,6 +86,11 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:
         status = _reader_has_gone()
     sys.exit(status)
+
+
+def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)
 
 
 def _reader_has_gone() -> int:

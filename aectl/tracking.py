@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -97,6 +98,9 @@ class Tracker:
             shutil.rmtree(earlier.parent)
         (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)
         names = None if labels is None else [str(label) for label in labels.tolist()]
+        # TensorBoard's sprite of thumbnails wants squares.
+        height, width = images.shape[2:]
+        images = F.pad(images, (0, max(0, height - width), 0, max(0, width - height)))
         self._writer.add_embedding(codes, names, images, step, tag="codes")
 
     def hparams(self, parameters: dict[str, Any], metrics: dict[str, float]) -> None:

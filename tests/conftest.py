@@ -10,7 +10,7 @@ import torch
 
 from aectl import cli
 
-SMALL = ["experiment=smoke", "device=cpu", "threads=2"]
+SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Result:
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
     """What a command changes in its process: the number of threads, and the handlers that Hydra gives the log."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     yield

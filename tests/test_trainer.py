@@ -41,7 +41,7 @@ def small(**changes) -> TrainConfig:
         "epochs": 2,
         "batch_size": 32,
         "device": "cpu",
-        "threads": 2,
+        "threads": 1,
         "figures_every": 0,
     }
     return TrainConfig(**{**settings, **changes})
@@ -153,6 +153,27 @@ def test_noise_is_fresh_for_each_epoch_and_fixed_for_validation():
     assert not torch.equal(draws[0][0], draws[0][1])
 
 
+def test_noise_is_drawn_fresh_in_each_epoch_of_training(tmp_path, monkeypatch):
+    """One batch an epoch, so that only the epoch tells two steps apart."""
+    drawn = []
+
+    def watched(config):
+        corrupt = build_noise(config)
+
+        def noisy(x, rng):
+            x_noisy = corrupt(x, rng)
+            drawn.append((x.sum(), x_noisy.mean()))
+            return x_noisy
+
+        return noisy
+
+    monkeypatch.setattr(session, "build_noise", watched)
+    data = DatasetConfig("synthetic", 0, 40, 0, synthetic_size=72, synthetic_shape=[1, 10, 12])
+    trainer.train(small(dataset=data, noise=NOISE, epochs=3, batch_size=32), tmp_path)
+    whole = [noisy.item() for x, noisy in drawn[:3]]
+    assert len(set(whole)) == 3
+
+
 def test_validation_is_the_same_each_time(tmp_path):
     config = small(noise=NOISE)
     run = session.prepare(config, tmp_path, None)
@@ -190,6 +211,28 @@ def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, model, at_step):
     trainer.train(config, tmp_path / "whole")
     stopped(config, tmp_path / "stopped", at_step, monkeypatch)
     assert last(tmp_path / "stopped").state["step"] == at_step
+    trainer.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+VARIANTS = {
+    "masking": {"noise": NoiseConfig("masking", p=0.3)},
+    "salt_pepper": {"noise": NoiseConfig("salt_pepper", p=0.3)},
+    "speckle": {"noise": NoiseConfig("speckle", sigma=0.3)},
+    "conv": {"network": NetworkConfig("conv", hidden=[8], channels=[4, 6])},
+    "gaussian likelihood": {"likelihood": LikelihoodConfig("gaussian", 0.3), "model": ModelConfig("ae")},
+    "digits": {"dataset": DatasetConfig("digits", 700, 700), "batch_size": 50},
+    "mnist5k": {"dataset": DatasetConfig("mnist5k", 500, 500), "batch_size": 500},
+    "no validation": {"dataset": DatasetConfig("synthetic", 0, 80, 0, synthetic_size=240, synthetic_shape=[3, 9, 8])},
+    "free threads": {"threads": 2},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_resuming_is_exact_for_every_noise_network_and_data_set(tmp_path, monkeypatch, name):
+    config = small(epochs=1, **VARIANTS[name])
+    trainer.train(config, tmp_path / "whole")
+    stopped(config, tmp_path / "stopped", 3, monkeypatch)
     trainer.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 

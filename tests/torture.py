@@ -87,6 +87,17 @@ def ended(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if which else None
 
 
+def torn(run: Path) -> int:
+    """How many checkpoints stand under their name without being whole; there must never be one."""
+    found = 0
+    for path in checkpoint.listing(runs.checkpoints_of(run)):
+        try:
+            checkpoint.verify(path)
+        except ValueError:
+            found += 1
+    return found
+
+
 def start_or_resume(config: TrainConfig, run: Path) -> None:
     """Go on with the run if it has a checkpoint, else start it."""
     if checkpoint.listing(runs.checkpoints_of(run)):
@@ -113,7 +124,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, tuple], float]:
 def kills(count: int, seed: int) -> dict[str, int]:
     """SIGKILL runs at random moments until `count` have died; each run is resumed until it is done."""
     rng = random.Random(seed)
-    found = {"kills": 0, "runs": 0, "different": 0, "failed": 0}
+    found = {"kills": 0, "runs": 0, "different": 0, "torn": 0, "failed": 0}
     with tempfile.TemporaryDirectory() as folder:
         expected, longest = undisturbed(Path(folder))
         while found["kills"] < count:
@@ -131,6 +142,7 @@ def kills(count: int, seed: int) -> dict[str, int]:
                     status = wait(pid)
                 if status == -signal.SIGKILL:
                     found["kills"] += 1
+                    found["torn"] += torn(run)
                     continue
                 found["failed"] += status != 0
                 break
@@ -199,13 +211,14 @@ def steps_of_a_save(folder: Path) -> int:
 
 def exits(stride: int = 1) -> dict[str, int]:
     """End the process at each step of a save, as a power cut would; then resume."""
-    found = {"steps": 0, "different": 0, "failed": 0}
+    found = {"steps": 0, "different": 0, "torn": 0, "failed": 0}
     with tempfile.TemporaryDirectory() as folder:
         expected, _ = undisturbed(Path(folder))
         for at in range(1, steps_of_a_save(Path(folder)) + 1, stride):
             run = Path(folder) / f"exit-{at}"
             status = wait(child(lambda run=run, at=at: disturbed_training(run, at, lambda: os._exit(9), [0])))
             found["failed"] += status != 9
+            found["torn"] += torn(run)
             found["failed"] += wait(child(lambda run=run: start_or_resume(MODELS["vae"], run))) != 0
             found["steps"] += 1
             found["different"] += contents(run) != expected["vae"]
@@ -214,7 +227,7 @@ def exits(stride: int = 1) -> dict[str, int]:
 
 def refusals(stride: int = 1) -> dict[str, int]:
     """Refuse each step of a save with each error: exit code 6, a whole checkpoint left, an exact resume."""
-    found = {"refusals": 0, "different": 0, "failed": 0, "endured": 0}
+    found = {"refusals": 0, "different": 0, "torn": 0, "failed": 0, "endured": 0}
     with tempfile.TemporaryDirectory() as folder:
         expected, _ = undisturbed(Path(folder))
         total = steps_of_a_save(Path(folder))
@@ -230,6 +243,7 @@ def refusals(stride: int = 1) -> dict[str, int]:
                 found["endured"] += status == 0
                 found["failed"] += status not in (0, 6)
                 checkpoint.newest(runs.checkpoints_of(run))
+                found["torn"] += torn(run)
                 found["failed"] += wait(child(lambda run=run: start_or_resume(MODELS["vae"], run))) != 0
                 found["different"] += contents(run) != expected["vae"]
     return found
@@ -250,7 +264,7 @@ def main() -> None:
     else:
         found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
     print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
-    sys.exit(1 if found["different"] or found["failed"] else 0)
+    sys.exit(1 if found["different"] or found["torn"] or found["failed"] else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,159 @@
+"""The short form of `make torture`, and signals to real processes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mutations
+import pytest
+
+from aectl import checkpoint, runs
+
+TESTS = Path(__file__).resolve().parent
+
+
+def torture(*args: str) -> dict:
+    """Run a suite of `tests/torture.py` in a process of its own, from which it can fork."""
+    command = [sys.executable, str(TESTS / "torture.py"), *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_25_kills_lose_nothing():
+    found = torture("kills", "--count", "25", "--seed", "1")
+    assert found["kills"] >= 25
+    assert found["different"] == found["failed"] == 0
+
+
+def test_exits_within_a_save_lose_nothing():
+    found = torture("exits", "--stride", "13")
+    assert found["steps"] >= 3
+
+
+def test_refusals_within_a_save_lose_nothing():
+    found = torture("refusals", "--stride", "37")
+    assert found["refusals"] >= 3
+
+
+def test_every_seeded_defect_still_applies():
+    """The whole table is `python tests/mutations.py`; here, that the words are there to be changed."""
+    assert len(mutations.DEFECTS) >= 8
+    for defect in mutations.DEFECTS:
+        assert (mutations.ROOT / "aectl" / defect.module).read_text().count(defect.right) == 1, defect.what
+
+
+def test_a_seeded_defect_is_noticed():
+    (number,) = (n for n, defect in enumerate(mutations.DEFECTS) if defect.what == "hashes are not compared")
+    assert mutations.noticed(mutations.DEFECTS[number])[0]
+
+
+# ------------------------------------------------------------------------------------------- signals
+
+
+def started(folder: Path, *args: str) -> subprocess.Popen:
+    """The real command in a process of its own."""
+    command = [sys.executable, "-m", "aectl", *args]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def when_it_trains(folder: Path, process: subprocess.Popen) -> None:
+    """Wait until some run has finished an epoch."""
+    end = time.perf_counter() + 60
+    while not any(path.stat().st_size for path in folder.glob("outputs/**/metrics.jsonl")):
+        assert process.poll() is None, process.communicate()
+        assert time.perf_counter() < end
+        time.sleep(0.02)
+
+
+ENDLESS = ["train", "experiment=smoke", "epochs=100000", "figures_every=0", "device=cpu"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_signal_saves_and_ends_with_its_code(tmp_path, number, status):
+    process = started(tmp_path, *ENDLESS)
+    when_it_trains(tmp_path, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert err == ""
+    assert "stopped at step" in out
+    (run,) = (tmp_path / "outputs/train").iterdir()
+    saved, passed_over = checkpoint.newest(runs.checkpoints_of(run))
+    assert saved.state["step"] > 0
+    assert not passed_over
+    assert f"resume={run.relative_to(tmp_path)}" in out
+
+
+def test_a_signal_at_the_start_ends_it_without_a_traceback(tmp_path):
+    process = started(tmp_path, *ENDLESS)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode in (143, -signal.SIGTERM)
+    assert "Traceback" not in err
+
+
+def test_in_a_sweep_the_finished_jobs_keep_their_results(tmp_path):
+    process = started(tmp_path, "train", "-m", "experiment=smoke", "device=cpu", "epochs=1,100000", "figures_every=0")
+    end = time.perf_counter() + 60
+    while not list(tmp_path.glob("outputs/multirun/*/1_*/metrics.jsonl")):
+        assert process.poll() is None, process.communicate()
+        assert time.perf_counter() < end
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    (folder,) = (tmp_path / "outputs/multirun").iterdir()
+    assert json.loads((folder / "0_vae-latent2/result.json").read_text())["status"] == "completed"
+    table = (folder / "summary.md").read_text()
+    assert "completed" in table
+    assert "interrupted" in table
+    assert "interrupted" in out
+
+
+def test_an_ignored_hangup_stays_ignored(tmp_path):
+    command = ["nohup", sys.executable, "-m", "aectl", *ENDLESS]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    when_it_trains(tmp_path, process)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+
+
+# ------------------------------------------------------------------------------------------- storage
+
+
+def test_a_full_device_for_the_output_is_no_traceback(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aectl", "train", "experiment=smoke", "epochs=1", "device=cpu"],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "Logging error" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(tmp_path):
+    done = subprocess.run(
+        f"{sys.executable} -m aectl train experiment=smoke epochs=1 device=cpu | head -n 1",
+        shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_a_folder_taken_away_under_the_run_is_one_line(tmp_path):
+    process = started(tmp_path, *ENDLESS)
+    when_it_trains(tmp_path, process)
+    (run,) = (tmp_path / "outputs/train").iterdir()
+    run.rename(tmp_path / "gone")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 6
+    assert len(err.strip().splitlines()) == 1
