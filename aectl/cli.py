@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its documented status; `argv` defaults to the process's own arguments."""
     args = list(sys.argv[1:] if argv is None else argv)
     signals.exit_on_termination()
-    # Where the disk refuses, this thread learns of it and says so in one line; the log and TensorBoard's thread, which
+    # Where the disk refuses, this thread learns of it and says so in one line; the log and TensorBoard's thread, who
     # meet it too, would print tracebacks.
     logging.raiseExceptions = False
     threading.excepthook = _quiet_about_storage

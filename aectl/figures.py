@@ -133,7 +133,8 @@ def spread(values: Tensor, labels: Tensor | None, title: str, axis_name: str) ->
         axes.set_yticks([])
     else:
         axes.set(ylabel="label")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        if len(values_of := labels.unique().tolist()) <= _MAX_LEGEND:
+            axes.set_yticks(values_of)
     axes.set(title=title, xlabel=axis_name)
     return _pixels(figure)
 

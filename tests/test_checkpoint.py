@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,13 +25,14 @@ def test_what_is_saved_comes_back(tmp_path):
         assert torch.equal(loaded.model[name], tensor)
 
 
-def test_files_follow_the_umask(tmp_path):
-    before = os.umask(0o027)
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o027, 0o640), (0o077, 0o600)])
+def test_files_follow_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
     try:
         path = save(tmp_path)
     finally:
         os.umask(before)
-    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o640}
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {mode}
 
 
 def test_every_flipped_bit_is_found(tmp_path):
@@ -128,6 +130,34 @@ def test_a_failed_save_leaves_the_others_and_no_rest(tmp_path, monkeypatch):
         save(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     checkpoint.load(tmp_path / "step-00000001")
+
+
+def test_everything_is_flushed_before_it_gets_its_name_and_the_name_after(tmp_path, monkeypatch):
+    real_open, real_fsync, real_rename = os.open, os.fsync, os.rename
+    names, done = {}, []
+
+    def opened(path, *args, **more):
+        descriptor = real_open(path, *args, **more)
+        names[descriptor] = Path(path).name
+        return descriptor
+
+    def flushed(descriptor):
+        done.append(("flush", names[descriptor]))
+        real_fsync(descriptor)
+
+    def renamed(source, target):
+        done.append(("rename", Path(target).name))
+        real_rename(source, target)
+
+    for name, function in (("open", opened), ("fsync", flushed), ("rename", renamed)):
+        monkeypatch.setattr(os, name, function)
+    path = save(tmp_path / "checkpoints", 7)
+    named = done.index(("rename", path.name))
+    for file in (*checkpoint.FILES, checkpoint.MANIFEST):
+        assert ("flush", file) in done[:named]
+    assert done.index(("flush", checkpoint.MANIFEST)) > done.index(("flush", "model.safetensors"))
+    assert done[named - 1][1].startswith(".tmp-"), "the folder itself, before its name changes"
+    assert ("flush", "checkpoints") in done[named:]
 
 
 def test_a_damaged_checkpoint_of_the_same_step_is_replaced(tmp_path):
