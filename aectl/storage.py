@@ -64,7 +64,7 @@ def make_folder(target: Path, contents: dict[str, bytes]) -> None:
     there before, which is damaged, goes at that moment.
     """
     temporary = target.with_name(f".tmp-{target.name}-{os.getpid()}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(exist_ok=True)  # but not its parent: a run that was taken away is not made again
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()

@@ -151,13 +151,13 @@ def test_everything_is_flushed_before_it_gets_its_name_and_the_name_after(tmp_pa
 
     for name, function in (("open", opened), ("fsync", flushed), ("rename", renamed)):
         monkeypatch.setattr(os, name, function)
-    path = save(tmp_path / "checkpoints", 7)
+    path = save(tmp_path, 7)
     named = done.index(("rename", path.name))
     for file in (*checkpoint.FILES, checkpoint.MANIFEST):
         assert ("flush", file) in done[:named]
     assert done.index(("flush", checkpoint.MANIFEST)) > done.index(("flush", "model.safetensors"))
     assert done[named - 1][1].startswith(".tmp-"), "the folder itself, before its name changes"
-    assert ("flush", "checkpoints") in done[named:]
+    assert ("flush", tmp_path.name) in done[named:]
 
 
 def test_a_damaged_checkpoint_of_the_same_step_is_replaced(tmp_path):

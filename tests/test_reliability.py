@@ -18,7 +18,7 @@ TESTS = Path(__file__).resolve().parent
 def torture(*args: str) -> dict:
     """Run a suite of `tests/torture.py` in a process of its own, from which it can fork."""
     command = [sys.executable, str(TESTS / "torture.py"), *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -154,6 +154,9 @@ def test_a_folder_taken_away_under_the_run_is_one_line(tmp_path):
     when_it_trains(tmp_path, process)
     (run,) = (tmp_path / "outputs/train").iterdir()
     run.rename(tmp_path / "gone")
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 6
     assert len(err.strip().splitlines()) == 1
