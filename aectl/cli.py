@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aectl import __version__, config, errors, signals
+from aectl import __version__, checks, config, errors, signals
 from aectl.errors import ConfigError, UserError, one_line
 
 COMMANDS = {
@@ -313,7 +313,7 @@ def _run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str) 
         settings = config.from_dict(config.SCHEMAS[command], plain, "")
     except ValueError as error:  # a key that Hydra let in with "+"
         raise ConfigError(str(error)) from None
-    config.check(settings)
+    checks.check(settings)
     # A folder that comes from the environment stays there: it is used, and reaches no saved file.
     if "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
         os.environ["AECTL_DATA"], settings.data.root = settings.data.root, None

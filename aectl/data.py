@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from aectl import synthetic
 from aectl.config import DatasetConfig
 from aectl.errors import DataError, brief
+from aectl.rng import generator
 
 NEED_NO_FILES = "mnist5k, digits, synthetic"
 
@@ -24,10 +25,13 @@ class Images:
     Attributes:
         pixels: (N, C, H, W), uint8.
         labels: (N,), int64, or None where there are none.
+        dynamic: whether a batch of them is drawn, pixel by pixel, from Bernoulli distributions with the grey values
+            as their means (Salakhutdinov & Murray, 2008).
     """
 
     pixels: Tensor
     labels: Tensor | None
+    dynamic: bool = False
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -38,16 +42,33 @@ class Images:
         return tuple(self.pixels.shape[1:])
 
     def __getitem__(self, index: Tensor | slice) -> "Images":
-        return Images(self.pixels[index], None if self.labels is None else self.labels[index])
+        return replace(self, pixels=self.pixels[index], labels=None if self.labels is None else self.labels[index])
 
     def spread(self, count: int) -> "Images":
         """At most `count` of them, evenly spread, since some sets are sorted by label."""
         count = min(count, len(self))
         return self[torch.linspace(0, len(self) - 1, count).round().long()]
 
+    def mean(self) -> Tensor:
+        """The mean image, (C, H, W), float, in [0, 1]; summed over chunks, so memory does not grow with N."""
+        total = sum(part.sum(0, dtype=torch.float64) for part in self.pixels.split(5000))
+        return (total / (255 * len(self))).float()
+
     def to(self, device: torch.device) -> "Images":
         """The same images on `device`; labels stay where they are."""
-        return Images(self.pixels.to(device), self.labels)
+        return replace(self, pixels=self.pixels.to(device))
+
+    def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """The images at `index`, (B,), as x in [0, 1], float, (B, C, H, W); binary and freshly drawn if `dynamic`."""
+        pixels = self.pixels.index_select(0, index)
+        return draw_binary(pixels, generator).float() if self.dynamic else to_float(pixels)
+
+    def drawn_once(self, *key: int | str) -> "Images":
+        """The same images if they are not `dynamic`; else their one draw that belongs to `key`."""
+        if not self.dynamic:
+            return self
+        binary = draw_binary(self.pixels, generator(self.pixels.device, "binarize", *key))
+        return Images(binary.to(torch.uint8) * 255, self.labels)
 
 
 @dataclass(frozen=True)
@@ -73,6 +94,11 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
+def draw_binary(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """True with probability `pixels`/255, exactly: a uniform integer of 0..254 is below the value; any shape."""
+    return torch.randint(255, pixels.shape, generator=generator, dtype=torch.uint8, device=pixels.device) < pixels
+
+
 def data_root(root: str | None) -> Path:
     """Where downloaded data sets live: `root`, else $AECTL_DATA, else the user's cache folder."""
     if root is not None:
@@ -83,8 +109,8 @@ def data_root(root: str | None) -> Path:
     return Path(cache).expanduser() / "aectl"
 
 
-def build_dataset(config: DatasetConfig, root: str | None) -> Split:
-    """The data set that `config` names, split.
+def build_dataset(config: DatasetConfig, root: str | None, *, fresh: bool = False) -> Split:
+    """The data set that `config` names, split and binarized; with `fresh`, dynamic training images are left to draw.
 
     Validation is taken out of the training part. Where a set has no official test part, that is taken out first.
     Both draws are stratified by label and depend on `split_seed` alone, so runs with other seeds share them.
@@ -98,7 +124,16 @@ def build_dataset(config: DatasetConfig, root: str | None) -> Split:
     else:
         test = official_test
     train, val = _take(images, config.val_size, config.split_seed + 1, "dataset.val_size")
-    return Split(train, val, test)
+    parts = {"train": train, "val": val, "test": test}
+    if config.binarize == "threshold":
+        parts = {name: replace(part, pixels=(part.pixels > 127).byte() * 255) for name, part in parts.items()}
+    elif config.binarize == "dynamic":
+        parts = {name: replace(part, dynamic=True) for name, part in parts.items()}
+        parts = {
+            name: part if fresh and name == "train" else part.drawn_once(config.split_seed, name)
+            for name, part in parts.items()
+        }
+    return Split(**parts)
 
 
 def _take(images: Images, size: int, seed: int, key: str) -> tuple[Images, Images]:

@@ -5,7 +5,7 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,16 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import devices, metrics, pictures, storage
+from aectl import baselines, devices, metrics, pictures, storage
 from aectl.config import DenoiseConfig
 from aectl.data import to_float, to_uint8
 from aectl.errors import ConfigError, DataError, StorageError, brief
-from aectl.evaluator import batches, denoising_table, open_data
+from aectl.models import Autoencoder
 from aectl.networks import Shape
 from aectl.noise import build_noise
-from aectl.runs import Run, open_run
+from aectl.runs import Run, open_data, open_run
 from aectl.sampler import to_image
+from aectl.scoring import batches
 from aectl.tracking import Tracker
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -78,6 +79,23 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
     storage.replace(folder / "metrics.json", storage.dump_json(found))
     log.info("metrics.json and figures/denoised.png: %s", folder)
     return -found["psnr_denoised"]
+
+
+@torch.inference_mode()
+def denoising_table(
+    model: Autoencoder, triples: Iterable[tuple[Tensor, Tensor, torch.Generator]]
+) -> dict[str, float]:
+    """PSNR (dB) and SSIM of the noisy images, of a 3×3 median and of the model, averaged over images."""
+    columns: dict[str, list[Tensor]] = {}
+    for x, x_noisy, _ in triples:
+        for name, image in (
+            ("noisy", x_noisy),
+            ("median", baselines.median_filter(x_noisy).to(x.device)),
+            ("denoised", model.reconstruct(x_noisy)),
+        ):
+            columns.setdefault(f"psnr_{name}", []).append(metrics.psnr(image, x).cpu())
+            columns.setdefault(f"ssim_{name}", []).append(metrics.ssim(image, x).cpu())
+    return {name: torch.cat(values).mean().item() for name, values in columns.items()}
 
 
 # ------------------------------------------------------------------------------------ own pictures

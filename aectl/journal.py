@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from aectl import config, figures, pictures, storage
+from aectl import checks, config, figures, pictures, storage
 from aectl.data import Images, to_float
 from aectl.errors import DataError
-from aectl.evaluator import Scores, encode, score
 from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
+from aectl.scoring import Scores, encode, score
 from aectl.session import Session
 from aectl.sweep import RESULT
 from aectl.tracking import METRICS, Tracker, plain, read_metrics
@@ -45,7 +45,7 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
             "kl_weight %g = %.4g on the scale of a per-pixel mean over %d pixels",
             settings.kl_weight, per_pixel_weight(settings.kl_weight, data.train.shape), pixels,
         )  # fmt: skip
-    for line in config.notices(settings):
+    for line in checks.notices(settings):
         log.warning("note: %s", line)
     if progress.step:
         log.info("resuming after step %d (epoch %d of %d)", progress.step, progress.epoch, settings.epochs)
@@ -61,7 +61,7 @@ def _kind(settings: config.TrainConfig) -> str:
     """`ae`, `dae`, `vae` or `denoising vae`, as people call it."""
     if settings.noise.name == "none":
         return settings.model.name
-    return {"ae": "dae", "vae": "denoising vae"}[settings.model.name]
+    return "dae" if settings.model.name == "ae" else f"denoising {settings.model.name}"
 
 
 def epoch(session: Session, tracker: Tracker, record: dict[str, Any], scores: Scores | None) -> None:
@@ -89,7 +89,7 @@ def shown(session: Session) -> tuple[Images, str]:
     """The images that pictures show: validation, or the training part where there is none; and its name."""
     if len(session.data.val):
         return session.data.val, "validation"
-    return session.data.train, "training"
+    return session.data.train.drawn_once("pictures"), "training"
 
 
 def draw(session: Session, tracker: Tracker) -> Scores:
@@ -98,7 +98,7 @@ def draw(session: Session, tracker: Tracker) -> Scores:
     images, part = shown(session)
     images = images.spread(MAX_SHOWN)
     noise = session.corrupt if session.config.noise.name != "none" else None
-    scores = score(model, images, session.corrupt, session.beta(max(0, progress.step - 1)), device)
+    scores = score(model, images, session.corrupt, session.config.kl_weight, device)
     when = f"epoch {progress.epoch}, {part} images"
     step = progress.step
     tracker.picture("reconstructions", pictures.reconstructions(model, images, noise, device, when), step)
@@ -161,22 +161,29 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
 
 def _figures_line(session: Session, record: dict[str, Any]) -> str:
     """Training and validation in nats per image, and in the unit that courses print: an error per pixel."""
-    settings, pixels = session.config, math.prod(session.data.train.shape)
+    pixels = math.prod(session.data.train.shape)
     texts = []
     for part in ("train", "val"):
         recon = record[f"{part}/recon"]
         if recon is None:
             continue
-        if settings.likelihood.name == "gaussian":
-            constant = Gaussian(settings.likelihood.sigma).constant * pixels
-            error = f"squared error {2 * settings.likelihood.sigma**2 * (recon - constant) / pixels:.4f}"
-        else:
-            error = f"BCE {recon / pixels:.4f}"
-        text = f"{part} recon {recon:.2f} ({error} per pixel)"
+        text = f"{part} recon {recon:.2f} ({_per_pixel(session, recon / pixels)})"
         if session.model.has_prior:
             text += f", KL {record[f'{part}/kl']:.2f}, ELBO {record[f'{part}/elbo']:.2f}"
         texts.append(text)
     return "; ".join(texts)
+
+
+def _per_pixel(session: Session, recon: float) -> str:
+    """`recon`, nats per pixel, in words."""
+    likelihood = session.model.likelihood
+    if isinstance(likelihood, Gaussian) and likelihood.learned:
+        return f"{recon:.4f} nats per pixel, σ {likelihood.sigma:.4f} at the end"
+    if isinstance(likelihood, Gaussian):
+        return f"squared error {2 * likelihood.sigma**2 * (recon - likelihood.constant):.4f} per pixel"
+    if session.config.likelihood.name == "bernoulli":
+        return f"BCE {recon:.4f} per pixel"
+    return f"{recon:.4f} nats per pixel"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,21 +10,38 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from aectl.config import LikelihoodConfig
 
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
 
 class Likelihood(Protocol):
-    """p(x|z) as a function of what the decoder gives."""
+    """p(x|z) as a function of what the decoder gives.
+
+    Attributes:
+        support: the values of a pixel over which it is normalised.
+    """
+
+    support: str
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """−log p(x|z), (N, C, H, W) twice → (N,), in nats, summed over channels and pixels."""
+        """−log p(x|z) in nats, summed over channels and pixels: (N, C, H, W) and (..., N, C, H, W) → (..., N)."""
         ...
 
     def mean(self, decoded: Tensor) -> Tensor:
         """E[x|z], the reconstruction x̂; any shape."""
         ...
+
+    def inverse_mean(self, mean: Tensor) -> Tensor:
+        """What the decoder must give for E[x|z] to be `mean`; any shape."""
+        ...
+
+
+def _total(values: Tensor) -> Tensor:
+    """The sum over the last three dimensions: channels and pixels."""
+    return values.flatten(-3).sum(-1)
 
 
 class Bernoulli:
@@ -34,43 +51,104 @@ class Bernoulli:
     own entropy, not 0.
     """
 
+    support = "{0, 1}"
+
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Cross-entropy in nats, (N, C, H, W) twice → (N,); computed from logits, so it cannot overflow."""
-        return F.binary_cross_entropy_with_logits(decoded, x, reduction="none").flatten(1).sum(1)
+        """Cross-entropy in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N); from logits: it cannot overflow."""
+        return _total(F.binary_cross_entropy_with_logits(decoded, x.expand_as(decoded), reduction="none"))
 
     def mean(self, decoded: Tensor) -> Tensor:
         """sigmoid(decoded), in (0, 1)."""
         return torch.sigmoid(decoded)
 
+    def inverse_mean(self, mean: Tensor) -> Tensor:
+        """The logit of `mean`, which is first clamped to [0.001, 0.999]."""
+        return torch.logit(mean, eps=1e-3)
 
-class Gaussian:
-    """N(x; decoded, σ²) for each value, with a fixed σ and the constant kept.
+
+class ContinuousBernoulli:
+    """p(x) = e^{ηx}·η/(e^η − 1) on [0, 1], η = decoded: the Bernoulli's form with the constant it lacks there.
+
+    −log p = A(η) − ηx with A(η) = log((e^η − 1)/η) = η/2 + log(sinh(a)/a), a = η/2.
+    Source: Loaiza-Ganem & Cunningham, "The continuous Bernoulli", NeurIPS 2019.
+    """
+
+    support = "[0, 1]"
+
+    def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """−log p in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N); negative where the density is above 1."""
+        a = decoded.abs() / 2
+        near = a < 0.1  # there sinh(a)/a is 1 within rounding, and its logarithm would be rounding alone
+        far = a.clamp_min(0.1)
+        series = a.square() / 6 - a.pow(4) / 180
+        log_sinhc = torch.where(near, series, far + torch.log1p(-torch.exp(-2 * far)) - torch.log(2 * far))
+        return _total(decoded * (0.5 - x) + log_sinhc)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """A'(η) = ½ + ½(coth(a) − 1/a), in (0, 1)."""
+        a = decoded / 2
+        near = a.abs() < 0.1
+        far = torch.where(near, torch.ones_like(a), a)
+        return 0.5 + 0.5 * torch.where(near, a / 3 - a.pow(3) / 45, 1 / torch.tanh(far) - 1 / far)
+
+    def inverse_mean(self, mean: Tensor) -> Tensor:
+        """η by bisection in [−1000, 1000], since A' has no inverse in closed form."""
+        low, high = torch.full_like(mean, -1e3), torch.full_like(mean, 1e3)
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = self.mean(middle) < mean
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2
+
+
+class Gaussian(nn.Module):
+    """N(x; decoded, σ²) for each value, one σ for all of them, with the constant kept.
 
     −log p = Σ (x − x̂)²/2σ² + D·(log σ + ½ log 2π) for D values: a true density over x in R^D, hence comparable
     across σ and across likelihoods of the same kind; at σ = 1 it is ½·SSE + 0.919·D.
+
+    Args:
+        sigma: the standard deviation, on the scale of [0, 1] pixels.
+        learn: make log σ a parameter that starts there; its optimum is the root of the mean squared error.
     """
 
-    def __init__(self, sigma: float):
-        self.sigma = sigma
-        # −log N at its peak, for each value.
-        self.constant = math.log(sigma) + 0.5 * math.log(2 * math.pi)
+    support = "the real line"
+
+    def __init__(self, sigma: float, learn: bool = False):
+        super().__init__()
+        self.learned = learn
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma))) if learn else math.log(sigma)
+
+    @property
+    def sigma(self) -> float:
+        """The standard deviation as it is now."""
+        return math.exp(self.log_sigma.item() if self.learned else self.log_sigma)
+
+    @property
+    def constant(self) -> float:
+        """−log N at its peak, for each value, in nats."""
+        return math.log(self.sigma) + HALF_LOG_2PI
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """−log N(x; decoded, σ²) in nats, (N, C, H, W) twice → (N,)."""
-        sse = F.mse_loss(decoded, x, reduction="none").flatten(1).sum(1)
-        return sse / (2 * self.sigma**2) + x[0].numel() * self.constant
+        """−log N(x; decoded, σ²) in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N)."""
+        sse = _total(F.mse_loss(decoded, x.expand_as(decoded), reduction="none"))
+        exp = torch.exp if self.learned else math.exp
+        return 0.5 * exp(-2 * self.log_sigma) * sse + x[0].numel() * (self.log_sigma + HALF_LOG_2PI)
 
     def mean(self, decoded: Tensor) -> Tensor:
         """The decoder's output as it is: unbounded, not clipped to [0, 1]."""
         return decoded
 
+    def inverse_mean(self, mean: Tensor) -> Tensor:
+        """`mean` itself."""
+        return mean
+
 
 def build_likelihood(config: LikelihoodConfig) -> Likelihood:
     """The likelihood that `config` names."""
-    if config.name == "bernoulli":
-        return Bernoulli()
-    assert config.name == "gaussian", config.name
-    return Gaussian(config.sigma)
+    if config.name == "gaussian":
+        return Gaussian(config.sigma, config.learn)
+    return {"bernoulli": Bernoulli, "continuous_bernoulli": ContinuousBernoulli}[config.name]()
 
 
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -83,28 +161,38 @@ def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Terms:
-    """The parts of the objective for a batch of N images.
+    """The parts of the objective for a batch of N images and S draws of z for each.
 
     Attributes:
-        recon: −log p(x|z), (N,), nats.
+        recon: −log p(x|z) of each draw, (S, N), nats.
         kl: KL of q(z|x) from the prior for each latent, (N, K), nats; zeros for a deterministic code.
-        beta: the weight in force on the KL.
+        log_ratio: log q(z|x) − log p(z) of each draw, (S, N), where the objective is the importance-weighted bound;
+            else None.
+        free_bits: KL in nats that each latent, averaged over the batch, may have at no cost.
     """
 
     recon: Tensor
     kl: Tensor
-    beta: float
+    log_ratio: Tensor | None = None
+    free_bits: float = 0.0
 
-    def means(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(loss, recon, kl) averaged over the images, scalars, with loss = recon + β·kl."""
-        recon, kl = self.recon.mean(), self.kl.sum(1).mean()
-        return recon + self.beta * kl, recon, kl
+    def means(self, beta: float) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss, recon, kl) averaged over the images (and recon over the draws), scalars.
+
+        The loss is recon + β·kl; with free bits λ, recon + β·Σ_k max(λ, kl_k) (Kingma et al., 2016); with importance
+        weights −log (1/S)·Σ_s exp(−recon_s − β·log_ratio_s), IWAE's bound at β = 1 (Burda et al., 2016).
+        """
+        recon, each = self.recon.mean(), self.kl.mean(0)
+        kl = each.sum()
+        if self.log_ratio is not None:
+            return importance_bound(-self.recon - beta * self.log_ratio).neg().mean(), recon, kl
+        cost = each.clamp_min(self.free_bits).sum() if self.free_bits else kl
+        return recon + beta * cost, recon, kl
 
 
-def kl_weight_at(step: int, steps_per_epoch: int, kl_weight: float, warmup_epochs: float) -> float:
-    """β in force at optimizer step `step` (from 0): rises linearly over the warm-up, then stays `kl_weight`."""
-    warmup = warmup_epochs * steps_per_epoch
-    return kl_weight if step >= warmup else kl_weight * step / warmup
+def importance_bound(log_weights: Tensor) -> Tensor:
+    """The bound log (1/S)·Σ_s w_s of log p(x) for each image: (S, N) log-weights → (N,), nats."""
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
 
 
 def per_pixel_weight(kl_weight: float, shape: tuple[int, int, int]) -> float:

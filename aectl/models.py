@@ -1,5 +1,6 @@
 """Autoencoder = encoder · bottleneck · decoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,12 +21,21 @@ class Code:
     mu: Tensor
     logvar: Tensor | None = None
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """Z = μ + σ·ε, ε ~ N(0, 1), differentiable in μ and σ (the reparameterization trick); μ for a point."""
+    def sample(self, generator: torch.Generator, draws: int = 1) -> Tensor:
+        """Z = μ + σ·ε, ε ~ N(0, 1), differentiable in μ and σ (the reparameterization trick): (draws, N, K).
+
+        For a point every draw is μ.
+        """
+        shape = (draws, *self.mu.shape)
         if self.logvar is None:
-            return self.mu
-        eps = torch.randn(self.mu.shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
+            return self.mu.expand(shape)
+        eps = torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
         return self.mu + (0.5 * self.logvar).exp() * eps
+
+    def log_ratio(self, z: Tensor) -> Tensor:
+        """The difference log q(z|x) − log p(z) at z of (draws, N, K): (draws, N), nats; on average it is the KL."""
+        squared_eps = (z - self.mu).square() * (-self.logvar).exp()
+        return 0.5 * (z.square() - squared_eps - self.logvar).sum(-1)
 
     def kl(self) -> Tensor:
         """KL(q(z|x) ‖ N(0, I)) for each image and latent, (N, K), in nats; zeros for a point."""
@@ -42,14 +52,33 @@ class Autoencoder(nn.Module):
         decoder: (N, K) → (N, C, H, W).
         likelihood: how x is scored under the decoder's output.
         posterior: None for AE and DAE; for the VAE what the second half of the encoder's output means.
+        logvar_clip: the least and the most that log σ² may be, or None.
+        draws: of z for each image in the objective.
+        importance: whether the draws make IWAE's bound; otherwise the objective is the ELBO.
+        free_bits: see `aectl.losses.Terms`.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, posterior: str | None = None):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        posterior: str | None = None,
+        *,
+        logvar_clip: Sequence[float] | None = None,
+        draws: int = 1,
+        importance: bool = False,
+        free_bits: float = 0.0,
+    ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
         self.posterior = posterior
+        self.logvar_clip = logvar_clip
+        self.draws = draws
+        self.importance = importance
+        self.free_bits = free_bits
 
     @property
     def has_prior(self) -> bool:
@@ -62,9 +91,8 @@ class Autoencoder(nn.Module):
         if self.posterior is None:
             return Code(features)
         mu, scale = features.chunk(2, dim=1)
-        if self.posterior == "logvar":
-            return Code(mu, scale)
-        return Code(mu, 2 * (F.softplus(scale) + MIN_STD).log())
+        logvar = scale if self.posterior == "logvar" else 2 * (F.softplus(scale) + MIN_STD).log()
+        return Code(mu, logvar if self.logvar_clip is None else logvar.clamp(*self.logvar_clip))
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean image x̂ = E[x|z] for z of (N, K): (N, C, H, W)."""
@@ -74,16 +102,41 @@ class Autoencoder(nn.Module):
         """x̂ from the mean of q(z|x), nothing drawn: (N, C, H, W) → (N, C, H, W)."""
         return self.decode(self.encode(x).mu)
 
-    def terms(self, x: Tensor, x_noisy: Tensor, beta: float, generator: torch.Generator) -> tuple[Terms, Code]:
-        """The objective's parts, and the code: encode `x_noisy`, draw one z for each image, score the clean `x`."""
+    def neg_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """−log p(x|z) for x of (N, C, H, W) and z of (S, N, K): (S, N), in nats."""
+        decoded = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        return self.likelihood.neg_log_prob(x, decoded)
+
+    def terms(self, x: Tensor, x_noisy: Tensor, generator: torch.Generator) -> tuple[Terms, Code]:
+        """The objective's parts, and the code: encode `x_noisy`, draw z for each image, score the clean `x`."""
         code = self.encode(x_noisy)
-        decoded = self.decoder(code.sample(generator))
-        return Terms(self.likelihood.neg_log_prob(x, decoded), code.kl(), beta), code
+        z = code.sample(generator, self.draws)
+        log_ratio = code.log_ratio(z) if self.importance else None
+        return Terms(self.neg_log_prob(x, z), code.kl(), log_ratio, self.free_bits), code
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Set the decoder's last bias so that E[x|z] is near the image `mean`, (C, H, W), whatever the code.
+
+        A convolution has one bias for each channel, which gets the channel's mean.
+        """
+        bias = [module.bias for module in self.decoder.modules() if hasattr(module, "bias")][-1]
+        target = mean.flatten() if len(bias) == mean.numel() else mean.mean((1, 2))
+        bias.copy_(self.likelihood.inverse_mean(target))
 
 
 def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
     """The model that `config` describes for images of `shape` = (C, H, W), freshly initialised."""
-    posterior = config.model.posterior if config.model.name == "vae" else None
+    posterior = config.model.posterior  # None for an AE
     outputs = config.latent * (2 if posterior else 1)
     encoder, decoder = build_network(config.network, shape, outputs, config.latent)
-    return Autoencoder(encoder, decoder, build_likelihood(config.likelihood), posterior)
+    return Autoencoder(
+        encoder,
+        decoder,
+        build_likelihood(config.likelihood),
+        posterior,
+        logvar_clip=config.model.logvar_clip,
+        draws=config.model.samples or 1,
+        importance=config.model.name == "iwae",
+        free_bits=config.free_bits,
+    )

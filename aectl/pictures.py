@@ -60,7 +60,7 @@ def reconstructions(
     code = model.encode(seen)
     named["denoised" if corrupt is not None else "reconstruction"] = model.decode(code.mu)
     for draw in range(draws if model.has_prior else 0):
-        z = code.sample(generator(device, "picture", draw))
+        (z,) = code.sample(generator(device, "picture", draw))
         named[f"draw {draw + 1} of z ~ q(z|x)"] = model.decode(z)
     return figures.rows(named, title)
 

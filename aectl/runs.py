@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from aectl import checkpoint, config
+from aectl import checkpoint, checks, config
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
-from aectl.errors import CheckpointError, UserError
+from aectl.data import Split, build_dataset
+from aectl.errors import CheckpointError, DataError, UserError
 from aectl.models import Autoencoder, build_model
 from aectl.networks import Shape
 
@@ -139,7 +140,7 @@ def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
         ):
             raise ValueError("shape: must be [channels, height, width]")
         settings = config.from_dict(TrainConfig, saved.config["train"], "train")
-        config.check(settings)
+        checks.check(settings)
     except (KeyError, UserError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{where}: {what}") from None
@@ -185,3 +186,18 @@ def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Autoencod
     # Cloned into memory that torch aligns itself: how a product rounds may depend on the alignment.
     model.load_state_dict({name: tensor.clone() for name, tensor in saved.model.items()}, assign=True)
     return model
+
+
+def open_data(run: Run, root: str | None) -> Split:
+    """The run's own data set with its own split; `root` says where its files lie now.
+
+    Raises:
+        DataError: it is not what the run was trained on.
+    """
+    data = build_dataset(run.config.dataset, root if root is not None else run.config.data.root)
+    if data.train.shape != run.shape:
+        raise DataError(
+            f"dataset={run.config.dataset.name}: its images are {data.train.shape} now, and the run was trained on "
+            f"{run.shape}"
+        )
+    return data

@@ -14,9 +14,9 @@ from aectl import devices, figures, pictures
 from aectl.config import SampleConfig
 from aectl.data import Split, to_float, to_uint8
 from aectl.errors import ConfigError, DataError
-from aectl.evaluator import encode, open_data
 from aectl.rng import generator
-from aectl.runs import Run, open_run
+from aectl.runs import Run, open_data, open_run
+from aectl.scoring import encode
 from aectl.tracking import Tracker
 
 MIXTURE = 10  # Gaussians fitted to the codes of a model without a prior
@@ -143,7 +143,7 @@ def _posterior(source: Source) -> Drawn:
     rows = max(1, source.n // columns)
     code = source.run.model.encode(source.some_images(rows).to(source.device))
     rng = generator(source.device, "posterior", source.seed)
-    draws = [code.mu, *(code.sample(rng) for _ in range(columns - 1))]
+    draws = [code.mu, *code.sample(rng, columns - 1)]
     z = torch.stack(draws, dim=1).flatten(0, 1).cpu()
     title = "draws of z ~ q(z|x), a row for each test image, the mean first"
     if not source.run.model.has_prior:

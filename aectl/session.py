@@ -12,17 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aectl import __version__, checkpoint, devices, runs
-from aectl import config as config_module
+from aectl import __version__, checkpoint, checks, devices, runs
 from aectl.config import TrainConfig, to_dict
 from aectl.data import Split, build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError
-from aectl.losses import kl_weight_at
 from aectl.models import Autoencoder, build_model
 from aectl.networks import Shape, count_parameters
 from aectl.noise import Corruption, build_noise
 from aectl.rng import seed_of
 from aectl.runs import Progress
+from aectl.schedules import kl_weight_at, lr_at
 
 KEEP = 2  # checkpoints beside the best
 
@@ -55,29 +54,30 @@ class Session:
         return kl_weight_at(step, self.steps_per_epoch, self.config.kl_weight, self.config.kl_warmup)
 
     def lr(self, step: int) -> float:
-        """The learning rate at that step: constant, or half a cosine from `lr` to 0 at the run's end."""
-        if self.config.schedule == "constant":
-            return self.config.lr
-        share = step / (self.steps_per_epoch * self.config.epochs)
-        return self.config.lr * 0.5 * (1 + math.cos(math.pi * share))
+        """The learning rate at that step."""
+        return lr_at(step, self.steps_per_epoch, self.config)
 
 
 def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | None) -> Session:
     """Data, model and optimizer; fresh from the seed, or as they were saved."""
     device = devices.choose(config.device, config.threads)
-    data = build_dataset(config.dataset, config.data.root)
+    data = build_dataset(config.dataset, config.data.root, fresh=True)
     shape = data.train.shape
     if saved is None:
         _refuse_too_large(config, shape)
         torch.manual_seed(seed_of(config.seed, "weights"))
         model = build_model(config, shape).to(device)
+        if config.network.output_bias == "data_mean":
+            model.start_at(data.train.mean().to(device))
     else:
         trained_on = runs.read_config(saved)[1]
         model = runs.restore(saved, config, trained_on).to(device)
         if shape != trained_on:
             raise DataError(f"dataset={config.dataset.name}: its images are {shape}, the run's were {trained_on}")
     # Fused: one kernel for all parameters, on CPU and CUDA alike.
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=device.type != "mps")
+    betas = (config.adam.beta1, config.adam.beta2)
+    fused = device.type != "mps"
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=betas, eps=config.adam.eps, fused=fused)
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     held = torch.zeros((), device=device)
     session = Session(config, run_dir, device, data, build_noise(config.noise), model, optimizer, sums, held)
@@ -152,7 +152,7 @@ def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainC
             setattr(settings, key, getattr(config, key))
     if "data.root" in given:
         settings.data.root = config.data.root
-    config_module.check(settings)
+    checks.check(settings)
     done = runs.read_progress(saved).epoch
     if settings.epochs < done:
         raise ConfigError(f"epochs={settings.epochs}: the run has {done} already; give more to train it further")

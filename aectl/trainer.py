@@ -14,11 +14,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aectl import checkpoint, journal, runs
 from aectl.config import TrainConfig
-from aectl.data import to_float
 from aectl.errors import ConfigError, DivergedError
-from aectl.evaluator import score
 from aectl.rng import generator
 from aectl.runs import Best
+from aectl.scoring import score
 from aectl.session import Session, prepare, resumed, save
 from aectl.signals import StopRequest
 from aectl.tracking import Tracker
@@ -32,8 +31,8 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
     """Train a run in `run_dir`, or go on with the one that `config.resume` names.
 
     Returns:
-        The best validation objective, recon + kl_weight·kl in nats per image, at the full weight also during a
-        warm-up; the last epoch's training loss where there is no validation part.
+        The best validation objective, in nats per image, at the full weight on the KL also during a warm-up; the
+        last epoch's training loss where there is no validation part.
     """
     saved = None
     if config.resume is not None:
@@ -66,13 +65,13 @@ def _loop(session: Session, tracker: Tracker) -> None:
             order = order.to(session.device)
             began, first = time.perf_counter(), progress.batch * size
             for start in range(first, n, size):
-                x = to_float(images.pixels.index_select(0, order[start : start + size]))
                 rng = generator(session.device, config.seed, "step", progress.step)
+                x = images.batch(order[start : start + size], rng)
                 for group in optimizer.param_groups:
                     group["lr"] = session.lr(progress.step)
 
-                terms, _ = model.terms(x, session.corrupt(x, rng), session.beta(progress.step), rng)
-                loss, recon, kl = terms.means()
+                terms, _ = model.terms(x, session.corrupt(x, rng), rng)
+                loss, recon, kl = terms.means(session.beta(progress.step))
                 optimizer.zero_grad()
                 loss.backward()
                 if config.grad_clip is not None:
@@ -103,11 +102,10 @@ def _end_epoch(session: Session, tracker: Tracker, images_per_s: float) -> None:
     """Validate, record, draw, and save if it is time to."""
     config, progress = session.config, session.progress
     loss, recon, kl = _means(session, len(session.data.train))
-    beta = session.beta(progress.step - 1)
     session.model.eval()
     scores = None
     if len(session.data.val):
-        scores = score(session.model, session.data.val, session.corrupt, beta, session.device)
+        scores = score(session.model, session.data.val, session.corrupt, config.kl_weight, session.device)
     progress.epoch += 1
     progress.batch = 0
     session.sums.zero_()
@@ -121,7 +119,7 @@ def _end_epoch(session: Session, tracker: Tracker, images_per_s: float) -> None:
         **{f"val/{name}": scores.named()[name] if scores else None for name in ("loss", "recon", "kl", "elbo")},
         "val/active_units": scores.active_units if scores else None,
         "lr": session.lr(progress.step - 1),
-        "kl_weight": beta,
+        "kl_weight": session.beta(progress.step - 1),
         "images_per_s": images_per_s,
     }
     improved = _note_best(session, record)
@@ -133,15 +131,19 @@ def _end_epoch(session: Session, tracker: Tracker, images_per_s: float) -> None:
 
 
 def _note_best(session: Session, record: dict[str, Any]) -> bool:
-    """Whether this epoch is the best so far, by the objective at the full weight on the KL; NaN never is."""
+    """Whether this epoch is the best so far, by the validation objective; NaN never is.
+
+    Patience begins when the warm-up ends: until then the objective is not what is being minimised.
+    """
     progress = session.progress
-    if record["val/recon"] is None:
-        value = record["train/recon"] + session.config.kl_weight * record["train/kl"]
+    if record["val/loss"] is None:
+        value = record["train/loss"]
         improved = True  # without validation the last epoch is taken
     else:
-        value = record["val/recon"] + session.config.kl_weight * record["val/kl"]
+        value = record["val/loss"]
         improved = math.isfinite(value) and (progress.best is None or value < progress.best.value)
-    progress.since_best = 0 if improved else progress.since_best + 1
+    warming = progress.epoch <= session.config.kl_warmup
+    progress.since_best = 0 if improved or warming else progress.since_best + 1
     if improved:
         progress.best = Best(value, progress.step, progress.epoch)
     return improved

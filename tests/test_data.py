@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aectl import synthetic
 from aectl.config import DatasetConfig
-from aectl.data import build_dataset, data_root, stratified, to_float, to_uint8
+from aectl.data import build_dataset, data_root, draw_binary, stratified, to_float, to_uint8
 from aectl.errors import DataError
 
 SYNTHETIC = {"name": "synthetic", "synthetic_size": 300, "val_size": 50, "test_size": 40}
@@ -124,3 +124,44 @@ def test_the_root_is_given_or_from_the_environment_or_a_cache(monkeypatch, tmp_p
     monkeypatch.setenv("AECTL_DATA", "there")
     assert data_root(None) == Path("there")
     assert data_root("here") == Path("here")
+
+
+def test_threshold_is_at_one_half_and_the_same_each_time():
+    grey, binary = (
+        build_dataset(DatasetConfig("digits", 100, 100, binarize=how), None) for how in ("none", "threshold")
+    )
+    for part in ("train", "val", "test"):
+        expected = (to_float(getattr(grey, part).pixels) >= 0.5).byte() * 255
+        assert torch.equal(getattr(binary, part).pixels, expected)
+
+
+def test_dynamic_binarization_is_fresh_in_training_and_fixed_elsewhere():
+    config = DatasetConfig("digits", 100, 100, binarize="dynamic")
+    grey = build_dataset(DatasetConfig("digits", 100, 100), None)
+    fresh, fixed, again = (build_dataset(config, None, fresh=how) for how in (True, False, False))
+    assert torch.equal(fresh.train.pixels, grey.train.pixels)
+    assert fresh.train.dynamic
+    for part in ("train", "val", "test"):
+        assert torch.equal(getattr(fixed, part).pixels, getattr(again, part).pixels)
+        assert set(getattr(fixed, part).pixels.unique().tolist()) == {0, 255}
+    assert torch.equal(fresh.val.pixels, fixed.val.pixels)
+    index, rng = torch.arange(50), torch.Generator().manual_seed(0)
+    first, second = fresh.train.batch(index, rng), fresh.train.batch(index, rng)
+    assert not torch.equal(first, second)
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    other = build_dataset(DatasetConfig("digits", 100, 100, split_seed=1, binarize="dynamic"), None)
+    assert not torch.equal(other.val.pixels, fixed.val.pixels)
+
+
+def test_binary_draws_have_the_grey_values_as_their_means():
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(4000, 1)
+    drawn = draw_binary(pixels, torch.Generator().manual_seed(0)).double().mean(0)
+    expected = torch.arange(256) / 255
+    assert drawn[0] == 0
+    assert drawn[255] == 1
+    assert ((drawn - expected).abs() < 5 * (expected * (1 - expected) / 4000).sqrt() + 1e-9).all()
+
+
+def test_the_mean_image():
+    images = build_dataset(DatasetConfig("digits", 100, 100), None).train
+    torch.testing.assert_close(images.mean(), to_float(images.pixels).mean(0))

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aectl.config import ModelConfig, NetworkConfig, TrainConfig
+from aectl.config import ACTIVATIONS, LikelihoodConfig, ModelConfig, NetworkConfig, TrainConfig
 from aectl.models import build_model
 from aectl.networks import MLPEncoder, build_network, count_parameters
 
@@ -20,10 +20,53 @@ def test_conv_restores_any_size(channels, height, width, latent, depth):
 
 
 def test_mlp_is_the_lectures_by_default():
-    encoder = MLPEncoder((1, 28, 28), [300, 300], 2)
+    encoder = MLPEncoder((1, 28, 28), [300, 300], 2, "leaky_relu")
     linear = [layer for layer in encoder if isinstance(layer, torch.nn.Linear)]
     assert [(layer.in_features, layer.out_features) for layer in linear] == [(784, 300), (300, 300), (300, 2)]
     assert count_parameters(encoder) == 784 * 300 + 300 + 300 * 300 + 300 + 300 * 2 + 2
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(name, activation):
+    channels = [4, 6] if name == "conv" else None
+    config = NetworkConfig(name, hidden=[9], channels=channels, decoder_hidden=[5, 7], activation=activation)
+    encoder, decoder = build_network(config, (2, 7, 9), 6, 3)
+    assert encoder(torch.rand(4, 2, 7, 9)).shape == (4, 6)
+    assert decoder(torch.rand(4, 3)).shape == (4, 2, 7, 9)
+    first = next(layer for layer in decoder if isinstance(layer, torch.nn.Linear))
+    assert (first.in_features, first.out_features) == (3, 10 if activation == "gated" else 5)
+
+
+def test_gated_layers_are_h_times_sigmoid_g():
+    encoder = MLPEncoder((1, 1, 2), [3], 3, "gated")
+    x = torch.rand(5, 1, 1, 2)
+    h, g = encoder[1](x.flatten(1)).chunk(2, 1)
+    torch.testing.assert_close(encoder(x), encoder[3](h * torch.sigmoid(g)))
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "gaussian"])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_decoder_can_start_at_the_mean_image(network, likelihood):
+    config = TrainConfig(
+        network=NetworkConfig(network, hidden=[8], channels=[4] if network == "conv" else None),
+        likelihood=LikelihoodConfig(likelihood, 1.0 if likelihood == "gaussian" else None),
+    )
+    model = build_model(config, (2, 4, 4))
+    for layer in [module for module in model.decoder.modules() if hasattr(module, "weight")][-1:]:
+        torch.nn.init.zeros_(layer.weight)
+    mean = torch.rand(2, 4, 4) * 0.8 + 0.1
+    if network == "conv":
+        mean = mean.mean((1, 2), keepdim=True).expand(2, 4, 4)
+    model.start_at(mean)
+    torch.testing.assert_close(model.decode(torch.randn(1, 2))[0], mean)
+
+
+def test_the_log_variance_can_be_clipped():
+    config = TrainConfig(model=ModelConfig("vae", "logvar", logvar_clip=[-1.0, 0.5]))
+    model = build_model(config, (1, 4, 4))
+    logvar = model.encode(torch.randn(64, 1, 4, 4) * 100).logvar
+    assert (logvar.min().item(), logvar.max().item()) == (-1.0, 0.5)
 
 
 def test_a_callers_widths_are_left_alone():
@@ -38,8 +81,8 @@ def test_gradients_reach_every_weight_and_both_posteriors_give_a_positive_std(po
     x = torch.rand(8, 1, 6, 5)
     code = model.encode(x)
     assert code.mu.shape == code.logvar.shape == (8, 2)
-    terms, _ = model.terms(x, x, 1.0, torch.Generator().manual_seed(0))
-    terms.means()[0].backward()
+    terms, _ = model.terms(x, x, torch.Generator().manual_seed(0))
+    terms.means(1.0)[0].backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
@@ -55,7 +98,7 @@ def test_samples_of_a_code_have_its_moments():
     model = build_model(TrainConfig(model=ModelConfig("vae", "logvar")), (1, 4, 4))
     code = model.encode(torch.rand(1, 1, 4, 4))
     wide = type(code)(code.mu.expand(50_000, -1), code.logvar.expand(50_000, -1))
-    z = wide.sample(torch.Generator().manual_seed(0))
+    (z,) = wide.sample(torch.Generator().manual_seed(0))
     torch.testing.assert_close(z.mean(0), code.mu[0], atol=0.02, rtol=0)
     torch.testing.assert_close(z.std(0), (0.5 * code.logvar[0]).exp(), atol=0.02, rtol=0)
 
@@ -63,5 +106,5 @@ def test_samples_of_a_code_have_its_moments():
 def test_an_ae_has_a_point_for_a_code_and_no_kl():
     model = build_model(TrainConfig(model=ModelConfig("ae")), (1, 4, 4))
     code = model.encode(torch.rand(3, 1, 4, 4))
-    assert torch.equal(code.sample(torch.Generator()), code.mu)
+    assert torch.equal(code.sample(torch.Generator())[0], code.mu)
     assert code.kl().abs().sum() == 0

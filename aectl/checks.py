@@ -1,0 +1,275 @@
+"""Which values of a configuration are in range, and which have no effect. No torch, no file IO."""
+
+import math
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from aectl.config import (
+    ACTIVATIONS,
+    BINARIZATIONS,
+    DATASETS,
+    DEVICES,
+    LIKELIHOODS,
+    MODELS,
+    NETWORKS,
+    NOISE_STRENGTH,
+    OUTPUT_BIASES,
+    POSTERIORS,
+    SAMPLE_MODES,
+    SCHEDULES,
+    SPLITS,
+    DatasetConfig,
+    DenoiseConfig,
+    DoctorConfig,
+    EvalConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NetworkConfig,
+    NoiseConfig,
+    SampleConfig,
+    TrainConfig,
+    nearest,
+)
+from aectl.errors import ConfigError
+
+MAX_LAYERS = 64
+
+
+def _fail(key: str, value: object, want: str) -> typing.NoReturn:
+    raise ConfigError(f"{key}={str(value)[:60]}: {want}")
+
+
+def _choice(key: str, value: str, choices: Iterable[str]) -> None:
+    choices = tuple(choices)
+    if value not in choices:
+        _fail(key, value, f"no such choice{nearest(value, choices)} (choices: {', '.join(choices)})")
+
+
+def _number(key: str, value: float | None, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    """A finite number in [low, high], or (low, high] with `open_low`; None passes."""
+    if value is None:
+        return
+    inside = value < math.inf and value <= high and (value > low if open_low else value >= low)  # NaN is neither
+    if not inside:
+        bound = f"a number {'above' if open_low else 'of at least'} {low:g}"
+        _fail(
+            key,
+            value,
+            f"must be {bound}" + (f" and at most {high:g}" if high < math.inf else ""),
+        )
+
+
+def _path(key: str, value: str | None) -> None:
+    """A path may be null, but the empty word would mean the current folder."""
+    if value is not None and not value.strip():
+        _fail(key, "''", "is empty; give a path, or null")
+
+
+def _widths(key: str, widths: list[int]) -> None:
+    if len(widths) > MAX_LAYERS:
+        _fail(key, widths, f"at most {MAX_LAYERS} layers")
+    for width in widths:
+        if not 1 <= width <= 65536:
+            _fail(key, widths, "every width must be between 1 and 65536")
+
+
+def check(config: Any) -> None:
+    """Raise `ConfigError` for the first value of `config` out of its range; it touches no file and no data."""
+    {
+        TrainConfig: _check_train,
+        EvalConfig: _check_eval,
+        SampleConfig: _check_sample,
+        DenoiseConfig: _check_denoise,
+        DoctorConfig: lambda config: _path("run", config.run),
+    }[type(config)](config)
+
+
+def _check_machine(config: Any) -> None:
+    _choice("device", config.device, DEVICES)
+    _number("threads", config.threads, 1, 1024)
+    _path("data.root", config.data.root)
+    _number("seed", config.seed, 0, 2**63 - 1)
+
+
+def _check_run(config: Any) -> None:
+    _check_machine(config)
+    _choice("checkpoint", config.checkpoint, ("best", "last"))
+    _path("run", config.run)
+
+
+def _check_eval(config: EvalConfig) -> None:
+    _check_run(config)
+    _choice("split", config.split, SPLITS)
+    _number("batch_size", config.batch_size, 1)
+    _number("nll_samples", config.nll_samples, 1, 1_000_000)
+    _number("nll_repeats", config.nll_repeats, 1, 1000)
+
+
+def _check_sample(config: SampleConfig) -> None:
+    _check_run(config)
+    _choice("mode", config.mode, SAMPLE_MODES)
+    _number("n", config.n, 1, 100_000)
+
+
+def _check_denoise(config: DenoiseConfig) -> None:
+    _check_run(config)
+    for key in ("input", "output", "reference"):
+        _path(key, getattr(config, key))
+    for key in ("output", "reference"):
+        if getattr(config, key) is not None and config.input is None:
+            _fail(key, getattr(config, key), "needs input=<image or folder> as well")
+    if config.input is not None and config.output is None:
+        _fail("input", config.input, "say where the results go: output=<folder>")
+
+
+def _check_train(config: TrainConfig) -> None:
+    _check_machine(config)
+    _path("resume", config.resume)
+    _check_dataset(config.dataset)
+    _check_noise(config.noise)
+    _check_network(config.network)
+    _check_model(config.model)
+    _check_likelihood(config.likelihood)
+    _number("latent", config.latent, 1, 65536)
+    _number("kl_weight", config.kl_weight, 0)
+    _number("kl_warmup", config.kl_warmup, 0)
+    _number("free_bits", config.free_bits, 0)
+    if config.free_bits and config.model.name == "iwae":
+        _fail("free_bits", config.free_bits, "model=iwae has one bound, not a KL for each latent; use model=vae")
+    _number("epochs", config.epochs, 1)
+    _number("batch_size", config.batch_size, 1)
+    _number("lr", config.lr, 0, open_low=True)
+    _check_schedule(config)
+    _number("grad_clip", config.grad_clip, 0, open_low=True)
+    _number("early_stop", config.early_stop, 1)
+    if config.early_stop is not None and config.dataset.val_size == 0:
+        _fail("early_stop", config.early_stop, "needs validation images: set dataset.val_size above 0")
+    _number("figures_every", config.figures_every, 0)
+    _number("checkpoint_every", config.checkpoint_every, 1)
+
+
+def _check_schedule(config: TrainConfig) -> None:
+    _choice("schedule", config.schedule, SCHEDULES)
+    steps = config.lr_steps
+    if (steps is not None) != (config.schedule == "steps"):
+        _fail(
+            "lr_steps",
+            "null" if steps is None else steps,
+            "a list of epochs goes with schedule=steps, and only with it",
+        )
+    if steps is not None and (min(steps, default=1) < 1 or steps != sorted(set(steps))):
+        _fail("lr_steps", steps, "give epochs of at least 1 in rising order")
+    _number("lr_factor", config.lr_factor, 0, open_low=True)
+    for key in ("beta1", "beta2"):
+        value = getattr(config.adam, key)
+        if not 0 <= value < 1:
+            _fail(f"adam.{key}", value, "must be a number of at least 0 and below 1")
+    _number("adam.eps", config.adam.eps, 0, open_low=True)
+
+
+def _check_network(network: NetworkConfig) -> None:
+    _choice("network.name", network.name, NETWORKS)
+    _choice("network.activation", network.activation, ACTIVATIONS)
+    _choice("network.output_bias", network.output_bias, OUTPUT_BIASES)
+    _widths("network.hidden", network.hidden)
+    _widths("network.decoder_hidden", network.decoder_hidden or [])
+    if network.name == "conv":
+        if not network.channels:
+            _fail("network.channels", network.channels, "conv needs at least one width, such as [32,64]")
+        _widths("network.channels", network.channels)
+    elif network.channels is not None:
+        _fail("network.channels", network.channels, "only network=conv has channels")
+
+
+def _check_model(model: ModelConfig) -> None:
+    _choice("model.name", model.name, MODELS)
+    if model.name == "ae":
+        for key in ("posterior", "logvar_clip"):
+            if getattr(model, key) is not None:
+                _fail(f"model.{key}", getattr(model, key), "only model=vae and model=iwae have a posterior")
+    else:
+        _choice("model.posterior", model.posterior or "null", POSTERIORS)
+    clip = model.logvar_clip
+    if clip is not None and not (len(clip) == 2 and -math.inf < clip[0] < clip[1] < math.inf):
+        _fail("model.logvar_clip", clip, "give [least, most], such as [-6,2]")
+    if (model.samples is not None) != (model.name == "iwae"):
+        _fail("model.samples", "null" if model.samples is None else model.samples,
+              "the number of draws goes with model=iwae, and only with it")  # fmt: skip
+    _number("model.samples", model.samples, 1, 100_000)
+
+
+def _check_likelihood(likelihood: LikelihoodConfig) -> None:
+    _choice("likelihood.name", likelihood.name, LIKELIHOODS)
+    if likelihood.name == "gaussian":
+        if likelihood.sigma is None:
+            _fail("likelihood.sigma", "null", "likelihood=gaussian needs a standard deviation")
+        _number("likelihood.sigma", likelihood.sigma, 1e-4, 1e4)
+    elif likelihood.sigma is not None:
+        _fail("likelihood.sigma", likelihood.sigma, "only likelihood=gaussian has a sigma")
+    elif likelihood.learn:
+        _fail("likelihood.learn", "true", "only likelihood=gaussian has a sigma to learn")
+
+
+def _check_dataset(dataset: DatasetConfig) -> None:
+    _choice("dataset.name", dataset.name, DATASETS)
+    _number("dataset.val_size", dataset.val_size, 0)
+    _number("dataset.test_size", dataset.test_size, 1)
+    _number("dataset.split_seed", dataset.split_seed, 0, 2**63 - 1)
+    _choice("dataset.binarize", dataset.binarize, BINARIZATIONS)
+    if dataset.test_size is not None and dataset.name not in ("mnist5k", "digits", "synthetic"):
+        _fail("dataset.test_size", dataset.test_size, f"{dataset.name} has an official test part; leave it null")
+    if (dataset.emnist_split is not None) != (dataset.name == "emnist"):
+        _fail("dataset.emnist_split", dataset.emnist_split, "goes with dataset=emnist, and only with it")
+    if dataset.emnist_split is not None:
+        splits = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
+        _choice("dataset.emnist_split", dataset.emnist_split, splits)
+    synthetic = dataset.name == "synthetic"
+    for key in ("synthetic_size", "synthetic_shape"):
+        if (getattr(dataset, key) is not None) != synthetic:
+            _fail(f"dataset.{key}", getattr(dataset, key), "goes with dataset=synthetic, and only with it")
+    if synthetic:
+        _number("dataset.synthetic_size", dataset.synthetic_size, 10, 1_000_000)
+        shape = dataset.synthetic_shape
+        if len(shape) != 3 or shape[0] not in (1, 3) or not all(8 <= side <= 256 for side in shape[1:]):
+            _fail(
+                "dataset.synthetic_shape",
+                shape,
+                "give [channels, height, width]: 1 or 3, then sides of 8 to 256",
+            )
+
+
+def _check_noise(noise: NoiseConfig) -> None:
+    _choice("noise.name", noise.name, NOISE_STRENGTH)
+    strength = NOISE_STRENGTH[noise.name]
+    for key in ("sigma", "p"):
+        value = getattr(noise, key)
+        if key == strength and value is None:
+            _fail(f"noise.{key}", "null", f"noise={noise.name} needs its strength")
+        if key != strength and value is not None:
+            takes = f"its strength is noise.{strength}" if strength else "it has no strength"
+            _fail(f"noise.{key}", value, f"does not apply to noise={noise.name}; {takes}")
+    _number("noise.sigma", noise.sigma, 0)
+    _number("noise.p", noise.p, 0, 1)
+
+
+def notices(config: TrainConfig) -> list[str]:
+    """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
+    found = []
+    defaults = TrainConfig()
+    if config.model.name == "ae":
+        for key in ("kl_weight", "kl_warmup", "free_bits"):
+            if getattr(config, key) != getattr(defaults, key):
+                found.append(f"{key}={getattr(config, key):g} is ignored: model=ae has no KL term")
+    elif config.kl_warmup > config.epochs:
+        found.append(
+            f"kl_warmup={config.kl_warmup:g} is longer than epochs={config.epochs}: the KL weight never becomes "
+            f"{config.kl_weight:g}"
+        )
+    if config.lr_factor != defaults.lr_factor and config.schedule != "steps":
+        found.append(f"lr_factor={config.lr_factor:g} is ignored: schedule={config.schedule} has no steps")
+    if config.likelihood.name == "continuous_bernoulli" and config.dataset.binarize != "none":
+        found.append("likelihood=continuous_bernoulli is a density on [0, 1]; for binarized pixels use bernoulli")
+    if config.dataset.val_size == 0:
+        found.append("dataset.val_size=0: no validation, so the best checkpoint is the last")
+    return found

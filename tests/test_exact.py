@@ -1,0 +1,198 @@
+"""Checks that a correct implementation cannot miss: against closed forms and against PCA.
+
+They run on the 5,000 digits that come with the install, and on all of MNIST where AECTL_DATA has it.
+"""
+
+import math
+
+import pytest
+import torch
+
+from aectl import baselines, importance, trainer
+from aectl.config import (
+    DatasetConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NetworkConfig,
+    NoiseConfig,
+    TrainConfig,
+)
+from aectl.data import build_dataset, data_root, to_float
+from aectl.devices import choose
+from aectl.metrics import psnr
+from aectl.models import build_model
+from aectl.noise import build_noise
+from aectl.rng import generator
+from aectl.runs import open_run
+from aectl.scoring import batches
+
+WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
+DATASET = DatasetConfig("mnist", val_size=10000) if WHOLE else DatasetConfig("mnist5k", test_size=500)
+
+
+def linear(latent: int, **changes) -> TrainConfig:
+    """A linear autoencoder on squared error."""
+    settings = {
+        "dataset": DATASET, "network": NetworkConfig("mlp", hidden=[], output_bias="data_mean"),
+        "model": ModelConfig("ae"), "likelihood": LikelihoodConfig("gaussian", 1.0), "latent": latent,
+        "batch_size": 100, "schedule": "cosine", "figures_every": 0, "threads": 2,
+    }  # fmt: skip
+    return TrainConfig(**{**settings, **changes})
+
+
+@pytest.mark.skipif(not WHOLE, reason="needs all of MNIST below AECTL_DATA")
+@pytest.mark.parametrize(("k", "sse"), [(2, 43.645), (30, 13.866), (64, 7.093)])
+def test_pca_of_all_of_mnist(k, sse):
+    data = build_dataset(DatasetConfig("mnist", val_size=0), None)
+    assert baselines.principal(data.train.pixels).sse(to_float(data.test.pixels).flatten(1), k) == pytest.approx(
+        sse, abs=2e-3
+    )
+
+
+def test_pca_equals_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    data = build_dataset(DatasetConfig("mnist5k", test_size=500), None)
+    train, test = (to_float(part.pixels).flatten(1).double().numpy() for part in (data.train, data.test))
+    theirs = PCA(30, svd_solver="full").fit(train)
+    residual = test - theirs.inverse_transform(theirs.transform(test))
+    ours = baselines.principal(data.train.pixels).sse(torch.from_numpy(test), 30)
+    assert ours == pytest.approx((residual**2).sum(1).mean(), rel=1e-9)
+
+
+def test_a_linear_autoencoder_reaches_pca(tmp_path):
+    trainer.train(linear(8, epochs=3 if WHOLE else 25, lr=5e-3), tmp_path)
+    run = open_run(str(tmp_path), "last", choose("cpu"))
+    data = build_dataset(DATASET, None)
+    x = to_float(data.train.pixels)
+    with torch.inference_mode():
+        sse = (run.model.reconstruct(x) - x).square().flatten(1).sum(1).mean().item()
+    pca = baselines.principal(data.train.pixels).sse(x.flatten(1), 8)
+    assert pca * (1 - 1e-6) <= sse <= 1.01 * pca
+
+
+def lmmse(config: TrainConfig, repeats: int) -> float:
+    """Test PSNR, dB, of the best affine denoiser for the training images and the noise, fitted in closed form."""
+    data, corrupt = build_dataset(config.dataset, None), build_noise(config.noise)
+    d = math.prod(data.train.shape) + 1
+    gram, cross = torch.zeros(d, d, dtype=torch.float64), torch.zeros(d, d - 1, dtype=torch.float64)
+
+    def affine(x):
+        return torch.cat([x.flatten(1).double(), torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
+
+    for repeat in range(repeats):
+        for x, x_noisy, _ in batches(data.train, corrupt, torch.device("cpu"), seed=repeat + 1):
+            gram += affine(x_noisy).T @ affine(x_noisy)
+            cross += affine(x_noisy).T @ x.flatten(1).double()
+    weights = torch.linalg.solve(gram, cross)
+    found = []
+    for x, x_noisy, _ in batches(data.test, corrupt, torch.device("cpu"), seed=0):
+        found.append(psnr((affine(x_noisy) @ weights).float().view_as(x), x))
+    return torch.cat(found).mean().item()
+
+
+def test_a_linear_denoiser_reaches_the_best_linear_one(tmp_path):
+    noise = NoiseConfig("gaussian", sigma=0.5)
+    config = linear(200, epochs=6 if WHOLE else 20, lr=3e-3, noise=noise)
+    trainer.train(config, tmp_path)
+    run = open_run(str(tmp_path), "last", choose("cpu"))
+    test = batches(build_dataset(DATASET, None).test, build_noise(noise), torch.device("cpu"), seed=0)
+    with torch.inference_mode():
+        found = torch.cat([psnr(run.model.reconstruct(x_noisy), x) for x, x_noisy, _ in test]).mean().item()
+    best = lmmse(config, 1 if WHOLE else 4)
+    if WHOLE:
+        assert best == pytest.approx(17.72, abs=0.03)
+    assert found == pytest.approx(best, abs=0.15)
+
+
+# ------------------------------------------------------ a linear Gaussian VAE: probabilistic PCA
+
+SIGMA, LATENT, SHAPE = 0.3, 3, (1, 3, 4)
+
+
+def probabilistic_pca(off: float):
+    """A linear VAE whose log p(x) is known, and 50 images of it; its encoder is exact where `off` is 0.
+
+    x = Wz + b + σε, so x ~ N(b, WWᵀ + σ²I). With orthogonal columns of W the posterior is diagonal:
+    N(M⁻¹Wᵀ(x − b), σ²M⁻¹), M = WᵀW + σ²I (Tipping & Bishop, 1999).
+    """
+    config = TrainConfig(
+        network=NetworkConfig("mlp", hidden=[]), model=ModelConfig("vae", "logvar"),
+        likelihood=LikelihoodConfig("gaussian", SIGMA), latent=LATENT,
+    )  # fmt: skip
+    model = build_model(config, SHAPE).double()
+    rng = torch.Generator().manual_seed(0)
+    d = math.prod(SHAPE)
+    basis = torch.linalg.qr(torch.randn(d, LATENT, generator=rng, dtype=torch.float64)).Q
+    w = basis * torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64)
+    b = torch.randn(d, generator=rng, dtype=torch.float64)
+    m = w.square().sum(0) + SIGMA**2  # the diagonal of M
+    decoder, encoder = model.decoder[0], model.encoder[1]
+    with torch.no_grad():
+        decoder.weight.copy_(w)
+        decoder.bias.copy_(b)
+        encoder.weight.zero_()
+        encoder.weight[:LATENT] = w.T / m[:, None]
+        encoder.bias[:LATENT] = -(w.T @ b) / m + off
+        encoder.bias[LATENT:] = (SIGMA**2 / m).log() + off
+    z = torch.randn(50, LATENT, generator=rng, dtype=torch.float64)
+    noise = torch.randn(50, d, generator=rng, dtype=torch.float64)
+    x = z @ w.T + b + SIGMA * noise
+    covariance = w @ w.T + SIGMA**2 * torch.eye(d, dtype=torch.float64)
+    exact = torch.distributions.MultivariateNormal(b, covariance).log_prob(x)
+    return model, x.view(50, *SHAPE), exact
+
+
+def test_with_the_exact_posterior_one_draw_gives_the_exact_likelihood():
+    model, x, exact = probabilistic_pca(off=0.0)
+    found, effective = importance.log_marginal(model, x, x, 7, generator("cpu", 0))
+    torch.testing.assert_close(found, exact)
+    torch.testing.assert_close(effective, torch.full((50,), 7.0, dtype=torch.float64))
+
+
+def test_the_elbo_of_the_exact_posterior_is_the_likelihood_on_average():
+    model, x, exact = probabilistic_pca(off=0.0)
+    terms, _ = model.terms(x.repeat(200, 1, 1, 1), x.repeat(200, 1, 1, 1), generator("cpu", 0))
+    assert -terms.means(1.0)[0].item() == pytest.approx(exact.mean().item(), abs=0.05)
+
+
+def test_the_bound_rises_with_the_draws_to_the_exact_likelihood():
+    model, x, exact = probabilistic_pca(off=0.2)
+
+    def nll(samples):
+        return importance.bound(model, lambda: [(x, x, None)], len(x), samples, repeats=5, seed=0).mean
+
+    values = [nll(k) for k in (1, 10, 100, 3000)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > -exact.mean().item() + 0.1
+    assert values[-1] == pytest.approx(-exact.mean().item(), abs=0.01)
+
+
+def test_the_standard_error_over_draws_is_that_of_repeated_draws():
+    model, x, _ = probabilistic_pca(off=0.2)
+    once = importance.bound(model, lambda: [(x, x, None)], len(x), 400, repeats=1, seed=0)
+    often = importance.bound(model, lambda: [(x, x, None)], len(x), 400, repeats=40, seed=1)
+    assert once.se_draws == pytest.approx(often.se_draws * math.sqrt(40), rel=0.35)
+    assert once.se_images == pytest.approx(often.se_images, rel=0.05)
+    assert 1 < once.effective_samples < 400
+
+
+def test_chunks_of_draws_make_no_difference(monkeypatch):
+    model, x, exact = probabilistic_pca(off=0.2)
+    for draws in (1, 7, 1000):
+        monkeypatch.setattr(importance, "DRAWS", draws)
+        found, _ = importance.log_marginal(model, x, x, 1000, generator("cpu", 0))
+        torch.testing.assert_close(found.mean(), exact.mean(), atol=0.01, rtol=0)
+
+
+def test_iwaes_objective_is_the_bound_and_one_draw_of_it_is_on_average_the_elbo():
+    model, x, _ = probabilistic_pca(off=0.4)
+    model.draws, model.importance = 50, True
+    loss, recon, kl = model.terms(x, x, generator("cpu", 3))[0].means(1.0)
+    bound, _ = importance.log_marginal(model, x, x, 50, generator("cpu", 3))
+    torch.testing.assert_close(loss, -bound.mean())
+    assert loss < recon + kl
+    model.draws = 1
+    many = x.repeat(400, 1, 1, 1)
+    loss, recon, kl = model.terms(many, many, generator("cpu", 4))[0].means(1.0)
+    assert loss.item() == pytest.approx((recon + kl).item(), rel=0.01)
