@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test torture lint format tensorboard clean
+.PHONY: help install demo test reproduce torture lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 
 test: $(STAMP) lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md; ROWS="2 7" takes some, FRESH=1 again
+	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(FRESH),--fresh)
 
 torture: $(STAMP) ## 200 kills, every step of a save ended and refused, long fuzzing, seeded defects: under 15 minutes
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \

@@ -130,6 +130,9 @@ def _check_train(config: TrainConfig) -> None:
     _check_noise(config.noise)
     _check_network(config.network)
     _check_model(config.model)
+    if config.network.name == "unet" and (config.model.name, config.likelihood.name) != ("ae", "gaussian"):
+        _fail("network.name", "unet", "predicts the clean picture, without a code: it goes with model=ae or dae and "
+              "likelihood=gaussian")  # fmt: skip
     _check_likelihood(config.likelihood)
     _number("latent", config.latent, 1, 65536)
     _number("kl_weight", config.kl_weight, 0)
@@ -174,12 +177,22 @@ def _check_network(network: NetworkConfig) -> None:
     _choice("network.output_bias", network.output_bias, OUTPUT_BIASES)
     _widths("network.hidden", network.hidden)
     _widths("network.decoder_hidden", network.decoder_hidden or [])
-    if network.name == "conv":
+    if network.name in ("conv", "unet"):
         if not network.channels:
-            _fail("network.channels", network.channels, "conv needs at least one width, such as [32,64]")
+            _fail("network.channels", network.channels, f"{network.name} needs at least one width, such as [32,64]")
         _widths("network.channels", network.channels)
     elif network.channels is not None:
-        _fail("network.channels", network.channels, "only network=conv has channels")
+        _fail("network.channels", network.channels, "only network=conv and network=unet have channels")
+    if (network.blocks is not None) != (network.name == "unet"):
+        _fail("network.blocks", "null" if network.blocks is None else network.blocks,
+              "the number of residual blocks goes with network=unet, and only with it")  # fmt: skip
+    _number("network.blocks", network.blocks, 1, MAX_LAYERS)
+    if network.name == "unet":
+        for key, only in (("hidden", []), ("decoder_hidden", None), ("output_bias", "default")):
+            if getattr(network, key) != only:
+                _fail(f"network.{key}", getattr(network, key), "network=unet has neither dense layers nor a decoder")
+        if network.activation == "gated":
+            _fail("network.activation", "gated", "network=unet takes relu, leaky_relu, tanh or sigmoid")
 
 
 def _check_model(model: ModelConfig) -> None:
@@ -257,6 +270,8 @@ def notices(config: TrainConfig) -> list[str]:
     """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
     found = []
     defaults = TrainConfig()
+    if config.network.name == "unet" and config.noise.name == "none":
+        found.append("network=unet without noise has nothing to do: it returns its input; choose one with noise=...")
     if config.model.name == "ae":
         for key in ("kl_weight", "kl_warmup", "free_bits"):
             if getattr(config, key) != getattr(defaults, key):

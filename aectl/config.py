@@ -24,7 +24,7 @@ NOISE_STRENGTH = {
     "salt_pepper": "p",
     "speckle": "sigma",
 }
-NETWORKS = ("mlp", "conv")
+NETWORKS = ("mlp", "conv", "unet")
 ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "gated")
 OUTPUT_BIASES = ("default", "data_mean")
 MODELS = ("ae", "vae", "iwae")
@@ -76,6 +76,8 @@ class NoiseConfig:
 class NetworkConfig:
     """Encoder and decoder; `hidden` are the widths of dense layers, `channels` those of stride-2 convolutions.
 
+    `unet` is one denoising network without a code: `channels` are its levels, each with `blocks` residual blocks.
+
     The decoder mirrors the encoder, unless `decoder_hidden` gives it dense layers of its own, in their order from
     the code to the image. `output_bias=data_mean` starts the decoder at the mean training image.
     """
@@ -83,6 +85,7 @@ class NetworkConfig:
     name: str = "mlp"
     hidden: list[int] = field(default_factory=lambda: [300, 300])
     channels: list[int] | None = None
+    blocks: int | None = None
     decoder_hidden: list[int] | None = None
     activation: str = "leaky_relu"
     output_bias: str = "default"

@@ -9,7 +9,7 @@ def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
     """The sentences for the figures `found` of `run`, under the names that `metrics.json` gives them."""
     said = []
     latent, active = run.config.latent, found["active_units"]
-    if active < latent:
+    if active < latent and run.model.has_code:
         cause = "lower kl_weight or set kl_warmup" if run.model.has_prior else "they are constant; lower latent"
         said.append(f"{latent - active} of {latent} latents are collapsed, they hardly depend on the image: {cause}.")
     if found["mse"] > 0.95 * found["mean_image_mse"]:
@@ -20,7 +20,7 @@ def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
             said.append(f"Its error is {1 - ratio:.0%} below that of PCA with {latent} components.")
         else:
             said.append(f"Its error is {ratio - 1:.0%} above that of PCA with {latent} components: train longer.")
-    if not run.model.has_prior:
+    if run.model.has_code and not run.model.has_prior:
         said.append(
             "An autoencoder has no prior: codes drawn from N(0, I) decode to arbitrary images (prior_samples.png); "
             "`aectl sample` draws from a Gaussian mixture fitted to its codes instead."

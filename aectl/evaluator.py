@@ -235,9 +235,10 @@ def _pictures(subject: Subject, found: dict[str, Any]) -> Iterator[tuple[str, pi
     yield "reconstructions", pictures.reconstructions(run.model, images, noise, device, title, draws=3)
     title = f"codes of {len(images):,} {subject.config.split} images"
     yield "latent_scatter", pictures.latent_scatter(subject.codes, images.labels, title)
-    if run.config.latent > 1:
+    if run.config.latent > 1 and run.model.has_code:
         yield "latent_map", pictures.latent_map(run.model, subject.codes, device)
-    yield "prior_samples", pictures.prior_samples(run.model, run.config.latent, device)
+    if run.model.has_code:
+        yield "prior_samples", pictures.prior_samples(run.model, run.config.latent, device)
     if run.model.has_prior:
         yield "latent_kl", pictures.latent_kl(subject.scores.latent_kl, found["active_units"])
     title = f"error of each of {len(images):,} {subject.config.split} images"

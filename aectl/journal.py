@@ -102,11 +102,12 @@ def draw(session: Session, tracker: Tracker) -> Scores:
     when = f"epoch {progress.epoch}, {part} images"
     step = progress.step
     tracker.picture("reconstructions", pictures.reconstructions(model, images, noise, device, when), step)
-    tracker.picture("prior_samples", pictures.prior_samples(model, session.config.latent, device), step)
+    if model.has_code:
+        tracker.picture("prior_samples", pictures.prior_samples(model, session.config.latent, device), step)
     codes = encode(model, images, device)
     title = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
     tracker.picture("latent_scatter", pictures.latent_scatter(codes, images.labels, title), step)
-    if session.config.latent == 2:
+    if session.config.latent == 2 and model.has_code:
         tracker.picture("latent_map", pictures.latent_map(model, codes, device), step)
     return scores
 

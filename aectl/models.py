@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from aectl.config import TrainConfig
 from aectl.losses import Likelihood, Terms, build_likelihood, kl_to_standard_normal
 from aectl.networks import Shape, build_network
+from aectl.unet import UNet
 
 MIN_STD = 1e-6  # keeps log σ finite where softplus underflows
 
@@ -85,6 +86,11 @@ class Autoencoder(nn.Module):
         """Whether codes are trained towards N(0, I), so that drawing from it makes sense."""
         return self.posterior is not None
 
+    @property
+    def has_code(self) -> bool:
+        """Whether an image can be made from a code alone."""
+        return True
+
     def encode(self, x: Tensor) -> Code:
         """q(z|x) for x of (N, C, H, W), clean or corrupted."""
         features = self.encoder(x)
@@ -125,8 +131,40 @@ class Autoencoder(nn.Module):
         bias.copy_(self.likelihood.inverse_mean(target))
 
 
+class Denoiser(Autoencoder):
+    """A network from pictures to pictures, in the place of an autoencoder: skip connections pass by the bottleneck.
+
+    Its `encode` gives features of the bottleneck, averaged over the picture; nothing can be decoded from them.
+    """
+
+    def __init__(self, network: UNet, likelihood: Likelihood):
+        super().__init__(nn.Identity(), nn.Identity(), likelihood)
+        self.network = network
+
+    @property
+    def has_code(self) -> bool:
+        """No image can be made from the features alone."""
+        return False
+
+    def encode(self, x: Tensor) -> Code:
+        """Features of (N, C, H, W): (N, K)."""
+        return Code(self.network.features(x))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The denoised pictures, (N, C, H, W) twice."""
+        return self.likelihood.mean(self.network(x))
+
+    def terms(self, x: Tensor, x_noisy: Tensor, generator: torch.Generator) -> tuple[Terms, Code]:
+        """−log p(x | x̃) and no KL; nothing is drawn."""
+        none = x.new_zeros(len(x), 1)
+        return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None], none), Code(none)
+
+
 def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
     """The model that `config` describes for images of `shape` = (C, H, W), freshly initialised."""
+    if config.network.name == "unet":
+        network = UNet(shape[0], config.network.channels, config.network.blocks, config.network.activation)
+        return Denoiser(network, build_likelihood(config.likelihood))
     posterior = config.model.posterior  # None for an AE
     outputs = config.latent * (2 if posterior else 1)
     encoder, decoder = build_network(config.network, shape, outputs, config.latent)

@@ -57,10 +57,9 @@ def reconstructions(
     if corrupt is not None:
         seen = corrupt(x, generator(device, "picture"))
         named["noisy"] = seen
-    code = model.encode(seen)
-    named["denoised" if corrupt is not None else "reconstruction"] = model.decode(code.mu)
+    named["denoised" if corrupt is not None else "reconstruction"] = model.reconstruct(seen)
     for draw in range(draws if model.has_prior else 0):
-        (z,) = code.sample(generator(device, "picture", draw))
+        (z,) = model.encode(seen).sample(generator(device, "picture", draw))
         named[f"draw {draw + 1} of z ~ q(z|x)"] = model.decode(z)
     return figures.rows(named, title)
 

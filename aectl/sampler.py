@@ -73,6 +73,8 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     """Draw images from a run into `folder`: `grid.png`, and `images/0000.png` and so on."""
     device = devices.choose(config.device, config.threads)
     run = open_run(config.run, config.checkpoint, device)
+    if not run.model.has_code:
+        raise ConfigError(f"run={run.path}: network=unet denoises, it has no code to draw; try aectl denoise")
     needs_data = config.mode != "prior" and not (config.mode == "grid" and run.model.has_prior)
     data = open_data(run, config.data.root) if needs_data or not run.model.has_prior else None
     log.info("sampling from %s, %s checkpoint, mode=%s", run.title, config.checkpoint, config.mode)

@@ -28,9 +28,9 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("library", "owners"),
-    [("hydra", {"cli"}), ("tensorboard", {"tracking"}), ("torch.utils.tensorboard", {"tracking"}),
+    [("hydra", {"cli", "messages"}), ("tensorboard", {"tracking"}), ("torch.utils.tensorboard", {"tracking"}),
      ("safetensors", {"checkpoint"}), ("matplotlib", {"figures"}), ("torchvision", {"_torchvision"}),
-     ("omegaconf", {"cli"}), ("pickle", set())],
+     ("omegaconf", {"cli", "messages"}), ("pickle", set())],
 )  # fmt: skip
 def test_each_library_has_its_owner(library, owners):
     users = {

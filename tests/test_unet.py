@@ -1,0 +1,56 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aectl import trainer
+from aectl.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.devices import choose
+from aectl.runs import open_run
+from aectl.unet import UNet
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([1, 3]), st.integers(1, 33), st.integers(1, 33), st.integers(1, 4), st.integers(1, 2))
+def test_any_size_goes_in_and_comes_out_unchanged_before_training(colours, height, width, levels, blocks):
+    network = UNet(colours, [4, 6, 8, 10][:levels], blocks, "relu")
+    x = torch.rand(2, colours, height, width)
+    assert torch.equal(network(x), x)
+    assert network.features(x).shape == (2, [4, 6, 8, 10][levels - 1])
+
+
+def test_the_middle_of_a_picture_does_not_feel_what_is_far_away():
+    """Fully convolutional: a picture can be denoised in tiles that overlap by the reach of the network."""
+    network = UNet(1, [4, 6], 1, "relu")
+    torch.nn.init.normal_(network.leave.weight)
+    x = torch.rand(1, 1, 64, 64)
+    torch.testing.assert_close(network(x)[..., 16:32, 16:32], network(x[..., :48, :48])[..., 16:32, 16:32])
+
+
+def test_a_unet_learns_to_denoise_and_can_be_opened(tmp_path):
+    config = TrainConfig(
+        dataset=DatasetConfig("digits", val_size=100, test_size=100), noise=NoiseConfig("gaussian", sigma=0.3),
+        network=NetworkConfig("unet", hidden=[], channels=[8, 16], blocks=1, activation="relu"),
+        model=ModelConfig("ae"), likelihood=LikelihoodConfig("gaussian", 1.0), epochs=4, lr=3e-3,
+    )  # fmt: skip
+    trainer.train(config, tmp_path)
+    run = open_run(str(tmp_path), "best", choose("cpu"))
+    assert not run.model.has_code
+    x = torch.rand(3, 1, 8, 8)
+    assert run.model.reconstruct(x).shape == x.shape
+    assert run.model.encode(x).mu.shape == (3, 16)
+    assert (tmp_path / "figures/reconstructions.png").is_file()
+    assert not (tmp_path / "figures/prior_samples.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [(["model=vae"], "network.name"), (["model=dae", "likelihood=bernoulli"], "network.name"),
+     (["model=dae", "network.hidden=[3]"], "network.hidden"),
+     (["model=dae", "network.activation=gated"], "network.activation"),
+     (["model=dae", "network.output_bias=data_mean"], "network.output_bias")],
+)  # fmt: skip
+def test_what_a_unet_cannot_be_is_refused(aectl, overrides, key):
+    refused = aectl("train", "network=unet", *overrides)
+    assert refused.status == 2
+    assert key in refused.err
