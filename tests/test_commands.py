@@ -59,6 +59,31 @@ def test_train_then_eval_sample_and_denoise(aectl, only_run, tmp_path):
         assert opened(tmp_path / mode / "grid.png")[1] == "RGB"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [(["dataset.binarize=dynamic"], "nll"), (["dataset.binarize=threshold", "model=iwae"], "nll"),
+     ([], "grey_bce_bound"), (["likelihood=gaussian", "likelihood.learn=true"], "nll"),
+     (["likelihood=continuous_bernoulli"], "nll")],
+)  # fmt: skip
+def test_the_bound_is_called_nll_only_where_it_is_one(aectl, tmp_path, overrides, name):
+    aectl("train", *SMALL, *overrides)
+    assert aectl("eval", "nll_samples=20", "nll_repeats=2", f"hydra.run.dir={tmp_path / 'e'}").status == 0
+    found = json.loads((tmp_path / "e/metrics.json").read_text())
+    assert ({"nll", "grey_bce_bound"} & set(found)) == {name}
+    assert ("bits_per_dim" in found) == (name == "nll")
+    assert ("recon_floor" in found) == (name == "grey_bce_bound")
+    assert found[name] < -found["elbo"] + 4 * found[f"{name}_se_draws"]
+    assert found[f"{name}_se_images"] > 0
+    assert (found["epoch_chosen_by"], found["sizes"]["test"]) == ("the validation objective", found["images"])
+
+
+def test_an_ae_has_no_likelihood_to_estimate(aectl):
+    aectl("train", *SMALL, "model=ae")
+    refused = aectl("eval", "nll_samples=20")
+    assert refused.status == 2
+    assert "nll_samples=20" in refused.err
+
+
 def test_samples_follow_their_seed(aectl, tmp_path):
     aectl("train", *SMALL)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

@@ -12,6 +12,7 @@ import yaml
 
 from aectl import checkpoint, runs, session, trainer
 from aectl.config import (
+    AdamConfig,
     DatasetConfig,
     LikelihoodConfig,
     ModelConfig,
@@ -221,12 +222,30 @@ VARIANTS = {
     "mnist5k": {"dataset": DatasetConfig("mnist5k", 500, 500), "batch_size": 500},
     "no validation": {"dataset": DatasetConfig("synthetic", 0, 80, 0, synthetic_size=240, synthetic_shape=[3, 9, 8])},
     "free threads": {"threads": 2},
+    "dynamic iwae": {
+        "dataset": DatasetConfig("digits", 700, 700, binarize="dynamic"),
+        "model": ModelConfig("iwae", "logvar", 3),
+        "network": NetworkConfig(hidden=[9], activation="gated", output_bias="data_mean"),
+    },
+    "learned sigma, free bits": {"likelihood": LikelihoodConfig("gaussian", 0.3, learn=True), "free_bits": 0.1},
+    "steps and Adam's settings": {
+        "schedule": "steps",
+        "lr_steps": [1],
+        "adam": AdamConfig(0.8, 0.99, 1e-4),
+        "epochs": 2,
+    },
+    "unet": {
+        "network": NetworkConfig("unet", hidden=[], channels=[4, 6], blocks=1, activation="relu"),
+        "noise": NOISE,
+        "model": ModelConfig("ae"),
+        "likelihood": LikelihoodConfig("gaussian", 1.0),
+    },
 }
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_resuming_is_exact_for_every_noise_network_and_data_set(tmp_path, monkeypatch, name):
-    config = small(epochs=1, **VARIANTS[name])
+    config = small(**{"epochs": 1, **VARIANTS[name]})
     trainer.train(config, tmp_path / "whole")
     stopped(config, tmp_path / "stopped", 3, monkeypatch)
     trainer.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
@@ -379,6 +398,12 @@ def test_early_stopping_waits_for_its_patience_and_keeps_the_best(tmp_path):
     assert value == pytest.approx(min(objective))
     best = last(tmp_path).state["best"]
     assert checkpoint.load(runs.checkpoints_of(tmp_path) / checkpoint.name_of(best["step"]))
+
+
+def test_patience_begins_when_the_warm_up_ends(tmp_path):
+    config = small(epochs=30, kl_weight=0.0, kl_warmup=8.0, early_stop=2, lr=1e-30)  # nothing changes
+    trainer.train(config, tmp_path)
+    assert len(contents(tmp_path)[1]) == 10
 
 
 def test_cosine_ends_at_nothing_and_clipping_bounds_the_step(tmp_path):
