@@ -21,7 +21,7 @@ from aectl.errors import ConfigError, DataError
 from aectl.losses import Bernoulli, Gaussian
 from aectl.models import Autoencoder
 from aectl.noise import Corruption, build_noise
-from aectl.runs import Run, open_data, open_run
+from aectl.runs import Run, chosen_by, open_data, open_run
 from aectl.scoring import Scores, active_units, batches, encode, score
 from aectl.tracking import Tracker, plain
 
@@ -48,7 +48,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
         "run": str(run.path), "checkpoint": config.checkpoint, "split": config.split, "images": len(images),
         "epoch": run.progress.epoch, "step": run.progress.step, "latent": run.config.latent,
         "dataset": run.config.dataset.name, "binarize": run.config.dataset.binarize, "sizes": data.sizes(),
-        "epoch_chosen_by": _chosen_by(run, config.checkpoint),
+        "epoch_chosen_by": chosen_by(run.config, config.checkpoint),
     }  # fmt: skip
     if config.nll_samples is not None and not run.model.has_prior:
         raise ConfigError(f"nll_samples={config.nll_samples}: {run.path} is an AE: no prior, hence no p(x)")
@@ -62,13 +62,6 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     sentences = diagnose(run, found)
     _write(subject, found, sentences, folder)
     return found["loss"]
-
-
-def _chosen_by(run: Run, which: str) -> str:
-    """What decided on the epoch whose weights are measured."""
-    if which == "last" or run.config.dataset.val_size == 0:
-        return "none: the last"
-    return "the validation objective"
 
 
 @dataclass

@@ -12,6 +12,7 @@ from aectl.data import Images, to_float
 from aectl.errors import DataError
 from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
+from aectl.runs import chosen_by
 from aectl.scoring import Scores, encode, score
 from aectl.session import Session
 from aectl.sweep import RESULT
@@ -145,6 +146,10 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         "overrides": list(overrides),
         "epochs": progress.epoch,
         "best_epoch": progress.best.epoch,
+        "epoch_chosen_by": chosen_by(settings),
+        "dataset": settings.dataset.name,
+        "binarize": settings.dataset.binarize,
+        "sizes": session.data.sizes(),
         "step": progress.step,
         "seconds": round(progress.seconds, 3),
         **final,

@@ -57,6 +57,13 @@ class Run:
         return f"{self.path} at step {self.progress.step} (epoch {self.progress.epoch})"
 
 
+def chosen_by(settings: TrainConfig, which: str = "best") -> str:
+    """What decided on the epoch whose weights the checkpoint `which` holds."""
+    if which == "last" or settings.dataset.val_size == 0:
+        return "none: the last"
+    return "the validation objective"
+
+
 def checkpoints_of(run_dir: Path) -> Path:
     """The folder of a run's checkpoints."""
     return run_dir / "checkpoints"

@@ -84,8 +84,6 @@ DEFECTS = [
            "total[0] - math.log(samples)", "total[0]", "test_exact.py -k exact_posterior"),
     Defect("importance weights lack the prior", "models.py", "z.square() - squared_eps", "-squared_eps",
            "test_exact.py -k exact_posterior"),
-    Defect("validation pixels are drawn with the training's seed alone", "data.py",
-           "part.drawn_once(config.split_seed, name)", "part.drawn_once(name)", "test_data.py -k dynamic"),
     Defect("training pixels are drawn once", "data.py", 'part if fresh and name == "train" else part', "part",
            "test_data.py -k dynamic"),
     Defect("patience counts during the warm-up", "trainer.py", "improved or warming", "improved",
