@@ -3,6 +3,7 @@
 scikit-learn and SciPy do the work; they are imported when used.
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -10,7 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 5000  # images at a time
+from aectl.images import Images
+
+CHUNK = 1000  # images at a time
+MAX_EXACT = 4096  # values in an image, for a covariance of all of them
+SAMPLE = 1000  # images beyond that
 
 
 @dataclass(frozen=True)
@@ -19,31 +24,41 @@ class Principal:
 
     Attributes:
         mean: (D,).
-        directions: (D, D), orthonormal columns, the one of least variance first.
+        directions: (D, n), orthonormal columns, the one of least variance first.
     """
 
     mean: Tensor
     directions: Tensor
 
-    def sse(self, x: Tensor, k: int) -> float:
-        """Sum of squared errors per image of (N, D) floats projected onto the first `k` components; k=0: the mean."""
-        basis = self.directions[:, self.directions.shape[1] - min(k, self.directions.shape[1]) :]
+    def sse(self, images: Images, k: int) -> float:
+        """Sum of squared errors per image, as values in [0, 1], projected onto the first `k` components; 0: the mean.
+
+        `k` above the number of directions takes all of them.
+        """
+        n = self.directions.shape[1]
+        basis = self.directions[:, n - min(k, n) :]
         total = 0.0
-        for part in x.split(CHUNK):
-            residual = part.double() - self.mean
+        for part in images.chunks(CHUNK):
+            residual = part.flatten(1).double() / 255 - self.mean
             residual = residual - (residual @ basis) @ basis.T
             total += residual.square().sum().item()
-        return total / len(x)
+        return total / len(images)
 
 
-def principal(images: Tensor) -> Principal:
-    """PCA of images (N, C, H, W), uint8, as values in [0, 1]; exact, by the eigenvectors of their covariance.
+def principal(images: Images) -> Principal:
+    """PCA of images as values in [0, 1], by the eigenvectors of their covariance, summed over chunks.
 
-    The covariance is summed over chunks, so memory does not grow with N.
+    Exact up to D = C·H·W of 4,096; beyond, from the differences of 1,000 images, evenly spread, from the mean.
     """
-    chunks = images.flatten(1).split(CHUNK)
-    mean = sum(chunk.double().sum(0) for chunk in chunks) / (255 * len(images))
-    centred = (chunk.double() / 255 - mean for chunk in chunks)
+    d = math.prod(images.shape)
+    total = sum(chunk.flatten(1).double().sum(0) for chunk in images.chunks(CHUNK))
+    mean = total / (255 * len(images))
+    if d > MAX_EXACT:
+        few = images.spread(SAMPLE).pixels.flatten(1).double() / 255 - mean
+        values, vectors = torch.linalg.eigh(few @ few.T)
+        kept = values > values[-1] * 1e-10
+        return Principal(mean, few.T @ vectors[:, kept] / values[kept].sqrt())
+    centred = (chunk.flatten(1).double() / 255 - mean for chunk in images.chunks(CHUNK))
     scatter = sum(part.T @ part for part in centred)
     return Principal(mean, torch.linalg.eigh(scatter).eigenvectors)  # eigenvalues ascend
 

@@ -7,13 +7,16 @@ from typing import Any
 
 from aectl.config import (
     ACTIVATIONS,
+    BACKGROUNDS,
     BINARIZATIONS,
     DATASETS,
     DEVICES,
+    FITS,
     LIKELIHOODS,
     MODELS,
     NETWORKS,
     NOISE_STRENGTH,
+    ON_BAD,
     OUTPUT_BIASES,
     POSTERIORS,
     SAMPLE_MODES,
@@ -89,6 +92,7 @@ def _check_machine(config: Any) -> None:
     _choice("device", config.device, DEVICES)
     _number("threads", config.threads, 1, 1024)
     _path("data.root", config.data.root)
+    _number("data.memory_gb", config.data.memory_gb, 0)
     _number("seed", config.seed, 0, 2**63 - 1)
 
 
@@ -226,11 +230,15 @@ def _check_likelihood(likelihood: LikelihoodConfig) -> None:
 
 def _check_dataset(dataset: DatasetConfig) -> None:
     _choice("dataset.name", dataset.name, DATASETS)
+    own = dataset.name in ("folder", "array")
+    if dataset.val_size is None and not own:
+        _fail("dataset.val_size", "null", "give the number of validation images; only folder and array take a tenth")
     _number("dataset.val_size", dataset.val_size, 0)
+    _check_own(dataset, own)
     _number("dataset.test_size", dataset.test_size, 1)
     _number("dataset.split_seed", dataset.split_seed, 0, 2**63 - 1)
     _choice("dataset.binarize", dataset.binarize, BINARIZATIONS)
-    if dataset.test_size is not None and dataset.name not in ("mnist5k", "digits", "synthetic"):
+    if dataset.test_size is not None and dataset.name not in ("mnist5k", "digits", "synthetic", "folder", "array"):
         _fail("dataset.test_size", dataset.test_size, f"{dataset.name} has an official test part; leave it null")
     if (dataset.emnist_split is not None) != (dataset.name == "emnist"):
         _fail("dataset.emnist_split", dataset.emnist_split, "goes with dataset=emnist, and only with it")
@@ -250,6 +258,35 @@ def _check_dataset(dataset: DatasetConfig) -> None:
                 shape,
                 "give [channels, height, width]: 1 or 3, then sides of 8 to 256",
             )
+
+
+def _check_own(dataset: DatasetConfig, own: bool) -> None:
+    """The settings of people's own pictures."""
+    if own and dataset.root is None:
+        _fail("dataset.root", "null", f"dataset={dataset.name} needs dataset.root=<path>")
+    if not own and dataset.root is not None:
+        _fail("dataset.root", dataset.root, "goes with dataset=folder and dataset=array; other sets use data.root")
+    _path("dataset.root", dataset.root)
+    folder = dataset.name == "folder"
+    for key, choices in (
+        ("fit", FITS),
+        ("background", BACKGROUNDS),
+        ("on_bad", ON_BAD),
+        ("channels", ("auto", 1, 3)),
+    ):
+        value = getattr(dataset, key)
+        if folder:
+            if value not in choices or isinstance(value, bool):
+                _fail(f"dataset.{key}", value, f"no such choice (choices: {', '.join(map(str, choices))})")
+        elif value is not None:
+            _fail(f"dataset.{key}", value, "goes with dataset=folder, and only with it")
+    sides = dataset.size if isinstance(dataset.size, list) else [dataset.size, dataset.size]
+    if dataset.size is None:
+        return
+    if not folder:
+        _fail("dataset.size", dataset.size, "goes with dataset=folder, and only with it")
+    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= 4096 for side in sides):
+        _fail("dataset.size", dataset.size, "give one side, or [height, width], from 1 to 4096")
 
 
 def _check_noise(noise: NoiseConfig) -> None:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 DATASETS = (
-    "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn",
+    "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "folder",
+    "array",
 )  # fmt: skip
 NOISE_STRENGTH = {
     "none": None,
@@ -33,6 +34,9 @@ LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
 BINARIZATIONS = ("none", "threshold", "dynamic")
 SCHEDULES = ("constant", "cosine", "steps")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+FITS = ("resize", "crop", "pad")
+ON_BAD = ("stop", "skip")
+BACKGROUNDS = ("black", "white")
 SPLITS = ("train", "val", "test")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
 
@@ -43,23 +47,37 @@ class DatasetConfig:
 
     `binarize`: `threshold` at one half; `dynamic`: Bernoulli draws from the grey pixels, fresh for each training
     batch, drawn once (from `split_seed`) for validation and test.
+
+    Of `folder` and `array`: `root` is the folder, zip or file; `val_size` and `test_size` of null are a tenth each.
+    Of `folder`: `channels` is auto, 1 or 3; `size` is n, [height, width], or null where all pictures have one size;
+    `fit` says how the others are brought to it.
     """
 
     name: str = "mnist5k"
-    val_size: int = 500
+    val_size: int | None = 500
     test_size: int | None = None
     split_seed: int = 0
     binarize: str = "none"
     emnist_split: str | None = None
     synthetic_size: int | None = None
     synthetic_shape: list[int] | None = None
+    root: str | None = None
+    channels: Any = None
+    size: Any = None
+    fit: str | None = None
+    background: str | None = None
+    on_bad: str | None = None
 
 
 @dataclass
 class DataConfig:
-    """`root`: where downloaded data sets live; null means $AECTL_DATA, else the user's cache folder."""
+    """`root`: where downloaded data sets live; null means $AECTL_DATA, else the user's cache folder.
+
+    `memory_gb`: decoded pictures larger than that stay in their file and are mapped into memory.
+    """
 
     root: str | None = None
+    memory_gb: float = 4.0
 
 
 @dataclass
@@ -262,6 +280,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return [_typed(typing.get_args(hint)[0], item, where) for item in value]
     if hint is float and type(value) is int:
         return float(value)
+    if hint is Any:  # its range says more than a type could
+        return value
     if type(value) is not hint:
         raise ValueError(f"{where}: must be {hint.__name__}, found {type(value).__name__}")
     return value

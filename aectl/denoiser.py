@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from aectl import baselines, devices, metrics, pictures, storage
 from aectl.config import DenoiseConfig
-from aectl.data import to_float, to_uint8
 from aectl.errors import ConfigError, DataError, StorageError, brief
+from aectl.images import to_float, to_uint8
 from aectl.models import Autoencoder
 from aectl.networks import Shape
 from aectl.noise import build_noise

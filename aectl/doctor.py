@@ -11,8 +11,8 @@ import torch
 
 from aectl import __version__, checkpoint, runs
 from aectl.config import DoctorConfig
-from aectl.data import data_root
 from aectl.errors import CheckpointError
+from aectl.sources import data_root
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "safetensors", "tensorboard", "numpy", "pillow")
 

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from aectl import baselines, devices, figures, importance, metrics, pictures, storage
 from aectl.config import EvalConfig
-from aectl.data import Images, to_float
 from aectl.denoiser import denoising_table
 from aectl.diagnosis import diagnose
 from aectl.errors import ConfigError, DataError
+from aectl.images import Images
 from aectl.losses import Bernoulli, Gaussian
 from aectl.models import Autoencoder
 from aectl.noise import Corruption, build_noise
@@ -113,7 +113,7 @@ class Subject:
     @property
     def binary(self) -> bool:
         """Whether every pixel is 0 or 1, so that the Bernoulli is a likelihood."""
-        return bool(((self.images.pixels == 0) | (self.images.pixels == 255)).all())
+        return all(bool(((part == 0) | (part == 255)).all()) for part in self.images.chunks())
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
         """(x, x̃, generator), the same each time."""
@@ -125,7 +125,7 @@ def _objective(subject: Subject) -> dict[str, Any]:
     found: dict[str, Any] = {**scores.named(), "active_units": active_units(subject.codes)}
     likelihood = subject.model.likelihood
     if isinstance(likelihood, Bernoulli) and not subject.binary:
-        found["recon_floor"] = grey_floor(subject.images.pixels)
+        found["recon_floor"] = grey_floor(subject.images)
     if isinstance(likelihood, Gaussian) and likelihood.learned:
         found["sigma"] = likelihood.sigma
     return found
@@ -156,11 +156,10 @@ def _reconstruction(subject: Subject) -> dict[str, Any]:
 
 
 def _against_baselines(subject: Subject) -> dict[str, Any]:
-    principal = baselines.principal(subject.train.pixels)
-    x = to_float(subject.images.pixels).flatten(1)
+    principal = baselines.principal(subject.train)
     return {
-        "pca_mse": principal.sse(x, subject.run.config.latent) / subject.pixels,
-        "mean_image_mse": principal.sse(x, 0) / subject.pixels,
+        "pca_mse": principal.sse(subject.images, subject.run.config.latent) / subject.pixels,
+        "mean_image_mse": principal.sse(subject.images, 0) / subject.pixels,
     }
 
 
@@ -181,12 +180,12 @@ def _denoising(subject: Subject) -> dict[str, Any]:
     return denoising_table(subject.model, subject.batches())
 
 
-def grey_floor(pixels: Tensor) -> float:
+def grey_floor(images: Images) -> float:
     """The least that grey BCE can be: the pixels' own entropy, in nats per image; 0 for binary images."""
-    counts = torch.bincount(pixels.flatten().int(), minlength=256).double()
+    counts = sum(torch.bincount(part.flatten(), minlength=256).double() for part in images.chunks())
     p = torch.arange(256, dtype=torch.float64) / 255
     entropy = -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p))
-    return (counts @ entropy).item() / len(pixels)
+    return (counts @ entropy).item() / len(images)
 
 
 UNITS = {

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from aectl.data import to_uint8
+from aectl.images import to_uint8
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,5 +1,8 @@
 """What a run tells while and after it trains: its opening lines, its epochs, its pictures, its closing lines."""
 
+import csv
+import io
+import json
 import logging
 import math
 from collections.abc import Sequence
@@ -8,16 +11,17 @@ from typing import Any
 import yaml
 
 from aectl import checks, config, figures, pictures, storage
-from aectl.data import Images, to_float
 from aectl.errors import DataError
+from aectl.images import Images, to_float
 from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
-from aectl.runs import chosen_by
+from aectl.runs import MANIFEST, chosen_by
 from aectl.scoring import Scores, encode, score
 from aectl.session import Session
 from aectl.sweep import RESULT
 from aectl.tracking import METRICS, Tracker, plain, read_metrics
 
+BAD = "bad_pictures.csv"
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
 
@@ -32,6 +36,7 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
     if progress.step == 0:
         saved = f"# {command}\n{text}"
         storage.replace(session.run_dir / "config.yaml", saved.encode())
+        _save_split(session)
     sizes = data.sizes()
     log.info("run %s", session.run_dir)
     log.info(
@@ -52,6 +57,20 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
         log.info("resuming after step %d (epoch %d of %d)", progress.step, progress.epoch, settings.epochs)
         if progress.epoch == settings.epochs:
             log.info("nothing is left to train; epochs=<more> would go on")
+
+
+def _save_split(session: Session) -> None:
+    """Which of people's own pictures are in which part, and which could not be used."""
+    data = session.data
+    if data.manifest is not None:
+        document = {"seed": session.config.dataset.split_seed, "parts": data.manifest}
+        storage.replace(session.run_dir / MANIFEST, json.dumps(document).encode())
+    if data.bad:
+        rows = [("file", "reason"), *data.bad]
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows(rows)
+        storage.replace(session.run_dir / BAD, buffer.getvalue().encode("utf-8", "surrogateescape"))
+        log.warning("note: %d pictures are left out, as %s says", len(data.bad), session.run_dir / BAD)
 
 
 def _title(settings: config.TrainConfig) -> str:

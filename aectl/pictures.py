@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from aectl import figures
-from aectl.data import Images, to_float
+from aectl.images import Images, to_float
 from aectl.models import Autoencoder
 from aectl.noise import Corruption
 from aectl.rng import generator

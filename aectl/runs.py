@@ -8,15 +8,18 @@ from pathlib import Path
 
 import torch
 
-from aectl import checkpoint, checks, config
+from aectl import checkpoint, checks, config, storage
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
-from aectl.data import Split, build_dataset
-from aectl.errors import CheckpointError, DataError, UserError
+from aectl.data import build_dataset
+from aectl.errors import CheckpointError, DataError, UserError, brief
+from aectl.images import Split
 from aectl.models import Autoencoder, build_model
 from aectl.networks import Shape
 
 OUTPUTS = Path("outputs")
+MANIFEST = "split.json"
+MAX_MANIFEST = 2**30  # bytes
 
 
 @dataclass
@@ -195,13 +198,41 @@ def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Autoencod
     return model
 
 
+def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
+    """Which pictures the run has in which part, as `aectl.images.Split` has it; None for data sets with a name.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = run_dir / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        parts = storage.parse_json(storage.read(path, MAX_MANIFEST))["parts"]
+        if set(parts) != {"train", "val", "test"}:
+            raise ValueError("has other parts than train, val and test")
+        for part in parts.values():
+            for name, digest in part:
+                if not isinstance(name, str) or not isinstance(digest, str):
+                    raise ValueError("has a name that is none")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be used ({brief(error)})") from None
+    return parts
+
+
 def open_data(run: Run, root: str | None) -> Split:
     """The run's own data set with its own split; `root` says where its files lie now.
 
     Raises:
         DataError: it is not what the run was trained on.
     """
-    data = build_dataset(run.config.dataset, root if root is not None else run.config.data.root)
+    settings = run.config
+    data = build_dataset(
+        settings.dataset,
+        root if root is not None else settings.data.root,
+        memory_gb=settings.data.memory_gb,
+        manifest=read_manifest(run.path),
+    )
     if data.train.shape != run.shape:
         raise DataError(
             f"dataset={run.config.dataset.name}: its images are {data.train.shape} now, and the run was trained on "

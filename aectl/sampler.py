@@ -12,8 +12,8 @@ from torch import Tensor
 
 from aectl import devices, figures, pictures
 from aectl.config import SampleConfig
-from aectl.data import Split, to_float, to_uint8
 from aectl.errors import ConfigError, DataError
+from aectl.images import Split, to_float, to_uint8
 from aectl.rng import generator
 from aectl.runs import Run, open_data, open_run
 from aectl.scoring import encode
@@ -64,9 +64,8 @@ class Source:
     def some_images(self, count: int) -> Tensor:
         """`count` test images, (count, C, H, W) in [0, 1], drawn without replacement as long as they last."""
         assert self.data is not None
-        pixels = self.data.test.pixels
-        order = torch.randperm(len(pixels), generator=self.rng())
-        return to_float(pixels[order[torch.arange(count) % len(order)]])
+        order = torch.randperm(len(self.data.test), generator=self.rng())
+        return to_float(self.data.test[order[torch.arange(count) % len(order)]].pixels)
 
 
 def run_sample(config: SampleConfig, folder: Path) -> None:

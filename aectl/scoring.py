@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aectl.data import Images, to_float
+from aectl.images import Images, to_float
 from aectl.models import Autoencoder
 from aectl.noise import Corruption
 from aectl.rng import generator
@@ -51,7 +51,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
     """(x, x̃, generator) batch by batch; noise and draws depend on `seed` and the batch alone."""
     for start in range(0, len(images), batch_size):
-        x = to_float(images.pixels[start : start + batch_size].to(device))
+        x = to_float(images[start : start + batch_size].pixels.to(device))
         rng = generator(device, "evaluation", seed, start)
         yield x, corrupt(x, rng), rng
 
@@ -82,5 +82,5 @@ def score(
 @torch.inference_mode()
 def encode(model: Autoencoder, images: Images, device: torch.device, batch_size: int = 500) -> Tensor:
     """Means of q(z|x) for clean images, (N, K), on the CPU."""
-    parts = images.pixels.split(batch_size)
-    return torch.cat([model.encode(to_float(part.to(device))).mu.cpu() for part in parts])
+    chunks = images.chunks(batch_size)
+    return torch.cat([model.encode(to_float(part.to(device))).mu.cpu() for part in chunks])

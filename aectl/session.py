@@ -14,8 +14,9 @@ from torch import Tensor
 
 from aectl import __version__, checkpoint, checks, devices, runs
 from aectl.config import TrainConfig, to_dict
-from aectl.data import Split, build_dataset
+from aectl.data import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError
+from aectl.images import Split
 from aectl.models import Autoencoder, build_model
 from aectl.networks import Shape, count_parameters
 from aectl.noise import Corruption, build_noise
@@ -61,7 +62,13 @@ class Session:
 def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | None) -> Session:
     """Data, model and optimizer; fresh from the seed, or as they were saved."""
     device = devices.choose(config.device, config.threads)
-    data = build_dataset(config.dataset, config.data.root, fresh=True)
+    data = build_dataset(
+        config.dataset,
+        config.data.root,
+        fresh=True,
+        memory_gb=config.data.memory_gb,
+        manifest=None if saved is None else runs.read_manifest(run_dir),
+    )
     shape = data.train.shape
     if saved is None:
         _refuse_too_large(config, shape)

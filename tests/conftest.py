@@ -40,6 +40,7 @@ def aectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """The command as a function of its arguments, in an empty working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["aectl"])
+    monkeypatch.setenv("AECTL_CACHE", str(tmp_path / "cache"))
     for name in ("AECTL_STAMP", "AECTL_UNIQUE", "AECTL_DATA", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
 

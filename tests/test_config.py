@@ -27,7 +27,8 @@ def test_the_yaml_files_are_the_choices_that_the_code_knows(group):
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_composes_and_passes_its_checks(aectl, choice):
-    settings = config.from_dict(TrainConfig, composed(aectl("train", choice, "--cfg", "job")), "")
+    own = ["dataset.root=somewhere"] if choice in ("dataset=folder", "dataset=array") else []
+    settings = config.from_dict(TrainConfig, composed(aectl("train", choice, *own, "--cfg", "job")), "")
     checks.check(settings)
 
 

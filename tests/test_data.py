@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from aectl import synthetic
 from aectl.config import DatasetConfig
-from aectl.data import build_dataset, data_root, draw_binary, stratified, to_float, to_uint8
+from aectl.data import build_dataset, stratified
 from aectl.errors import DataError
+from aectl.images import draw_binary, to_float, to_uint8
+from aectl.sources import data_root
 
 SYNTHETIC = {"name": "synthetic", "synthetic_size": 300, "val_size": 50, "test_size": 40}
 

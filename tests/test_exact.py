@@ -17,14 +17,16 @@ from aectl.config import (
     NoiseConfig,
     TrainConfig,
 )
-from aectl.data import build_dataset, data_root, to_float
+from aectl.data import build_dataset
 from aectl.devices import choose
+from aectl.images import to_float
 from aectl.metrics import psnr
 from aectl.models import build_model
 from aectl.noise import build_noise
 from aectl.rng import generator
 from aectl.runs import open_run
 from aectl.scoring import batches
+from aectl.sources import data_root
 
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
 DATASET = DatasetConfig("mnist", val_size=10000) if WHOLE else DatasetConfig("mnist5k", test_size=500)
@@ -44,9 +46,7 @@ def linear(latent: int, **changes) -> TrainConfig:
 @pytest.mark.parametrize(("k", "sse"), [(2, 43.645), (30, 13.866), (64, 7.093)])
 def test_pca_of_all_of_mnist(k, sse):
     data = build_dataset(DatasetConfig("mnist", val_size=0), None)
-    assert baselines.principal(data.train.pixels).sse(to_float(data.test.pixels).flatten(1), k) == pytest.approx(
-        sse, abs=2e-3
-    )
+    assert baselines.principal(data.train).sse(data.test, k) == pytest.approx(sse, abs=2e-3)
 
 
 def test_pca_equals_scikit_learns():
@@ -56,7 +56,7 @@ def test_pca_equals_scikit_learns():
     train, test = (to_float(part.pixels).flatten(1).double().numpy() for part in (data.train, data.test))
     theirs = PCA(30, svd_solver="full").fit(train)
     residual = test - theirs.inverse_transform(theirs.transform(test))
-    ours = baselines.principal(data.train.pixels).sse(torch.from_numpy(test), 30)
+    ours = baselines.principal(data.train).sse(data.test, 30)
     assert ours == pytest.approx((residual**2).sum(1).mean(), rel=1e-9)
 
 
@@ -67,7 +67,7 @@ def test_a_linear_autoencoder_reaches_pca(tmp_path):
     x = to_float(data.train.pixels)
     with torch.inference_mode():
         sse = (run.model.reconstruct(x) - x).square().flatten(1).sum(1).mean().item()
-    pca = baselines.principal(data.train.pixels).sse(x.flatten(1), 8)
+    pca = baselines.principal(data.train).sse(data.train, 8)
     assert pca * (1 - 1e-6) <= sse <= 1.01 * pca
 
 

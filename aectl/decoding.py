@@ -1,0 +1,211 @@
+"""From picture files to arrays: the formats and modes that Pillow reads by itself, and what is wrong with others."""
+
+import io
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from aectl.errors import DataError, brief
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# Formats that Pillow decodes by itself; others, such as EPS, would start another program.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+MAX_BYTES = 2**29  # of one file
+ORIENTATION = 0x0112  # EXIF's tag
+# What Pillow raises for damaged files, seen over its decoders.
+UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
+    zlib.error, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, upright (its EXIF orientation applied), of an animation or a stack the first frame.
+
+    Attributes:
+        values: (C, H, W), C = 1 for grey and 3 for colour; uint8, or float32 in [0, 1] where the file holds more
+            than 8 bits for a value.
+        alpha: (H, W), uint8, or None.
+        mode: Pillow's name of the file's mode.
+    """
+
+    values: np.ndarray
+    alpha: np.ndarray | None
+    mode: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.values.shape[1:]
+
+    def floats(self) -> np.ndarray:
+        """The values as float32 in [0, 1], (C, H, W)."""
+        if self.values.dtype == np.uint8:
+            return self.values.astype(np.float32) / 255
+        return self.values
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture's place: a file, or a member of a zip.
+
+    Attributes:
+        name: its path below the folder or in the zip, with `/`.
+        path: the file, or the member's name in `archive`.
+        size, changed: bytes, and when it was last written (ns, or the zip's own stamp), to notice another content.
+    """
+
+    name: str
+    path: Path
+    archive: zipfile.ZipFile | None
+    size: int
+    changed: int
+
+    def read(self) -> bytes:
+        """The bytes of the file; nothing but a regular file is opened.
+
+        Raises:
+            DataError: it is none, too large, or cannot be read.
+        """
+        if self.size > MAX_BYTES:
+            raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
+        try:
+            if self.archive is not None:
+                with self.archive.open(str(self.path)) as file:
+                    data = file.read(MAX_BYTES + 1)
+            else:
+                if not self.path.is_file():  # a FIFO would block whoever opens it
+                    raise DataError("is not a file, or a link that leads nowhere")
+                with self.path.open("rb") as file:
+                    data = file.read(MAX_BYTES + 1)
+        except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            raise DataError(f"cannot be read ({brief(error)})") from None
+        if len(data) > MAX_BYTES:
+            raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
+        return data
+
+
+def listing(root: Path) -> list[Entry]:
+    """The pictures below a folder, or in a zip, by their suffix and in the order of their names.
+
+    Hidden files and folders are passed over, and links to folders are not followed.
+
+    Raises:
+        DataError: there is no such folder or zip, or no picture in it.
+    """
+    if root.is_dir():
+        found = list(_files(root))
+    elif root.is_file() and zipfile.is_zipfile(root):
+        found = list(_members(root))
+    else:
+        raise DataError(f"dataset.root={root}: no such folder, and no zip either")
+    if not found:
+        raise DataError(f"dataset.root={root}: has no pictures ({', '.join(SUFFIXES)})")
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _is_picture(parts: tuple[str, ...]) -> bool:
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and parts[-1].lower().endswith(SUFFIXES)
+
+
+def _files(root: Path) -> Iterator[Entry]:
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in names:
+            path = Path(folder) / name
+            parts = path.relative_to(root).parts
+            if _is_picture(parts):
+                try:
+                    status = path.stat()
+                except OSError:  # such as a link that leads nowhere; reading it says so
+                    yield Entry("/".join(parts), path, None, 0, 0)
+                else:
+                    yield Entry("/".join(parts), path, None, status.st_size, status.st_mtime_ns)
+
+
+def _members(root: Path) -> Iterator[Entry]:
+    try:
+        archive = zipfile.ZipFile(root)  # open as long as an entry of it is
+        for member in archive.infolist():
+            parts = tuple(part for part in member.filename.split("/") if part)
+            if parts and not member.is_dir() and _is_picture(parts):
+                yield Entry("/".join(parts), Path(member.filename), archive, member.file_size, member.CRC)
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"dataset.root={root}: cannot be read as a zip ({brief(error)})") from None
+
+
+def decode(data: bytes) -> Picture:
+    """The picture in the bytes of a file.
+
+    16 bits keep their range, 0 to 65535 becoming 0 to 1. Floats are taken as they are where they lie in [0, 1], and
+    divided by 255 or 65535 where they lie in that range.
+
+    Raises:
+        DataError: why it cannot be used; without the file's name, which the caller knows.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of damaged EXIF, which is not needed
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+                mode = file.mode
+                return _converted(ImageOps.exif_transpose(file), mode)
+    except UNREADABLE as error:
+        raise DataError(f"cannot be read as a picture ({brief(error)})") from None
+
+
+def header(data: bytes) -> tuple[bool, tuple[int, int]]:
+    """Whether the file keeps colours, and its upright (height, width), without decoding its pixels.
+
+    Raises:
+        DataError: as `decode` does.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+                width, height = file.size
+                # Of a TIFF, Pillow's own size is upright already.
+                turned = file.format != "TIFF" and file.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+                colour = not (file.mode in ("1", "L", "LA", "I", "F") or file.mode.startswith("I;16"))
+                return colour, ((width, height) if turned else (height, width))
+    except UNREADABLE as error:
+        raise DataError(f"cannot be read as a picture ({brief(error)})") from None
+
+
+def _converted(image: Image.Image, mode: str) -> Picture:
+    if mode.startswith("I;16") or mode in ("I", "F"):
+        return Picture(_deep(np.asarray(image), mode)[None], None, mode)
+    if mode in ("1", "L"):
+        return Picture(np.asarray(image.convert("L"))[None].copy(), None, mode)
+    alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
+    if mode == "LA":
+        grey, opacity = np.asarray(image).transpose(2, 0, 1)
+        return Picture(grey[None].copy(), opacity.copy(), mode)
+    if mode not in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "La", "CMYK", "YCbCr", "LAB", "HSV"):
+        raise DataError(f"is in mode {mode}, which is not supported")
+    channels = np.asarray(image.convert("RGBA" if alpha else "RGB")).transpose(2, 0, 1)
+    return Picture(channels[:3].copy(), channels[3].copy() if alpha else None, mode)
+
+
+def _deep(array: np.ndarray, mode: str) -> np.ndarray:
+    """Grey values of more than 8 bits as float32 in [0, 1]."""
+    values = array.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise DataError("has values that are not finite")
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    scales = (1.0, 255.0, 65535.0) if mode == "F" else (65535.0,)
+    scale = next((scale for scale in scales if high <= scale), None)
+    if low < 0 or scale is None:
+        raise DataError(f"has values from {low:g} to {high:g}, outside 0 to {scales[-1]:g}")
+    return values / np.float32(scale)

@@ -1,0 +1,221 @@
+"""A folder of pictures as training data: decoded once, in parallel, into a cache, and read from there.
+
+A cache holds `pixels.bin`, the pictures one after another, and `index.json`: their shape, names, hashes and labels,
+and which files could not be used and why. Its key is the name, the size and the time of change of every file, and the
+settings that decide what becomes of them.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from aectl import decoding, fitting, storage
+from aectl.config import BACKGROUNDS, DatasetConfig
+from aectl.decoding import Entry
+from aectl.errors import DataError, brief, one_line
+
+FORMAT = 1  # of the cache; another number is another cache
+MAX_INDEX = 2**30  # bytes
+BLOCK = 512  # pictures decoded ahead of the writer
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Library:
+    """Decoded pictures.
+
+    Attributes:
+        pixels: (N, C, H, W), uint8; mapped from the cache where it is larger than the budget.
+        mapped: whether it is.
+        names: of the files, in the order of the pixels.
+        hashes: sha256 of each file's bytes.
+        labels: (N,), int64, by `label_names`; None unless all pictures are in sub-folders, two at least.
+        bad: name and reason of each file that cannot be used.
+    """
+
+    pixels: Tensor
+    mapped: bool
+    names: list[str]
+    hashes: list[str]
+    labels: Tensor | None
+    label_names: list[str]
+    bad: list[tuple[str, str]]
+
+
+def cache_root() -> Path:
+    """$AECTL_CACHE, else a folder in the user's cache folder."""
+    if os.environ.get("AECTL_CACHE"):
+        return Path(os.environ["AECTL_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aectl/pictures"
+
+
+def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
+    """The pictures below `root`, from the cache if they are there, else decoded into it.
+
+    Raises:
+        DataError: there are none; or some cannot be used and `on_bad` is `stop`: each is then listed with its reason.
+    """
+    entries = decoding.listing(root)
+    folder = cache_root() / _key(entries, config)
+    if not (folder / "index.json").is_file():
+        _build(entries, config, folder)
+    library = _open(folder, memory_gb)
+    if library.bad:
+        for name, reason in library.bad:
+            log.warning("%s", one_line(f"{name}: {reason}"))
+        if config.on_bad == "stop" or not library.names:
+            remedy = "mend or remove them" + (", or set dataset.on_bad=skip" if library.names else "")
+            count = f"{len(library.bad)} of {len(entries)} pictures cannot be used, as listed above"
+            raise DataError(f"dataset.root={root}: {count}; {remedy}")
+    return library
+
+
+def _key(entries: Sequence[Entry], config: DatasetConfig) -> str:
+    settings = [FORMAT, config.channels, config.size, config.fit, config.background]
+    files = [[entry.name, entry.size, entry.changed] for entry in entries]
+    return hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:32]
+
+
+# ---------------------------------------------------------------------------------------- decoding
+
+
+def _build(entries: Sequence[Entry], config: DatasetConfig, folder: Path) -> None:
+    """Decode every entry into a cache folder, which appears when it is whole."""
+    temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            channels, size = _shape(entries, config, pool)
+            background = BACKGROUNDS.index(config.background) * 255
+
+            def read(entry: Entry) -> tuple[str, np.ndarray] | str:
+                try:
+                    data = entry.read()
+                    values = fitting.with_channels(decoding.decode(data), channels, background)
+                    return hashlib.sha256(data).hexdigest(), fitting.fitted(values, size, config.fit, background)
+                except DataError as error:
+                    return str(error)
+
+            names, hashes, bad = [], [], []
+            with (temporary / "pixels.bin").open("wb") as file:
+                for entry, found in _in_order(pool, read, entries, "decoding"):
+                    if isinstance(found, str):
+                        bad.append([entry.name, found])
+                    else:
+                        names.append(entry.name)
+                        hashes.append(found[0])
+                        file.write(found[1].tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+        index = {"shape": [channels, *size], "names": names, "hashes": hashes, "bad": bad}
+        storage.write(temporary / "index.json", json.dumps(index).encode())
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Entry], T], entries: Sequence[Entry], what: str
+) -> Iterator[tuple[Entry, T]]:
+    """Each entry with what became of it, in order, with a bar; a block at a time, so that results do not pile up."""
+    with tqdm(total=len(entries), desc=what, unit="picture", disable=None, leave=False) as bar:
+        for start in range(0, len(entries), BLOCK):
+            block = entries[start : start + BLOCK]
+            for entry, found in zip(block, pool.map(work, block), strict=True):
+                yield entry, found
+                bar.update()
+
+
+def _shape(entries: Sequence[Entry], config: DatasetConfig, pool: ThreadPoolExecutor) -> tuple[int, tuple[int, int]]:
+    """Channels and (height, width) of the set: as configured, else what the files' headers say.
+
+    Raises:
+        DataError: `size` is null and the pictures have several.
+    """
+    size = config.size
+    if isinstance(size, int):
+        size = [size, size]
+    if size is not None and config.channels != "auto":
+        return config.channels, tuple(size)
+
+    def header(entry: Entry) -> tuple[bool, tuple[int, int]] | None:
+        try:
+            return decoding.header(entry.read())
+        except DataError:
+            return None  # decoding will say why
+
+    found = [(entry, head) for entry, head in _in_order(pool, header, entries, "looking") if head is not None]
+    colour = any(head[0] for _, head in found)
+    channels = config.channels if config.channels != "auto" else 3 if colour else 1
+    if size is None:
+        sizes = Counter(head[1] for _, head in found)
+        if len(sizes) > 1:
+            (common, count), *_ = sizes.most_common(1)
+            other = next(entry.name for entry, head in found if head[1] != common)
+            raise DataError(
+                f"dataset.size=null: the pictures have {len(sizes)} sizes ({count} are {common[1]}×{common[0]}, "
+                f"{one_line(other)} is not); give one, such as dataset.size=64, and say how with "
+                f"dataset.fit=resize, crop or pad"
+            )
+        size = next(iter(sizes), (1, 1))
+    return channels, tuple(size)
+
+
+# -------------------------------------------------------------------------------------- the cache
+
+
+def _open(folder: Path, memory_gb: float) -> Library:
+    """The library in a cache folder; its pixels are mapped where they are larger than the budget.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        index = json.loads(storage.read(folder / "index.json", MAX_INDEX))
+        shape = (len(index["names"]), *index["shape"])
+        path = folder / "pixels.bin"
+        if path.stat().st_size != math.prod(shape):
+            raise ValueError("pixels.bin has another size than index.json says")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: is a damaged cache ({brief(error)}); remove it, it is made again") from None
+    mapped = math.prod(shape) > memory_gb * 2**30
+    if not shape[0]:
+        pixels = torch.zeros(shape, dtype=torch.uint8)
+    elif mapped:
+        # Copy on write: torch wants an array that it may write to, and nothing is ever written.
+        pixels = torch.from_numpy(np.memmap(path, np.uint8, mode="c", shape=shape))
+    else:
+        pixels = torch.from_numpy(np.fromfile(path, np.uint8).reshape(shape))
+    labels, label_names = _labels(index["names"])
+    return Library(
+        pixels, mapped, index["names"], index["hashes"], labels, label_names, [tuple(item) for item in index["bad"]]
+    )
+
+
+def _labels(names: Sequence[str]) -> tuple[Tensor | None, list[str]]:
+    """Labels by the first folder of each name, numbered in alphabetical order."""
+    folders = [name.partition("/")[0] if "/" in name else None for name in names]
+    if None in folders or len(set(folders)) < 2:
+        return None, []
+    known = sorted(set(folders))
+    number = {folder: index for index, folder in enumerate(known)}
+    return torch.tensor([number[folder] for folder in folders]), known

