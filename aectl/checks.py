@@ -123,6 +123,11 @@ def _check_denoise(config: DenoiseConfig) -> None:
     for key in ("output", "reference"):
         if getattr(config, key) is not None and config.input is None:
             _fail(key, getattr(config, key), "needs input=<image or folder> as well")
+    _check_noise(config.noise)
+    if config.noise.name != "none" and config.input is None:
+        _fail("noise", config.noise.name, "is added to clean pictures first: give them with input=<image or folder>")
+    if config.noise.name != "none" and config.reference is not None:
+        _fail("reference", config.reference, "with noise=... the input itself is the reference; leave this out")
     if config.input is not None and config.output is None:
         _fail("input", config.input, "say where the results go: output=<folder>")
 

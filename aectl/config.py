@@ -214,6 +214,7 @@ class DenoiseConfig:
     output: str | None = None
     reference: str | None = None
     overwrite: bool = False
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     seed: int = 0
     device: str = "auto"
     threads: int | None = None

@@ -35,12 +35,13 @@ class Picture:
         values: (C, H, W), C = 1 for grey and 3 for colour; uint8, or float32 in [0, 1] where the file holds more
             than 8 bits for a value.
         alpha: (H, W), uint8, or None.
-        mode: Pillow's name of the file's mode.
+        mode, format: Pillow's names of the file's mode and format.
     """
 
     values: np.ndarray
     alpha: np.ndarray | None
     mode: str
+    format: str
 
     @property
     def size(self) -> tuple[int, int]:
@@ -94,10 +95,11 @@ class Entry:
         return data
 
 
-def listing(root: Path) -> list[Entry]:
+def listing(root: Path, key: str = "dataset.root") -> list[Entry]:
     """The pictures below a folder, or in a zip, by their suffix and in the order of their names.
 
-    Hidden files and folders are passed over, and links to folders are not followed.
+    Hidden files and folders are passed over, and links to folders are not followed. `key` is the setting that named
+    the folder.
 
     Raises:
         DataError: there is no such folder or zip, or no picture in it.
@@ -105,11 +107,11 @@ def listing(root: Path) -> list[Entry]:
     if root.is_dir():
         found = list(_files(root))
     elif root.is_file() and zipfile.is_zipfile(root):
-        found = list(_members(root))
+        found = list(_members(root, key))
     else:
-        raise DataError(f"dataset.root={root}: no such folder, and no zip either")
+        raise DataError(f"{key}={root}: no such folder, and no zip either")
     if not found:
-        raise DataError(f"dataset.root={root}: has no pictures ({', '.join(SUFFIXES)})")
+        raise DataError(f"{key}={root}: has no pictures ({', '.join(SUFFIXES)})")
     return sorted(found, key=lambda entry: entry.name)
 
 
@@ -133,7 +135,7 @@ def _files(root: Path) -> Iterator[Entry]:
                     yield Entry("/".join(parts), path, None, status.st_size, status.st_mtime_ns)
 
 
-def _members(root: Path) -> Iterator[Entry]:
+def _members(root: Path, key: str) -> Iterator[Entry]:
     try:
         archive = zipfile.ZipFile(root)  # open as long as an entry of it is
         for member in archive.infolist():
@@ -141,7 +143,7 @@ def _members(root: Path) -> Iterator[Entry]:
             if parts and not member.is_dir() and _is_picture(parts):
                 yield Entry("/".join(parts), Path(member.filename), archive, member.file_size, member.CRC)
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(f"dataset.root={root}: cannot be read as a zip ({brief(error)})") from None
+        raise DataError(f"{key}={root}: cannot be read as a zip ({brief(error)})") from None
 
 
 def decode(data: bytes) -> Picture:
@@ -158,8 +160,8 @@ def decode(data: bytes) -> Picture:
             warnings.simplefilter("ignore")  # such as of damaged EXIF, which is not needed
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-                mode = file.mode
-                return _converted(ImageOps.exif_transpose(file), mode)
+                mode, kind = file.mode, file.format
+                return Picture(*_converted(ImageOps.exif_transpose(file), mode), mode, kind)
     except UNREADABLE as error:
         raise DataError(f"cannot be read as a picture ({brief(error)})") from None
 
@@ -183,19 +185,20 @@ def header(data: bytes) -> tuple[bool, tuple[int, int]]:
         raise DataError(f"cannot be read as a picture ({brief(error)})") from None
 
 
-def _converted(image: Image.Image, mode: str) -> Picture:
+def _converted(image: Image.Image, mode: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values and alpha."""
     if mode.startswith("I;16") or mode in ("I", "F"):
-        return Picture(_deep(np.asarray(image), mode)[None], None, mode)
+        return _deep(np.asarray(image), mode)[None], None
     if mode in ("1", "L"):
-        return Picture(np.asarray(image.convert("L"))[None].copy(), None, mode)
+        return np.asarray(image.convert("L"))[None].copy(), None
     alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
     if mode == "LA":
         grey, opacity = np.asarray(image).transpose(2, 0, 1)
-        return Picture(grey[None].copy(), opacity.copy(), mode)
+        return grey[None].copy(), opacity.copy()
     if mode not in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "La", "CMYK", "YCbCr", "LAB", "HSV"):
         raise DataError(f"is in mode {mode}, which is not supported")
     channels = np.asarray(image.convert("RGBA" if alpha else "RGB")).transpose(2, 0, 1)
-    return Picture(channels[:3].copy(), channels[3].copy() if alpha else None, mode)
+    return channels[:3].copy(), channels[3].copy() if alpha else None
 
 
 def _deep(array: np.ndarray, mode: str) -> np.ndarray:

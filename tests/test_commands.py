@@ -144,16 +144,6 @@ def test_own_pictures_come_out_under_their_names_with_a_csv(aectl, tmp_path):
     assert aectl("denoise", "input=in/picture 0.png", "output=out", "overwrite=true").status == 0
 
 
-@pytest.mark.parametrize(("size", "mode"), [((20, 28), "L"), ((28, 28), "RGB")])
-def test_a_picture_that_does_not_fit_is_told_what_would(aectl, tmp_path, size, mode):
-    aectl("train", *DAE)
-    pictures(tmp_path / "in", size=size, mode=mode)
-    result = aectl("denoise", "input=in", "output=out")
-    assert result.status == 3
-    assert "this run takes 28×28 in grey" in result.err
-    assert not (tmp_path / "out").exists()
-
-
 def test_bad_pictures_are_named(aectl, tmp_path):
     aectl("train", *DAE)
     pictures(tmp_path / "in")

@@ -1,0 +1,222 @@
+"""`aectl denoise input=...`: pictures of any size and mode through a trained run, into files like the originals."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from aectl import decoding, fitting, metrics, storage, tiling
+from aectl.config import DenoiseConfig
+from aectl.decoding import Entry, Picture
+from aectl.errors import DataError, StorageError, one_line
+from aectl.noise import Corruption, build_noise
+from aectl.rng import generator
+from aectl.runs import Run
+
+WHOLE = 512  # side up to which a fully convolutional network sees a picture at once; larger ones go in tiles
+SHARED = 64  # pixels that neighbours of these tiles share: more than such a network can see
+CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
+
+log = logging.getLogger(__name__)
+
+
+def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
+    """Every picture of `config.input` into `config.output`, under its name, in its size, mode and format.
+
+    With `noise` other than none, the pictures are taken as clean: noise is added first, the noisy ones are kept in
+    `noisy/`, and the originals are the references.
+
+    Raises:
+        DataError: a picture cannot be used; all that cannot are listed, and nothing is written.
+        StorageError: an output is there already.
+    """
+    source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
+    jobs = _jobs(source, config)
+    if target.exists() and not target.is_dir():
+        raise StorageError(f"output={target}: is a file; give a folder")
+    _refuse_overwriting(jobs, source, target, config.overwrite)
+    _refuse_bad(jobs)
+    corrupt = build_noise(config.noise) if config.noise.name != "none" else None
+    rows = []
+    for job in tqdm(jobs, disable=None, unit="picture", leave=False):
+        picture = decoding.decode(job.entry.read())
+        seen = picture if corrupt is None else _with_noise(picture, corrupt, config.seed, job.entry.name)
+        if corrupt is not None:
+            _write(seen, target / "noisy" / job.entry.name)
+        _write(_through(run, seen, device), target / job.entry.name)
+        clean = picture if corrupt is not None else None
+        if job.reference is not None:
+            clean = decoding.decode(job.reference.read())
+        if clean is not None:  # the figures are those of the file, with whatever its format lost
+            after = decoding.decode((target / job.entry.name).read_bytes())
+            rows.append((job.entry.name, *_before_and_after(seen, after, clean, job.entry.name)))
+    log.info("%d pictures: %s", len(jobs), target)
+    if rows:
+        _report(rows, target)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to clean, and the clean one to compare with, if there is one."""
+
+    entry: Entry
+    reference: Entry | None
+
+
+def _jobs(source: Path, config: DenoiseConfig) -> list[Job]:
+    entries = _entries(source, "input")
+    references = {}
+    if config.reference is not None:
+        root = Path(config.reference).expanduser()
+        references = {entry.name: entry for entry in _entries(root, "reference")}
+        if source.is_file() and root.is_file():
+            references = {entries[0].name: next(iter(references.values()))}
+        lost = next((entry.name for entry in entries if entry.name not in references), None)
+        if lost is not None:
+            raise DataError(f"reference={root}: has no {lost}; references go by the pictures' names")
+    return [Job(entry, references.get(entry.name)) for entry in entries]
+
+
+def _entries(root: Path, key: str) -> list[Entry]:
+    """The picture itself, whatever its suffix, or those below a folder."""
+    if root.is_file() and not root.name.lower().endswith(".zip"):
+        status = root.stat()
+        return [Entry(root.name, root, None, status.st_size, status.st_mtime_ns)]
+    return decoding.listing(root, key)
+
+
+def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwrite: bool) -> None:
+    folder = source if source.is_dir() else source.parent
+    if target.is_dir() and target.samefile(folder):
+        raise StorageError(f"output={target}: is the input's own folder; choose another")
+    there = [job.entry.name for job in jobs if (target / job.entry.name).exists()]
+    if there and not overwrite:
+        raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
+
+
+def _refuse_bad(jobs: Sequence[Job]) -> None:
+    """Decode everything once before anything is written, so that a bad picture costs no half-done folder."""
+    bad = []
+    for job in tqdm(jobs, desc="looking", disable=None, unit="picture", leave=False):
+        for entry in (job.entry, *([job.reference] if job.reference else [])):
+            try:
+                decoding.decode(entry.read())
+            except DataError as error:
+                bad.append(f"{entry.name}: {error}")
+    for line in bad[1:]:
+        log.warning("%s", one_line(line))
+    if bad:
+        others = f" ({len(bad) - 1} more are listed above)" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{others}; nothing was written")
+
+
+# -------------------------------------------------------------------------------------- one picture
+
+
+def _with_noise(picture: Picture, corrupt: Corruption, seed: int, name: str) -> Picture:
+    """The picture with noise that depends on the seed and its name; alpha is left alone."""
+    x = torch.from_numpy(picture.floats())[None]
+    noisy = corrupt(x, generator("cpu", "denoise", seed, name))[0].clamp(0, 1).numpy()
+    return Picture(_as_deep_as(picture, noisy), picture.alpha, picture.mode, picture.format)
+
+
+def _through(run: Run, picture: Picture, device: torch.device) -> Picture:
+    """The picture cleaned: a fully convolutional network sees it whole or in large tiles, others in their own size.
+
+    A grey run cleans the channels of a colour picture one by one; a colour run sees a grey picture as colour, and the
+    mean of its channels is kept.
+    """
+    channels, height, width = run.shape
+    values = picture.values
+    if run.model.has_code:
+        tile, overlap = (height, width), (height // 2, width // 2)
+    else:
+        tile, overlap = tuple(min(WHOLE, -(-side // 8) * 8) for side in picture.size), (SHARED, SHARED)
+        overlap = tuple(min(shared, side // 2) for shared, side in zip(overlap, tile, strict=True))
+
+    def network(tiles: Tensor) -> Tensor:
+        if tiles.shape[1] == channels:
+            return run.model.reconstruct(tiles)
+        if channels == 1:
+            return run.model.reconstruct(tiles.flatten(0, 1)[:, None]).view(tiles.shape)
+        return run.model.reconstruct(tiles.expand(-1, channels, -1, -1)).mean(1, keepdim=True)
+
+    result = np.empty_like(values)
+    for top, band in tiling.apply(network, values, tile, overlap, device):
+        result[:, top : top + band.shape[1]] = _as_deep_as(picture, band.clip(0, 1))
+    return Picture(result, picture.alpha, picture.mode, picture.format)
+
+
+def _as_deep_as(picture: Picture, values: np.ndarray) -> np.ndarray:
+    return fitting.to_8_bits(values) if picture.values.dtype == np.uint8 else values.astype(np.float32)
+
+
+def _write(picture: Picture, path: Path) -> None:
+    """The picture as a file of the format and mode that it came in."""
+    buffer = io.BytesIO()
+    lossy = {"quality": 95} if picture.format in ("JPEG", "WEBP") else {}
+    to_image(picture).save(buffer, picture.format, **lossy)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.replace(path, buffer.getvalue())
+
+
+def to_image(picture: Picture) -> Image.Image:
+    """A Pillow image in the picture's own mode."""
+    values, mode = picture.values, picture.mode
+    if mode == "F":
+        return Image.fromarray(values[0])
+    if mode == "I" or mode.startswith("I;16"):
+        return Image.fromarray(np.rint(values[0] * 65535).astype(np.int32 if mode == "I" else np.uint16))
+    planes = list(fitting.to_8_bits(values))
+    if picture.alpha is not None:
+        planes.append(picture.alpha)
+    image = Image.merge({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[len(planes)], [Image.fromarray(p) for p in planes])
+    if mode == "P":
+        method = Image.Quantize.FASTOCTREE if picture.alpha is not None else Image.Quantize.MEDIANCUT
+        return image.quantize(256, method=method)
+    if mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
+        return image.convert(mode, dither=Image.Dither.NONE)
+    return image
+
+
+# --------------------------------------------------------------------------------------- the report
+
+
+def _before_and_after(before: Picture, after: Picture, clean: Picture, name: str) -> list[float]:
+    """PSNR and SSIM of the picture as it was and as it is; a colour reference of a grey picture counts as grey."""
+    if clean.size != before.size:
+        raise DataError(f"reference of {name}: is {clean.size[1]}×{clean.size[0]}, the picture is another size")
+    channels = len(before.values)
+    found = []
+    reference = torch.from_numpy(_channels(clean, channels))[None]
+    for measure in (metrics.psnr, metrics.ssim):
+        for picture in (before, after):
+            found.append(measure(torch.from_numpy(_channels(picture, channels))[None], reference).item())
+    return found
+
+
+def _channels(picture: Picture, channels: int) -> np.ndarray:
+    values = picture.floats()
+    if len(values) == channels:
+        return values
+    return np.tensordot(fitting.LUMA, values, 1)[None] if channels == 1 else np.repeat(values, 3, axis=0)
+
+
+def _report(rows: Sequence[tuple[str | float, ...]], target: Path) -> None:
+    """PSNR and SSIM before and after, for each picture and on average, as CSV and in the log."""
+    means = [float(np.mean([row[column] for row in rows])) for column in range(1, len(CSV_HEADER))]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for name, *values in [*rows, ("mean", *means)]:
+        writer.writerow([name, *(f"{value:.4f}" for value in values)])
+    storage.replace(target / "psnr_ssim.csv", buffer.getvalue().encode("utf-8", "surrogateescape"))
+    log.info("PSNR %.2f → %.2f dB, SSIM %.4f → %.4f: psnr_ssim.csv", *means)

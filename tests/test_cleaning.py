@@ -1,0 +1,167 @@
+import io
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aectl import cleaning, decoding, tiling, trainer
+from aectl.config import (
+    DatasetConfig,
+    DenoiseConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NetworkConfig,
+    NoiseConfig,
+    TrainConfig,
+)
+from aectl.denoiser import run_denoise
+from aectl.runs import open_run
+
+CPU = torch.device("cpu")
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (30, 41, 4), dtype=np.uint8)
+
+
+def trained(path: Path, network: NetworkConfig, colours: int = 1) -> Path:
+    config = TrainConfig(
+        dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
+        noise=NoiseConfig("gaussian", sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
+        likelihood=LikelihoodConfig("gaussian", 1.0), epochs=1, figures_every=0, threads=1,
+    )  # fmt: skip
+    trainer.train(config, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """A dense and a fully convolutional network, grey and colour."""
+    folder = tmp_path_factory.mktemp("runs")
+    unet = NetworkConfig("unet", hidden=[], channels=[4, 6], blocks=1, activation="relu")
+    return {
+        "mlp": trained(folder / "mlp", NetworkConfig(hidden=[16])),
+        "unet": trained(folder / "unet", unet),
+        "colour unet": trained(folder / "colour", unet, 3),
+    }
+
+
+# ------------------------------------------------------------------------------------------- tiling
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (16, 16), (17, 33), (100, 70)])
+@pytest.mark.parametrize("overlap", [(0, 0), (4, 8)])
+def test_tiles_of_the_identity_put_the_picture_together_again(size, overlap):
+    picture = RNG.random((2, *size), dtype=np.float32)
+    bands = list(tiling.apply(lambda x: x, picture, (16, 17), overlap, CPU))
+    assert [top for top, _ in bands] == sorted({top for top, _ in bands})
+    np.testing.assert_allclose(np.concatenate([band for _, band in bands], axis=1), picture, atol=1e-6)
+
+
+def test_there_is_no_seam_where_tiles_differ():
+    """Each tile gives another constant: across the border the result changes slowly."""
+    counter = iter(range(1000))
+
+    def steps(x):
+        return torch.stack([torch.full_like(tile, next(counter) % 2) for tile in x])
+
+    (_, band), *_ = tiling.apply(steps, np.zeros((1, 16, 100), np.float32), (16, 32), (8, 16), CPU)
+    assert np.abs(np.diff(band[0], axis=1)).max() < 0.11
+    assert band.max() > 0.9
+    assert band.min() < 0.1
+
+
+# ---------------------------------------------------------------------------------------- pictures
+
+
+def in_mode(mode: str) -> Image.Image:
+    if mode == "I;16":
+        return Image.fromarray(RNG.integers(0, 65536, (30, 41), dtype=np.uint16))
+    if mode == "F":
+        return Image.fromarray(RNG.random((30, 41), dtype=np.float32))
+    image = Image.fromarray(COLOUR)
+    return image.convert("RGB").convert(mode) if mode in ("P", "CMYK") else image.convert(mode)
+
+
+@pytest.mark.parametrize("network", ["mlp", "unet", "colour unet"])
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("1", "png"), ("L", "png"), ("LA", "png"), ("P", "png"), ("P", "gif"), ("RGB", "png"), ("RGBA", "png"),
+     ("RGBA", "webp"), ("RGB", "jpg"), ("CMYK", "jpg"), ("L", "bmp"), ("I;16", "png"), ("I;16", "tif"), ("F", "tif")],
+)  # fmt: skip
+def test_size_mode_name_and_alpha_stay(runs, tmp_path, network, mode, suffix):
+    (tmp_path / "in/sub").mkdir(parents=True)
+    given = tmp_path / f"in/sub/a.{suffix}"
+    in_mode(mode).save(given)
+    config = DenoiseConfig(
+        run=str(runs[network]), input=str(tmp_path / "in"), output=str(tmp_path / "out"), threads=1
+    )
+    run_denoise(config, tmp_path / "log")
+    before, after = (decoding.decode(p.read_bytes()) for p in (given, tmp_path / f"out/sub/a.{suffix}"))
+    assert (before.size, before.mode, before.format) == (after.size, after.mode, after.format)
+    assert (before.alpha is None) == (after.alpha is None)
+    if before.alpha is not None and suffix == "png":
+        np.testing.assert_array_equal(before.alpha, after.alpha)
+    assert mode == "1" or not np.array_equal(before.values, after.values)
+
+
+def test_sixteen_bits_are_cleaned_in_sixteen_bits(runs, tmp_path):
+    in_mode("I;16").save(tmp_path / "a.png")
+    config = DenoiseConfig(run=str(runs["unet"]), input=str(tmp_path / "a.png"), output=str(tmp_path / "out"))
+    run_denoise(config, tmp_path / "log")
+    with Image.open(tmp_path / "out/a.png") as written:
+        assert len(np.unique(np.asarray(written))) > 256
+
+
+def test_noise_is_added_first_kept_and_measured_against_the_original(aectl, runs, tmp_path):
+    (tmp_path / "in").mkdir()
+    smooth = np.add.outer(np.arange(60), np.arange(50)).astype(np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(smooth).save(tmp_path / "in" / name)
+    arguments = [f"run={runs['unet']}", "input=in", "noise=gaussian", "noise.sigma=0.2"]
+    done = aectl("denoise", *arguments, "output=out")
+    assert done.status == 0, done.err
+    lines = (tmp_path / "out/psnr_ssim.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["name", "a.png", "b.png", "mean"]
+    assert 13 < float(lines[1].split(",")[1]) < 17
+    first, second = ((tmp_path / "out/noisy" / name).read_bytes() for name in ("a.png", "b.png"))
+    assert first != second
+    assert aectl("denoise", *arguments, "output=again").status == 0
+    assert (tmp_path / "again/noisy/a.png").read_bytes() == first
+    for wrong in (["noise=gaussian"], [*arguments, "output=x", "reference=in"]):
+        refused = aectl("denoise", f"run={runs['unet']}", *wrong)
+        assert refused.status == 2
+
+
+def test_memory_does_not_grow_with_a_large_picture(runs, tmp_path):
+    picture = np.zeros((3, 2500, 2000), np.uint8)
+    opened = open_run(str(runs["unet"]), "best", CPU)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = cleaning._through(opened, decoding.Picture(picture, None, "RGB", "PNG"), CPU)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert found.values.shape == picture.shape
+    assert grown < 400  # MiB; the floats of the whole picture and of its features would be thousands
+
+
+def test_all_bad_pictures_are_named_and_nothing_is_written(aectl, runs, tmp_path):
+    (tmp_path / "in").mkdir()
+    in_mode("L").save(tmp_path / "in/a.png")
+    for name in ("b.png", "c.png"):
+        (tmp_path / "in" / name).write_bytes(b"no")
+    refused = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out")
+    assert refused.status == 3
+    assert "b.png: " in refused.err
+    assert "c.png: " in refused.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reference_of_another_size_is_refused(aectl, runs, tmp_path):
+    for folder, size in (("in", (20, 20)), ("clean", (20, 21))):
+        (tmp_path / folder).mkdir()
+        buffer = io.BytesIO()
+        Image.new("L", size).save(buffer, "PNG")
+        (tmp_path / folder / "a.png").write_bytes(buffer.getvalue())
+    refused = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "reference=clean")
+    assert refused.status == 3
+    assert "20×21" in refused.err
