@@ -285,6 +285,13 @@ def _check_own(dataset: DatasetConfig, own: bool) -> None:
                 _fail(f"dataset.{key}", value, f"no such choice (choices: {', '.join(map(str, choices))})")
         elif value is not None:
             _fail(f"dataset.{key}", value, "goes with dataset=folder, and only with it")
+    if folder != (dataset.patches is not None):
+        _fail("dataset.patches", "null" if dataset.patches is None else dataset.patches, "goes with dataset=folder")
+    _number("dataset.patches", dataset.patches, 1, 1_000_000)
+    if dataset.fit == "patches" and dataset.size is None:
+        _fail("dataset.size", "null", "dataset.fit=patches needs the size of a patch, such as dataset.size=64")
+    if dataset.fit == "patches" and dataset.binarize != "none":
+        _fail("dataset.binarize", dataset.binarize, "patches are not binarized; choose another dataset.fit")
     sides = dataset.size if isinstance(dataset.size, list) else [dataset.size, dataset.size]
     if dataset.size is None:
         return

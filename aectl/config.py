@@ -34,7 +34,7 @@ LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
 BINARIZATIONS = ("none", "threshold", "dynamic")
 SCHEDULES = ("constant", "cosine", "steps")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-FITS = ("resize", "crop", "pad")
+FITS = ("resize", "crop", "pad", "patches")
 ON_BAD = ("stop", "skip")
 BACKGROUNDS = ("black", "white")
 SPLITS = ("train", "val", "test")
@@ -50,7 +50,7 @@ class DatasetConfig:
 
     Of `folder` and `array`: `root` is the folder, zip or file; `val_size` and `test_size` of null are a tenth each.
     Of `folder`: `channels` is auto, 1 or 3; `size` is n, [height, width], or null where all pictures have one size;
-    `fit` says how the others are brought to it.
+    `fit` says how the others are brought to it; or `patches`: `patches` random crops of each picture in an epoch.
     """
 
     name: str = "mnist5k"
@@ -65,6 +65,7 @@ class DatasetConfig:
     channels: Any = None
     size: Any = None
     fit: str | None = None
+    patches: int | None = None
     background: str | None = None
     on_bad: str | None = None
 

@@ -9,6 +9,7 @@ import torch
 from aectl.config import DatasetConfig
 from aectl.errors import DataError
 from aectl.images import Images, Split
+from aectl.patches import Patches, Pictures
 from aectl.sources import SOURCES, Found, data_root
 
 Manifest = Mapping[str, Sequence[Sequence[str]]]
@@ -39,7 +40,14 @@ def build_dataset(
     parts = {name: found.images[rows] for name, rows in index.items()}
     if found.test is not None:
         parts["test"] = found.test
-    if config.binarize == "threshold":
+    if isinstance(found.images, Pictures):
+        side = config.size if isinstance(config.size, list) else [config.size, config.size]
+        parts = {name: Patches(part, tuple(side), config.patches) for name, part in parts.items()}
+        parts = {
+            name: part if fresh and name == "train" else part.drawn_once(config.split_seed, name)
+            for name, part in parts.items()
+        }
+    elif config.binarize == "threshold":
         parts = {name: Images((part.pixels > 127).byte() * 255, part.labels) for name, part in parts.items()}
     elif config.binarize == "dynamic":
         parts = {name: replace(part, dynamic=True) for name, part in parts.items()}

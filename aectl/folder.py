@@ -42,8 +42,11 @@ class Library:
     """Decoded pictures.
 
     Attributes:
-        pixels: (N, C, H, W), uint8; mapped from the cache where it is larger than the budget.
+        pixels: (N, C, H, W), uint8; or flat, one picture after another, where `sizes` says how large each is. Mapped
+            from the cache where it is larger than the budget.
         mapped: whether it is.
+        channels: C.
+        sizes: (N, 2), height and width of each picture, for `fit=patches`; else None.
         names: of the files, in the order of the pixels.
         hashes: sha256 of each file's bytes.
         labels: (N,), int64, by `label_names`; None unless all pictures are in sub-folders, two at least.
@@ -52,6 +55,8 @@ class Library:
 
     pixels: Tensor
     mapped: bool
+    channels: int
+    sizes: Tensor | None
     names: list[str]
     hashes: list[str]
     labels: Tensor | None
@@ -110,11 +115,15 @@ def _build(entries: Sequence[Entry], config: DatasetConfig, folder: Path) -> Non
                 try:
                     data = entry.read()
                     values = fitting.with_channels(decoding.decode(data), channels, background)
-                    return hashlib.sha256(data).hexdigest(), fitting.fitted(values, size, config.fit, background)
+                    if config.fit != "patches":
+                        values = fitting.fitted(values, size, config.fit, background)
+                    elif values.shape[1] < size[0] or values.shape[2] < size[1]:
+                        return f"is {values.shape[2]}×{values.shape[1]}, smaller than a patch of {size[1]}×{size[0]}"
+                    return hashlib.sha256(data).hexdigest(), values
                 except DataError as error:
                     return str(error)
 
-            names, hashes, bad = [], [], []
+            names, hashes, sizes, bad = [], [], [], []
             with (temporary / "pixels.bin").open("wb") as file:
                 for entry, found in _in_order(pool, read, entries, "decoding"):
                     if isinstance(found, str):
@@ -122,10 +131,13 @@ def _build(entries: Sequence[Entry], config: DatasetConfig, folder: Path) -> Non
                     else:
                         names.append(entry.name)
                         hashes.append(found[0])
+                        sizes.append(found[1].shape[1:])
                         file.write(found[1].tobytes())
                 file.flush()
                 os.fsync(file.fileno())
         index = {"shape": [channels, *size], "names": names, "hashes": hashes, "bad": bad}
+        if config.fit == "patches":
+            index["sizes"] = sizes
         storage.write(temporary / "index.json", json.dumps(index).encode())
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
@@ -191,7 +203,9 @@ def _open(folder: Path, memory_gb: float) -> Library:
     """
     try:
         index = json.loads(storage.read(folder / "index.json", MAX_INDEX))
-        shape = (len(index["names"]), *index["shape"])
+        channels = index["shape"][0]
+        sizes = torch.tensor(index["sizes"], dtype=torch.long).view(-1, 2) if "sizes" in index else None
+        shape = (len(index["names"]), *index["shape"]) if sizes is None else (channels * int(sizes.prod(1).sum()),)
         path = folder / "pixels.bin"
         if path.stat().st_size != math.prod(shape):
             raise ValueError("pixels.bin has another size than index.json says")
@@ -206,9 +220,8 @@ def _open(folder: Path, memory_gb: float) -> Library:
     else:
         pixels = torch.from_numpy(np.fromfile(path, np.uint8).reshape(shape))
     labels, label_names = _labels(index["names"])
-    return Library(
-        pixels, mapped, index["names"], index["hashes"], labels, label_names, [tuple(item) for item in index["bad"]]
-    )
+    bad = [tuple(item) for item in index["bad"]]
+    return Library(pixels, mapped, channels, sizes, index["names"], index["hashes"], labels, label_names, bad)
 
 
 def _labels(names: Sequence[str]) -> tuple[Tensor | None, list[str]]:

@@ -16,6 +16,7 @@ from aectl import folder, synthetic
 from aectl.config import DatasetConfig
 from aectl.errors import DataError, brief
 from aectl.images import Images
+from aectl.patches import Pictures
 
 NEED_NO_FILES = "mnist5k, digits, synthetic"
 
@@ -31,7 +32,7 @@ class Found:
         bad: name and reason of each file that could not be used.
     """
 
-    images: Images
+    images: Images | Pictures
     test: Images | None = None
     names: list[str] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
@@ -120,8 +121,14 @@ def _official(class_name: str, config: DatasetConfig, root: Path, *, train: bool
 
 def _folder(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
     library = folder.load(config, own_root(config), memory_gb)
-    rows = torch.arange(len(library.names)) if library.mapped else None
-    images = Images(library.pixels, library.labels, rows=rows)
+    images: Images | Pictures
+    if library.sizes is not None:
+        areas = library.channels * library.sizes.prod(1)
+        table = torch.cat([(areas.cumsum(0) - areas)[:, None], library.sizes], dim=1)
+        images = Pictures(library.pixels, table, library.channels, library.labels)
+    else:
+        rows = torch.arange(len(library.names)) if library.mapped else None
+        images = Images(library.pixels, library.labels, rows=rows)
     return Found(images, names=library.names, hashes=library.hashes, bad=library.bad)
 
 

@@ -24,7 +24,8 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def own(root: Path, **changes) -> DatasetConfig:
-    settings = {"channels": "auto", "fit": "resize", "background": "black", "on_bad": "stop", "val_size": None}
+    settings = {"channels": "auto", "fit": "resize", "background": "black", "on_bad": "stop", "val_size": None,
+                "patches": 16}  # fmt: skip
     return DatasetConfig("folder", **{**settings, "root": str(root), **changes})
 
 
@@ -223,6 +224,62 @@ def test_no_picture_crashes_a_data_set(tmp_path, kind):
     assert sum(split.sizes().values()) + len(split.bad) <= 14
     for _, reason in split.bad:
         assert reason
+
+
+# ----------------------------------------------------------------------------------------- patches
+
+
+def photographs(root: Path) -> Path:
+    """Pictures of several sizes whose every pixel says which picture and which row it is of."""
+    root.mkdir()
+    for i in range(20):
+        array = np.empty((20 + i, 30, 3), np.uint8)
+        array[..., 0], array[..., 1], array[..., 2] = i, np.arange(20 + i)[:, None], np.arange(30)
+        (root / f"{i:02d}.png").write_bytes(png(array))
+    return root
+
+
+def test_patches_are_crops_fresh_in_training_and_fixed_elsewhere(tmp_path):
+    config = own(photographs(tmp_path / "in"), fit="patches", size=[8, 10], patches=5)
+    split, again = (build_dataset(config, None, fresh=True) for _ in range(2))
+    assert split.sizes() == {"train": 80, "val": 10, "test": 10}
+    assert split.train.shape == (3, 8, 10)
+    index = torch.arange(80)
+    first, second = (split.train.batch(index, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert torch.equal(first, again.train.batch(index, torch.Generator().manual_seed(0)))
+    assert not torch.equal(first, second)
+    assert torch.equal(split.val.pixels, again.val.pixels)
+    pixels = (first * 255).round().long()
+    assert (pixels[:, 0] == pixels[:, 0, :1, :1]).all(), "each is of one picture"
+    assert (pixels[:, 1].diff(dim=1) == 1).all(), "rows follow each other"
+    assert (pixels[:, 2].diff(dim=2) == 1).all()
+    assert len(pixels[:, 1, 0, 0].unique()) > 5
+    assert pixels[:, 2, 0, 0].max() == 20, "the last place is reached"
+    train, test = ({name for name, _ in split.manifest[part]} for part in ("train", "test"))
+    assert len(train) == 16
+    assert not train & test
+    assert set(split.test.pixels[:, 0].unique().tolist()) == {int(Path(name).stem) for name in test}
+
+
+def test_patches_train_resume_exactly_and_are_evaluated(aectl, tmp_path):
+    photographs(tmp_path / "in")
+    (tmp_path / "in/small.png").write_bytes(png(np.zeros((5, 50, 3), np.uint8)))
+    arguments = ["dataset=folder", "dataset.root=in", "dataset.fit=patches", "dataset.size=8", *TINY,
+                 "network=unet", "network.channels=[4,6]"]  # fmt: skip
+    arguments = [argument for argument in arguments if not argument.startswith("network.hidden")]
+    refused = aectl("train", *arguments)
+    assert refused.status == 3
+    assert "smaller than a patch of 8×8" in refused.out
+    arguments.append("dataset.on_bad=skip")
+    assert aectl("train", *arguments, "epochs=2", "hydra.run.dir=whole").status == 0
+    assert aectl("train", *arguments, "hydra.run.dir=half").status == 0
+    assert aectl("train", "resume=half", "epochs=2").status == 0
+    one, other = (
+        (sorted((tmp_path / name / "checkpoints").glob("step-*"))[-1] / "model.safetensors").read_bytes()
+        for name in ("whole", "half")
+    )
+    assert one == other
+    assert aectl("eval", "run=whole").status == 0
 
 
 # ------------------------------------------------------------------------------------- the commands
