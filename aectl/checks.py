@@ -9,6 +9,7 @@ from aectl.config import (
     ACTIVATIONS,
     BACKGROUNDS,
     BINARIZATIONS,
+    CODES,
     DATASETS,
     DEVICES,
     FITS,
@@ -23,8 +24,10 @@ from aectl.config import (
     SCHEDULES,
     SPLITS,
     DatasetConfig,
+    DecodeConfig,
     DenoiseConfig,
     DoctorConfig,
+    EncodeConfig,
     EvalConfig,
     LikelihoodConfig,
     ModelConfig,
@@ -84,6 +87,8 @@ def check(config: Any) -> None:
         EvalConfig: _check_eval,
         SampleConfig: _check_sample,
         DenoiseConfig: _check_denoise,
+        EncodeConfig: _check_encode,
+        DecodeConfig: _check_decode,
         DoctorConfig: lambda config: _path("run", config.run),
     }[type(config)](config)
 
@@ -130,6 +135,31 @@ def _check_denoise(config: DenoiseConfig) -> None:
         _fail("reference", config.reference, "with noise=... the input itself is the reference; leave this out")
     if config.input is not None and config.output is None:
         _fail("input", config.input, "say where the results go: output=<folder>")
+
+
+def _check_encode(config: EncodeConfig) -> None:
+    _check_run(config)
+    _path("input", config.input)
+    _path("output", config.output)
+    if config.output is None:
+        _fail("output", "null", "say where the codes go: output=codes.npz (or .csv, .parquet)")
+    _codes("output", config.output)
+
+
+def _check_decode(config: DecodeConfig) -> None:
+    _check_run(config)
+    _path("input", config.input)
+    _path("output", config.output)
+    if config.input is None:
+        _fail("input", "null", "give the file of codes, such as input=codes.npz")
+    _codes("input", config.input)
+    if config.output is None:
+        _fail("output", "null", "say where the pictures go: output=<folder>")
+
+
+def _codes(key: str, path: str) -> None:
+    if not path.endswith(CODES):
+        _fail(key, path, f"is no file of codes; its name must end in {', '.join(CODES)}")
 
 
 def _check_train(config: TrainConfig) -> None:

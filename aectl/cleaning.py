@@ -72,25 +72,17 @@ class Job:
 
 
 def _jobs(source: Path, config: DenoiseConfig) -> list[Job]:
-    entries = _entries(source, "input")
+    entries = decoding.entries(source, "input")
     references = {}
     if config.reference is not None:
         root = Path(config.reference).expanduser()
-        references = {entry.name: entry for entry in _entries(root, "reference")}
+        references = {entry.name: entry for entry in decoding.entries(root, "reference")}
         if source.is_file() and root.is_file():
             references = {entries[0].name: next(iter(references.values()))}
         lost = next((entry.name for entry in entries if entry.name not in references), None)
         if lost is not None:
             raise DataError(f"reference={root}: has no {lost}; references go by the pictures' names")
     return [Job(entry, references.get(entry.name)) for entry in entries]
-
-
-def _entries(root: Path, key: str) -> list[Entry]:
-    """The picture itself, whatever its suffix, or those below a folder."""
-    if root.is_file() and not root.name.lower().endswith(".zip"):
-        status = root.stat()
-        return [Entry(root.name, root, None, status.st_size, status.st_mtime_ns)]
-    return decoding.listing(root, key)
 
 
 def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwrite: bool) -> None:

@@ -27,6 +27,8 @@ COMMANDS = {
     "eval": "measure a trained run: metrics, baselines, figures, a diagnosis",
     "sample": "draw new images from a trained run",
     "denoise": "clean pictures with a trained run",
+    "encode": "pictures to codes in a file: .npz, .csv or .parquet",
+    "decode": "codes in a file back to pictures",
     "doctor": "show what this machine has, and verify a run's checkpoints",
 }
 
@@ -39,6 +41,8 @@ commands
   eval      {COMMANDS["eval"]}
   sample    {COMMANDS["sample"]}
   denoise   {COMMANDS["denoise"]}
+  encode    {COMMANDS["encode"]}
+  decode    {COMMANDS["decode"]}
   doctor    {COMMANDS["doctor"]}
 
 try
@@ -54,7 +58,9 @@ exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 training diverge
              130 interrupted, 143 terminated
 """
 
-PATH_KEYS = ("run", "resume", "input", "output", "reference", "data.root", "hydra.run.dir", "hydra.sweep.dir")
+PATH_KEYS = (
+    "run", "resume", "input", "output", "reference", "data.root", "dataset.root", "hydra.run.dir", "hydra.sweep.dir",
+)  # fmt: skip
 
 log = logging.getLogger("aectl")
 
@@ -328,6 +334,10 @@ def _run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str) 
         from aectl.sampler import run_sample as run
     elif command == "denoise":
         from aectl.denoiser import run_denoise as run
+    elif command == "encode":
+        from aectl.codec import run_encode as run
+    elif command == "decode":
+        from aectl.codec import run_decode as run
     else:
         from aectl.doctor import run_doctor as run
     return run(settings, folder)

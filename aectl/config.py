@@ -37,6 +37,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 FITS = ("resize", "crop", "pad", "patches")
 ON_BAD = ("stop", "skip")
 BACKGROUNDS = ("black", "white")
+CODES = (".npz", ".csv", ".parquet")  # files of codes
 SPLITS = ("train", "val", "test")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
 
@@ -223,6 +224,37 @@ class DenoiseConfig:
 
 
 @dataclass
+class EncodeConfig:
+    """`aectl encode`: pictures, or none for the run's test split, into one file of codes."""
+
+    run: str = "latest"
+    checkpoint: str = "best"
+    input: str | None = None
+    output: str | None = None
+    overwrite: bool = False
+    sample: bool = False
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class DecodeConfig:
+    """`aectl decode`: a file of codes back into pictures."""
+
+    run: str = "latest"
+    checkpoint: str = "best"
+    input: str | None = None
+    output: str | None = None
+    overwrite: bool = False
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
 class DoctorConfig:
     """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
 
@@ -235,6 +267,8 @@ SCHEMAS: dict[str, type] = {
     "eval": EvalConfig,
     "sample": SampleConfig,
     "denoise": DenoiseConfig,
+    "encode": EncodeConfig,
+    "decode": DecodeConfig,
     "doctor": DoctorConfig,
 }
 

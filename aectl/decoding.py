@@ -115,6 +115,14 @@ def listing(root: Path, key: str = "dataset.root") -> list[Entry]:
     return sorted(found, key=lambda entry: entry.name)
 
 
+def entries(root: Path, key: str) -> list[Entry]:
+    """The picture itself, whatever its suffix, or `listing` of a folder or zip."""
+    if root.is_file() and not root.name.lower().endswith(".zip"):
+        status = root.stat()
+        return [Entry(root.name, root, None, status.st_size, status.st_mtime_ns)]
+    return listing(root, key)
+
+
 def _is_picture(parts: tuple[str, ...]) -> bool:
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and parts[-1].lower().endswith(SUFFIXES)

@@ -1,0 +1,210 @@
+"""`aectl encode` and `aectl decode`: pictures to codes in a file, and back."""
+
+import csv
+import io
+import logging
+import math
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from aectl import decoding, devices, fitting, metrics, storage
+from aectl.config import BACKGROUNDS, DecodeConfig, EncodeConfig
+from aectl.errors import ConfigError, DataError, StorageError, brief
+from aectl.images import to_float, to_uint8
+from aectl.rng import generator
+from aectl.runs import Run, open_data, open_run
+from aectl.sampler import to_image
+
+MAX_BYTES = 2**32  # of a file of codes
+
+log = logging.getLogger(__name__)
+
+
+def run_encode(config: EncodeConfig, folder: Path) -> None:
+    """Codes of pictures, or of the run's test images, into `config.output`: the posterior's means, or draws of it."""
+    run = _opened(config)
+    target = _new(Path(config.output).expanduser(), config.overwrite)
+    device = devices.choose(config.device, config.threads)
+    names, pixels = _test_images(run, config) if config.input is None else _pictures(run, Path(config.input))
+    codes, errors = [], []
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(names), 500), disable=None, unit="batch", leave=False):
+            x = to_float(pixels[start : start + 500].to(device))
+            code = run.model.encode(x)
+            rng = generator(device, "encode", config.seed, start)
+            z = code.sample(rng)[0] if config.sample else code.mu
+            codes.append(z.cpu())
+            errors.append(metrics.psnr(run.model.decode(z), x).cpu())
+    found = torch.cat(codes)
+    storage.replace(target, WRITERS[target.suffix](names, found.numpy()))
+    raw, kept = math.prod(run.shape), 4 * found.shape[1]
+    log.info("%d codes of %d numbers: %s", len(names), found.shape[1], target)
+    log.info(
+        "%d bytes a picture become %d: compression %.1f to 1, PSNR %.2f dB", raw, kept, raw / kept,
+        torch.cat(errors).mean(),
+    )  # fmt: skip
+    log.info("back to pictures: aectl decode run=%s input=%s output=<folder>", run.path, target)
+
+
+def run_decode(config: DecodeConfig, folder: Path) -> None:
+    """Pictures from the codes in `config.input`, as PNG under the codes' names, into `config.output`."""
+    run = _opened(config)
+    device = devices.choose(config.device, config.threads)
+    source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
+    names, codes = read_codes(source, run.config.latent)
+    paths = [_inside(target, name) for name in names]
+    if len(set(paths)) < len(paths):
+        raise DataError(f"input={source}: two of its codes have one name")
+    for path in paths:
+        _new(path, config.overwrite)
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(names), 500), disable=None, unit="batch", leave=False):
+            images = run.model.decode(codes[start : start + 500].to(device)).cpu()
+            for path, image in zip(paths[start : start + 500], to_uint8(images), strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                buffer = io.BytesIO()
+                to_image(image).save(buffer, "PNG")
+                storage.replace(path, buffer.getvalue())
+    log.info("%d pictures: %s", len(names), target)
+
+
+def _opened(config: EncodeConfig | DecodeConfig) -> Run:
+    run = open_run(config.run, config.checkpoint, devices.choose(config.device, config.threads))
+    if not run.model.has_code:
+        raise ConfigError(f"run={run.path}: network=unet denoises, it has no code; try aectl denoise")
+    log.info("with %s, %s checkpoint", run.title, config.checkpoint)
+    return run
+
+
+def _new(path: Path, overwrite: bool) -> Path:
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise StorageError(f"output={path}: is there already; choose another or set overwrite=true")
+    return path
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The PNG for a code's name, which may not lead out of the folder.
+
+    Raises:
+        DataError: it would.
+    """
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute() or "\0" in name:
+        raise DataError(f"{name[:60]!r}: cannot be the name of a picture below the output folder")
+    return (folder / name).with_suffix(".png")
+
+
+# ------------------------------------------------------------------------------------------ pictures
+
+
+def _test_images(run: Run, config: EncodeConfig) -> tuple[list[str], Tensor]:
+    test = open_data(run, config.data.root).test
+    return [f"test{index:05d}" for index in range(len(test))], test.pixels
+
+
+def _pictures(run: Run, root: Path) -> tuple[list[str], Tensor]:
+    """Names and pixels of pictures, brought to the run's channels and size as its own data set was.
+
+    Raises:
+        DataError: one cannot be used.
+    """
+    entries = decoding.entries(root.expanduser(), "input")
+    channels, *size = run.shape
+    own = run.config.dataset
+    fit = own.fit if own.fit in ("resize", "crop", "pad") else "resize"
+    background = 255 * BACKGROUNDS.index(own.background or "black")
+    pixels = []
+    for entry in tqdm(entries, desc="decoding", disable=None, unit="picture", leave=False):
+        try:
+            values = fitting.with_channels(decoding.decode(entry.read()), channels, background)
+            pixels.append(torch.from_numpy(fitting.fitted(values, tuple(size), fit, background).copy()))
+        except DataError as error:
+            raise DataError(f"{entry.name}: {error}") from None
+    return [entry.name for entry in entries], torch.stack(pixels)
+
+
+# --------------------------------------------------------------------------------- files of codes
+
+
+def _to_npz(names: Sequence[str], codes: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, codes=codes, names=np.array(names))
+    return buffer.getvalue()
+
+
+def _to_csv(names: Sequence[str], codes: np.ndarray) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["name", *(f"z{index + 1}" for index in range(codes.shape[1]))])
+    # Nine digits give every single-precision number back.
+    writer.writerows([name, *(f"{value:.9g}" for value in code)] for name, code in zip(names, codes, strict=True))
+    return buffer.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _to_parquet(names: Sequence[str], codes: np.ndarray) -> bytes:
+    arrow, parquet = _arrow()
+    columns = {"name": list(names), **{f"z{index + 1}": column for index, column in enumerate(codes.T)}}
+    buffer = io.BytesIO()
+    parquet.write_table(arrow.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def _arrow() -> tuple[ModuleType, ModuleType]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ConfigError("a .parquet file needs pyarrow: pip install pyarrow, or use .npz or .csv") from None
+    return pyarrow, pyarrow.parquet
+
+
+WRITERS = {".npz": _to_npz, ".csv": _to_csv, ".parquet": _to_parquet}
+
+
+def read_codes(path: Path, latent: int) -> tuple[list[str], Tensor]:
+    """Names and codes, (N, latent), float32, from a file that `aectl encode` wrote, or another of its form.
+
+    Raises:
+        DataError: it cannot be read, or its codes do not fit.
+    """
+    try:
+        data = storage.read(path, MAX_BYTES)
+        names, codes = READERS[path.suffix](data)
+        if codes.ndim != 2 or codes.shape != (len(names), latent):
+            raise ValueError(f"has codes of shape {codes.shape}, and the run's are {latent} numbers each")
+        if not np.isfinite(codes).all():
+            raise ValueError("has codes that are not finite")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, csv.Error) as error:
+        raise DataError(f"input={path}: cannot be used ({brief(error)})") from None
+    return names, torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32))
+
+
+def _from_npz(data: bytes) -> tuple[list[str], np.ndarray]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
+        return [str(name) for name in loaded["names"]], loaded["codes"]
+
+
+def _from_csv(data: bytes) -> tuple[list[str], np.ndarray]:
+    rows = list(csv.reader(data.decode("utf-8", "surrogateescape").splitlines()))
+    codes = [[float(value) for value in row[1:]] for row in rows[1:]]
+    return [row[0] for row in rows[1:]], np.array(codes, dtype=np.float64)
+
+
+def _from_parquet(data: bytes) -> tuple[list[str], np.ndarray]:
+    arrow, parquet = _arrow()
+    try:
+        table = parquet.read_table(arrow.BufferReader(data))
+    except arrow.ArrowException as error:
+        raise ValueError(brief(error)) from None
+    columns = [table[name].to_numpy() for name in table.column_names if name != "name"]
+    return [str(name) for name in table["name"].to_pylist()], np.stack(columns, axis=1)
+
+
+READERS = {".npz": _from_npz, ".csv": _from_csv, ".parquet": _from_parquet}
