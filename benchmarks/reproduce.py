@@ -215,7 +215,34 @@ def page(results: dict[str, Result]) -> str:
             "",
         ]
         lines += [*([row.remark, ""] if row.remark else []), "```sh", *shown, "```", ""]
+    if "photographs" in results:
+        lines += photographs(results["photographs"])
     return "\n".join(lines)
+
+
+def photographs(result: Result) -> list[str]:
+    """The section on denoising photographs, from what benchmarks/photographs.py kept."""
+    names = [Path(name).stem for name in result["names"]]
+    rows = [
+        f"| {row['method']} | {row['psnr']:.2f} | {row['ssim']:.4f} | "
+        f"{' | '.join(f'{one:.2f}' for one in row['each'])} | {row['seconds']:g} |"
+        for row in result["rows"]
+    ]
+    return [
+        "## Photographs",
+        "",
+        f"Gaussian noise of σ = {result['sigma']:g}/255, clipped to [0, 1] and kept as 8 bits, on colour photographs",
+        "of scikit-image that were not trained on; PSNR in dB, means over pictures, then each; seconds for all.",
+        f"aectl: `network=unet`, {result['training_minutes']:g} minutes of training on 1 thread. Made by",
+        "`benchmarks/photographs.py`, which says how.",
+        "",
+        f"| method | PSNR | SSIM | {' | '.join(names)} | s |",
+        "|" + "---|" * (4 + len(names)),
+        *rows,
+        "",
+        "![crops of three photographs](gallery/photographs.png)",
+        "",
+    ]
 
 
 def main() -> None:
