@@ -4,8 +4,8 @@
     python benchmarks/photographs.py <run> <folder of clean photographs> [--sigma 25]
 
 `aectl denoise` adds the noise (Gaussian, clipped to [0, 1], kept as 8 bits) and cleans; the others get what it wrote
-to `noisy/`. Needs the packages scikit-image and bm3d (pip install '.[bench]'). Writes the table into docs/results.json,
-from which `make reproduce` makes docs/results.md, and the picture docs/gallery/photographs.png.
+to `noisy/`. Needs the packages scikit-image and bm3d (pip install '.[bench]'). Writes the table into
+docs/results.json, from which `make reproduce` makes docs/results.md, and the picture docs/gallery/photographs.png.
 """
 
 import argparse
