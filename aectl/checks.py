@@ -14,6 +14,7 @@ from aectl.config import (
     DEVICES,
     FITS,
     LIKELIHOODS,
+    MIXTURE,
     MODELS,
     NETWORKS,
     NOISE_STRENGTH,
@@ -334,15 +335,29 @@ def _check_own(dataset: DatasetConfig, own: bool) -> None:
 def _check_noise(noise: NoiseConfig) -> None:
     _choice("noise.name", noise.name, NOISE_STRENGTH)
     strength = NOISE_STRENGTH[noise.name]
-    for key in ("sigma", "p"):
+    for key in ("sigma", "p", "peak", "quality"):
         value = getattr(noise, key)
         if key == strength and value is None:
             _fail(f"noise.{key}", "null", f"noise={noise.name} needs its strength")
         if key != strength and value is not None:
             takes = f"its strength is noise.{strength}" if strength else "it has no strength"
             _fail(f"noise.{key}", value, f"does not apply to noise={noise.name}; {takes}")
-    _number("noise.sigma", noise.sigma, 0)
+    for key, names in (("sigma_max", ("gaussian", "speckle")), ("side", ("blocks",)), ("kinds", ("mixture",))):
+        if getattr(noise, key) is not None and noise.name not in names:
+            _fail(f"noise.{key}", getattr(noise, key), f"goes with noise={' and noise='.join(names)}")
+    for key in ("side", "kinds"):
+        if getattr(noise, key) is None and noise.name == {"side": "blocks", "kinds": "mixture"}[key]:
+            _fail(f"noise.{key}", "null", f"noise={noise.name} needs it")
+    _number("noise.sigma", noise.sigma, 0, 100 if noise.name == "blur" else math.inf)
+    _number("noise.sigma_max", noise.sigma_max, noise.sigma or 0)
     _number("noise.p", noise.p, 0, 1)
+    _number("noise.peak", noise.peak, 0, open_low=True)
+    _number("noise.side", noise.side, 1, 4096)
+    _number("noise.quality", noise.quality, 1, 95)
+    if noise.kinds is not None and not noise.kinds:
+        _fail("noise.kinds", noise.kinds, f"give at least one of {', '.join(MIXTURE)}")
+    for kind in noise.kinds or ():
+        _choice("noise.kinds", kind, MIXTURE)
 
 
 def notices(config: TrainConfig) -> list[str]:

@@ -24,7 +24,17 @@ NOISE_STRENGTH = {
     "masking": "p",
     "salt_pepper": "p",
     "speckle": "sigma",
+    "poisson": "peak",
+    "blocks": "p",
+    "blur": "sigma",
+    "jpeg": "quality",
+    "mixture": None,
 }
+# What `noise=mixture` draws among, each at this strength.
+MIXTURE = {
+    "gaussian": 0.1, "masking": 0.2, "salt_pepper": 0.1, "speckle": 0.3, "poisson": 30, "blocks": 0.1, "blur": 1.0,
+    "jpeg": 20,
+}  # fmt: skip
 NETWORKS = ("mlp", "conv", "unet")
 ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "gated")
 OUTPUT_BIASES = ("default", "data_mean")
@@ -84,11 +94,20 @@ class DataConfig:
 
 @dataclass
 class NoiseConfig:
-    """The corruption x → x̃; `sigma` or `p` is its strength, `clip` keeps x̃ inside [0, 1]."""
+    """The corruption x → x̃: its strength is `sigma`, `p`, `peak` or `quality`; `clip` keeps x̃ inside [0, 1].
+
+    With `sigma_max` each image has a σ of its own, uniform from `sigma` to `sigma_max`. `side` is that of `blocks`,
+    in pixels. `kinds` are those that `mixture` draws among.
+    """
 
     name: str = "none"
     sigma: float | None = None
+    sigma_max: float | None = None
     p: float | None = None
+    peak: float | None = None
+    side: int | None = None
+    quality: int | None = None
+    kinds: list[str] | None = None
     clip: bool = True
 
 

@@ -40,8 +40,9 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
     sizes = data.sizes()
     log.info("run %s", session.run_dir)
     log.info(
-        "%s %s, latent %d, %s on %s %s: %d train, %d val, %d test; %d parameters; %s",
-        settings.network.name, _kind(settings), settings.latent, settings.likelihood.name, settings.dataset.name,
+        "%s %s%s, %s on %s %s: %d train, %d val, %d test; %d parameters; %s",
+        settings.network.name, _kind(settings), f", latent {settings.latent}" if session.model.has_code else "",
+        settings.likelihood.name, settings.dataset.name,
         "×".join(map(str, data.train.shape)), sizes["train"], sizes["val"], sizes["test"],
         count_parameters(session.model), session.device,
     )  # fmt: skip
