@@ -18,6 +18,7 @@ from aectl.config import (
     MODELS,
     NETWORKS,
     NOISE_STRENGTH,
+    NORMS,
     ON_BAD,
     OUTPUT_BIASES,
     POSTERIORS,
@@ -223,16 +224,18 @@ def _check_network(network: NetworkConfig) -> None:
         _widths("network.channels", network.channels)
     elif network.channels is not None:
         _fail("network.channels", network.channels, "only network=conv and network=unet have channels")
-    if (network.blocks is not None) != (network.name == "unet"):
-        _fail("network.blocks", "null" if network.blocks is None else network.blocks,
-              "the number of residual blocks goes with network=unet, and only with it")  # fmt: skip
-    _number("network.blocks", network.blocks, 1, MAX_LAYERS)
+    if network.blocks is not None and network.name == "mlp":
+        _fail("network.blocks", network.blocks, "only network=conv and network=unet have residual blocks")
+    if network.blocks is None and network.name == "unet":
+        _fail("network.blocks", "null", "network=unet needs the number of residual blocks of a level")
+    _number("network.blocks", network.blocks, 1 if network.name == "unet" else 0, MAX_LAYERS)
+    _choice("network.norm", network.norm, NORMS)
+    if network.norm != "none" and network.name == "mlp":
+        _fail("network.norm", network.norm, "only network=conv and network=unet have a normalisation")
     if network.name == "unet":
         for key, only in (("hidden", []), ("decoder_hidden", None), ("output_bias", "default")):
             if getattr(network, key) != only:
                 _fail(f"network.{key}", getattr(network, key), "network=unet has neither dense layers nor a decoder")
-        if network.activation == "gated":
-            _fail("network.activation", "gated", "network=unet takes relu, leaky_relu, tanh or sigmoid")
 
 
 def _check_model(model: ModelConfig) -> None:

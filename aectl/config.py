@@ -37,6 +37,7 @@ MIXTURE = {
 }  # fmt: skip
 NETWORKS = ("mlp", "conv", "unet")
 ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "gated")
+NORMS = ("none", "group")
 OUTPUT_BIASES = ("default", "data_mean")
 MODELS = ("ae", "vae", "iwae")
 POSTERIORS = ("logvar", "std")
@@ -115,7 +116,8 @@ class NoiseConfig:
 class NetworkConfig:
     """Encoder and decoder; `hidden` are the widths of dense layers, `channels` those of stride-2 convolutions.
 
-    `unet` is one denoising network without a code: `channels` are its levels, each with `blocks` residual blocks.
+    `unet` is one denoising network without a code: `channels` are its levels. In both, `blocks` are the residual
+    blocks of each level, and `norm` normalises behind convolutions.
 
     The decoder mirrors the encoder, unless `decoder_hidden` gives it dense layers of its own, in their order from
     the code to the image. `output_bias=data_mean` starts the decoder at the mean training image.
@@ -127,6 +129,7 @@ class NetworkConfig:
     blocks: int | None = None
     decoder_hidden: list[int] | None = None
     activation: str = "leaky_relu"
+    norm: str = "none"
     output_bias: str = "default"
 
 

@@ -163,7 +163,9 @@ class Denoiser(Autoencoder):
 def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
     """The model that `config` describes for images of `shape` = (C, H, W), freshly initialised."""
     if config.network.name == "unet":
-        network = UNet(shape[0], config.network.channels, config.network.blocks, config.network.activation)
+        network = UNet(
+            shape[0], config.network.channels, config.network.blocks, config.network.activation, config.network.norm
+        )
         return Denoiser(network, build_likelihood(config.likelihood))
     posterior = config.model.posterior  # None for an AE
     outputs = config.latent * (2 if posterior else 1)

@@ -6,13 +6,15 @@ An encoder maps x, (N, C, H, W), to `out_features` numbers for each image; a dec
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from aectl.config import NetworkConfig
 
+GROUPS = 8  # of channels that are normalised together
 SLOPE = 0.01  # LeakyReLU's, as in the lecture and as PyTorch's default
 
 Shape = tuple[int, int, int]
@@ -28,16 +30,34 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def _activated(layer: type[nn.Module], before: int, after: int, activation: str, **settings: Any) -> list[nn.Module]:
-    """`layer` and its activation, `after` features wide behind the two."""
+def activated(
+    layer: type[nn.Module], before: int, after: int, activation: str, norm: str = "none", **settings: Any
+) -> list[nn.Module]:
+    """`layer`, its normalisation over groups of channels if there is one, and its activation, `after` wide behind."""
     width = 2 * after if activation == "gated" else after
-    return [layer(before, width, **settings), ACTIVATIONS[activation]()]
+    normalised = [nn.GroupNorm(math.gcd(width, GROUPS), width)] if norm == "group" else []
+    return [layer(before, width, **settings), *normalised, ACTIVATIONS[activation]()]
+
+
+class Residual(nn.Module):
+    """x + conv(act(norm(conv(x)))), 3×3, the width unchanged (He et al., 2016)."""
+
+    def __init__(self, width: int, activation: str, norm: str):
+        super().__init__()
+        self.body = nn.Sequential(
+            *activated(nn.Conv2d, width, width, activation, norm, kernel_size=3, padding=1),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) twice."""
+        return x + self.body(x)
 
 
 def mlp(sizes: Sequence[int], activation: str) -> list[nn.Module]:
     """Dense layers of the given sizes with `activation` between them and none behind the last."""
     *hidden, last = pairwise(sizes)
-    layers = [module for pair in hidden for module in _activated(nn.Linear, *pair, activation)]
+    layers = [module for pair in hidden for module in activated(nn.Linear, *pair, activation)]
     return [*layers, nn.Linear(*last)]
 
 
@@ -64,41 +84,65 @@ def halvings(shape: Shape, channels: Sequence[int]) -> list[Shape]:
     return shapes
 
 
-class ConvEncoder(nn.Sequential):
-    """3×3 convolutions of stride 2, one for each of `channels`, then dense layers to out_features."""
+@dataclass(frozen=True)
+class Convolutions:
+    """What the convolutions of an encoder and its decoder share.
 
-    def __init__(
-        self, shape: Shape, channels: Sequence[int], hidden: Sequence[int], out_features: int, activation: str
-    ):
-        shapes = halvings(shape, channels)
+    Attributes:
+        channels: the width behind each convolution of stride 2.
+        blocks: residual blocks behind each.
+        activation, norm: of `activated`.
+    """
+
+    channels: Sequence[int]
+    blocks: int
+    activation: str
+    norm: str
+
+    def stage(self, layer: type[nn.Module], before: int, after: int, **settings: Any) -> list[nn.Module]:
+        """A convolution of stride 2, 3×3, and its residual blocks."""
+        settings = {"kernel_size": 3, "stride": 2, "padding": 1, **settings}
+        blocks = [Residual(after, self.activation, self.norm) for _ in range(self.blocks)]
+        return [*activated(layer, before, after, self.activation, self.norm, **settings), *blocks]
+
+
+class ConvEncoder(nn.Sequential):
+    """3×3 convolutions of stride 2, one for each of the channels, then dense layers to out_features."""
+
+    def __init__(self, shape: Shape, convolutions: Convolutions, hidden: Sequence[int], out_features: int):
+        shapes = halvings(shape, convolutions.channels)
         layers: list[nn.Module] = []
         for before, after in pairwise(shapes):
-            layers += _activated(nn.Conv2d, before[0], after[0], activation, kernel_size=3, stride=2, padding=1)
-        super().__init__(*layers, nn.Flatten(), *mlp([math.prod(shapes[-1]), *hidden, out_features], activation))
+            layers += convolutions.stage(nn.Conv2d, before[0], after[0])
+        dense = mlp([math.prod(shapes[-1]), *hidden, out_features], convolutions.activation)
+        super().__init__(*layers, nn.Flatten(), *dense)
 
 
 class ConvDecoder(nn.Sequential):
     """The mirror of `ConvEncoder`: dense layers, then transposed convolutions back through the same shapes."""
 
-    def __init__(self, shape: Shape, channels: Sequence[int], hidden: Sequence[int], latent: int, activation: str):
-        shapes = halvings(shape, channels)[::-1]
+    def __init__(self, shape: Shape, convolutions: Convolutions, hidden: Sequence[int], latent: int):
+        shapes = halvings(shape, convolutions.channels)[::-1]
         wide, deep = shapes[0][0], math.prod(shapes[0][1:])
         layers: list[nn.Module] = []
         sizes = [latent, *hidden]
         for pair in pairwise(sizes):
-            layers += _activated(nn.Linear, *pair, activation)
+            layers += activated(nn.Linear, *pair, convolutions.activation)
         # The activation acts on channels, hence behind the unfolding into pictures.
-        unfolded, act = _activated(nn.Linear, sizes[-1], wide * deep, activation)
+        unfolded, act = activated(nn.Linear, sizes[-1], wide * deep, convolutions.activation)
         layers += [unfolded, nn.Unflatten(1, (-1, *shapes[0][1:])), act]
-        for index, (before, after) in enumerate(pairwise(shapes)):
-            # A stride of 2 maps h to 2h - 1; one more row or column restores an even side.
-            extra = tuple(after[i] - (2 * before[i] - 1) for i in (1, 2))
-            settings = {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": extra}
-            if index == len(channels) - 1:
-                layers += [nn.ConvTranspose2d(before[0], after[0], **settings)]
-            else:
-                layers += _activated(nn.ConvTranspose2d, before[0], after[0], activation, **settings)
+        *stages, last = pairwise(shapes)
+        for before, after in stages:
+            extra = _extra(before, after)
+            layers += convolutions.stage(nn.ConvTranspose2d, before[0], after[0], output_padding=extra)
+        extra = _extra(*last)
+        layers.append(nn.ConvTranspose2d(last[0][0], last[1][0], 3, stride=2, padding=1, output_padding=extra))
         super().__init__(*layers)
+
+
+def _extra(before: Shape, after: Shape) -> tuple[int, int]:
+    """A transposed convolution of stride 2 maps h to 2h - 1; one more row or column restores an even side."""
+    return after[1] - (2 * before[1] - 1), after[2] - (2 * before[2] - 1)
 
 
 def build_network(config: NetworkConfig, shape: Shape, out_features: int, latent: int) -> tuple[nn.Module, nn.Module]:
@@ -110,9 +154,10 @@ def build_network(config: NetworkConfig, shape: Shape, out_features: int, latent
             MLPDecoder(shape, mirrored, latent, config.activation),
         )
     assert config.name == "conv", config.name
+    convolutions = Convolutions(config.channels, config.blocks or 0, config.activation, config.norm)
     return (
-        ConvEncoder(shape, config.channels, config.hidden, out_features, config.activation),
-        ConvDecoder(shape, config.channels, mirrored, latent, config.activation),
+        ConvEncoder(shape, convolutions, config.hidden, out_features),
+        ConvDecoder(shape, convolutions, mirrored, latent),
     )
 
 

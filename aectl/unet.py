@@ -7,20 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aectl.networks import ACTIVATIONS
-
-
-class Residual(nn.Module):
-    """x + conv(act(conv(x))), 3×3, the width unchanged."""
-
-    def __init__(self, width: int, activation: str):
-        super().__init__()
-        convolutions = [nn.Conv2d(width, width, 3, padding=1) for _ in range(2)]
-        self.body = nn.Sequential(convolutions[0], ACTIVATIONS[activation](), convolutions[1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, width, H, W) twice."""
-        return x + self.body(x)
+from aectl.networks import Residual, activated
 
 
 class UNet(nn.Module):
@@ -37,24 +24,25 @@ class UNet(nn.Module):
         colours: C.
         widths: channels at each level, the finest first.
         blocks: residual blocks at each level and direction.
-        activation: a key of `aectl.networks.ACTIVATIONS` that keeps the width.
+        activation, norm: as in `aectl.networks.activated`.
     """
 
-    def __init__(self, colours: int, widths: Sequence[int], blocks: int, activation: str):
+    def __init__(self, colours: int, widths: Sequence[int], blocks: int, activation: str, norm: str = "none"):
         super().__init__()
 
         def residuals(width: int) -> nn.Sequential:
-            return nn.Sequential(*(Residual(width, activation) for _ in range(blocks)))
+            return nn.Sequential(*(Residual(width, activation, norm) for _ in range(blocks)))
 
         self.multiple = 2 ** (len(widths) - 1)  # what both sides must be divisible by
         self.enter = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=1 if level == 0 else 2, padding=1)
-            for level, (before, after) in enumerate(zip([colours, *widths], widths, strict=False))
+            nn.Sequential(
+                *activated(nn.Conv2d, *pair, activation, norm, kernel_size=3, stride=2 if level else 1, padding=1)
+            )
+            for level, pair in enumerate(pairwise([colours, *widths]))
         )
         self.down = nn.ModuleList(residuals(width) for width in widths)
         self.rise = nn.ModuleList(nn.Conv2d(below, above, 1) for above, below in pairwise(widths))
         self.up = nn.ModuleList(residuals(width) for width in widths[:-1])
-        self.activation = ACTIVATIONS[activation]()
         self.leave = nn.Conv2d(widths[0], colours, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
@@ -64,7 +52,7 @@ class UNet(nn.Module):
         levels = []
         for enter, blocks in zip(self.enter, self.down, strict=True):
             # Channels last: convolutions on a CPU are a fifth faster.
-            x = blocks(self.activation(enter(x)).contiguous(memory_format=torch.channels_last))
+            x = blocks(enter(x).contiguous(memory_format=torch.channels_last))
             levels.append(x)
         return levels
 

@@ -26,6 +26,19 @@ def test_mlp_is_the_lectures_by_default():
     assert count_parameters(encoder) == 784 * 300 + 300 + 300 * 300 + 300 + 300 * 2 + 2
 
 
+@pytest.mark.parametrize("size", [(8, 8), (256, 256), (9, 130)])
+@pytest.mark.parametrize("norm", ["none", "group"])
+@pytest.mark.parametrize("activation", ["relu", "gated"])
+def test_conv_may_have_residual_blocks_and_normalisation_at_any_size(size, norm, activation):
+    config = NetworkConfig("conv", hidden=[5], channels=[4, 6, 12], blocks=2, norm=norm, activation=activation)
+    encoder, decoder = build_network(config, (3, *size), 4, 4)
+    x = torch.rand(2, 3, *size)
+    assert decoder(encoder(x)).shape == x.shape
+    kinds = [type(module).__name__ for module in [*encoder.modules(), *decoder.modules()]]
+    assert kinds.count("Residual") == 2 * 3 + 2 * 2
+    assert kinds.count("GroupNorm") == (3 + 6 + 2 + 4 if norm == "group" else 0)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(name, activation):

@@ -47,7 +47,6 @@ def test_a_unet_learns_to_denoise_and_can_be_opened(tmp_path):
     ("overrides", "key"),
     [(["model=vae"], "network.name"), (["model=dae", "likelihood=bernoulli"], "network.name"),
      (["model=dae", "network.hidden=[3]"], "network.hidden"),
-     (["model=dae", "network.activation=gated"], "network.activation"),
      (["model=dae", "network.output_bias=data_mean"], "network.output_bias")],
 )  # fmt: skip
 def test_what_a_unet_cannot_be_is_refused(aectl, overrides, key):
