@@ -209,6 +209,7 @@ class EvalConfig:
     batch_size: int = 500
     nll_samples: int | None = None
     nll_repeats: int = 1
+    robustness: bool = False
     device: str = "auto"
     threads: int | None = None
     data: DataConfig = field(default_factory=DataConfig)

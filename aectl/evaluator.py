@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import baselines, devices, figures, importance, metrics, pictures, storage
+from aectl import baselines, devices, figures, importance, metrics, pictures, robustness, storage
 from aectl.config import EvalConfig
 from aectl.denoiser import denoising_table
 from aectl.diagnosis import diagnose
@@ -54,6 +54,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
         raise ConfigError(f"nll_samples={config.nll_samples}: {run.path} is an AE: no prior, hence no p(x)")
     parts = [_objective, _reconstruction, _against_baselines, _codes]
     parts += [_importance] if config.nll_samples is not None else []
+    parts += [_robustness] if config.robustness else []
     parts += [_denoising] if run.config.noise.name != "none" else []
     with tqdm(parts, disable=None, leave=False) as bar:
         for part in bar:
@@ -175,6 +176,11 @@ def _codes(subject: Subject) -> dict[str, Any]:
     }
 
 
+def _robustness(subject: Subject) -> dict[str, Any]:
+    rows = robustness.table(subject.model, subject.images, subject.device, subject.config.seed)
+    return {"robustness": [asdict(row) for row in rows]}
+
+
 @torch.inference_mode()
 def _denoising(subject: Subject) -> dict[str, Any]:
     return denoising_table(subject.model, subject.batches())
@@ -201,9 +207,14 @@ UNITS = {
 def _write(subject: Subject, found: dict[str, Any], sentences: list[str], folder: Path) -> None:
     """The table and the sentences, on the screen and in the folder."""
     width = max(map(len, found))
+    table = found.get("robustness", [])
     for name, value in found.items():
+        if name == "robustness":
+            continue
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
         log.info("  %s  %s %s", name.ljust(width), shown, UNITS.get(name, ""))
+    for line in _robustness_lines(table):
+        log.info("%s", line)
     for sentence in sentences:
         log.info("%s", sentence)
     tracker = Tracker(folder)
@@ -218,6 +229,16 @@ def _write(subject: Subject, found: dict[str, Any], sentences: list[str], folder
     document = plain({**found, "diagnosis": sentences})
     storage.replace(folder / "metrics.json", storage.dump_json(document))
     log.info("metrics.json and figures: %s", folder)
+
+
+def _robustness_lines(table: list[dict[str, Any]]) -> Iterator[str]:
+    """PSNR in dB, a line for each kind and strength."""
+    columns = ("noisy", "median", "nl_means", "model")
+    if table:
+        yield "  PSNR (dB)".ljust(28) + "".join(column.rjust(10) for column in columns)
+    for row in table:
+        figures = "".join(("-" if row[name] is None else f"{row[name]:.2f}").rjust(10) for name in columns)
+        yield f"  {row['noise']} {row['strength']:g}".ljust(28) + figures
 
 
 def _pictures(subject: Subject, found: dict[str, Any]) -> Iterator[tuple[str, pictures.Picture]]:

@@ -11,6 +11,7 @@ from conftest import SMALL
 from PIL import Image
 
 from aectl import checkpoint, runs
+from aectl.noise import NOISES
 
 DAE = [*SMALL, "model=dae", "latent=6"]
 
@@ -116,6 +117,21 @@ def test_a_dae_is_measured_against_doing_nothing_and_a_median(aectl, tmp_path):
     for name in ("psnr_noisy", "psnr_denoised", "psnr_median", "ssim_noisy", "ssim_denoised"):
         assert isinstance(found[name], float)
     assert found["psnr"] == pytest.approx(found["psnr_denoised"], abs=1e-4)
+
+
+def test_the_robustness_table_has_every_kind_at_three_strengths(aectl, tmp_path):
+    assert aectl("train", *DAE, "noise.sigma=0.4", "epochs=6").status == 0
+    shown = aectl("eval", "robustness=true", f"hydra.run.dir={tmp_path / 'e'}")
+    assert shown.status == 0, shown.err
+    rows = json.loads((tmp_path / "e/metrics.json").read_text())["robustness"]
+    assert {row["noise"] for row in rows} == set(NOISES)
+    assert len(rows) == 3 * len(NOISES)
+    for name in NOISES:
+        noisy = [row["noisy"] for row in rows if row["noise"] == name]
+        assert noisy == sorted(noisy, reverse=True), name
+    strongest = next(row for row in rows if (row["noise"], row["strength"]) == ("gaussian", 0.5))
+    assert strongest["model"] > strongest["noisy"]
+    assert "gaussian 0.5" in shown.out
 
 
 def pictures(folder, n=3, size=(28, 28), mode="L"):
