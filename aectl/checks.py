@@ -229,6 +229,8 @@ def _check_network(network: NetworkConfig) -> None:
     if network.blocks is None and network.name == "unet":
         _fail("network.blocks", "null", "network=unet needs the number of residual blocks of a level")
     _number("network.blocks", network.blocks, 1 if network.name == "unet" else 0, MAX_LAYERS)
+    if network.output_conv and network.name != "conv":
+        _fail("network.output_conv", "true", "only network=conv has a decoder of convolutions")
     _choice("network.norm", network.norm, NORMS)
     if network.norm != "none" and network.name == "mlp":
         _fail("network.norm", network.norm, "only network=conv and network=unet have a normalisation")

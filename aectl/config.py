@@ -130,6 +130,7 @@ class NetworkConfig:
     decoder_hidden: list[int] | None = None
     activation: str = "leaky_relu"
     norm: str = "none"
+    output_conv: bool = False
     output_bias: str = "default"
 
 

@@ -92,12 +92,15 @@ class Convolutions:
         channels: the width behind each convolution of stride 2.
         blocks: residual blocks behind each.
         activation, norm: of `activated`.
+        output: whether the decoder doubles the sides once more at the encoder's widths, mirrored, and ends with a
+            convolution of stride 1.
     """
 
     channels: Sequence[int]
     blocks: int
     activation: str
     norm: str
+    output: bool
 
     def stage(self, layer: type[nn.Module], before: int, after: int, **settings: Any) -> list[nn.Module]:
         """A convolution of stride 2, 3×3, and its residual blocks."""
@@ -132,11 +135,18 @@ class ConvDecoder(nn.Sequential):
         unfolded, act = activated(nn.Linear, sizes[-1], wide * deep, convolutions.activation)
         layers += [unfolded, nn.Unflatten(1, (-1, *shapes[0][1:])), act]
         *stages, last = pairwise(shapes)
-        for before, after in stages:
-            extra = _extra(before, after)
-            layers += convolutions.stage(nn.ConvTranspose2d, before[0], after[0], output_padding=extra)
-        extra = _extra(*last)
-        layers.append(nn.ConvTranspose2d(last[0][0], last[1][0], 3, stride=2, padding=1, output_padding=extra))
+        if convolutions.output:
+            wide, stages = shapes[0][0], [*stages, last]
+            for (before, after), width in zip(stages, convolutions.channels[::-1], strict=True):
+                layers += convolutions.stage(nn.ConvTranspose2d, wide, width, output_padding=_extra(before, after))
+                wide = width
+            layers.append(nn.Conv2d(wide, shape[0], 3, padding=1))
+        else:
+            for before, after in stages:
+                extra = _extra(before, after)
+                layers += convolutions.stage(nn.ConvTranspose2d, before[0], after[0], output_padding=extra)
+            extra = _extra(*last)
+            layers.append(nn.ConvTranspose2d(last[0][0], last[1][0], 3, stride=2, padding=1, output_padding=extra))
         super().__init__(*layers)
 
 
@@ -154,7 +164,9 @@ def build_network(config: NetworkConfig, shape: Shape, out_features: int, latent
             MLPDecoder(shape, mirrored, latent, config.activation),
         )
     assert config.name == "conv", config.name
-    convolutions = Convolutions(config.channels, config.blocks or 0, config.activation, config.norm)
+    convolutions = Convolutions(
+        config.channels, config.blocks or 0, config.activation, config.norm, config.output_conv
+    )
     return (
         ConvEncoder(shape, convolutions, config.hidden, out_features),
         ConvDecoder(shape, convolutions, mirrored, latent),

@@ -39,6 +39,16 @@ def test_conv_may_have_residual_blocks_and_normalisation_at_any_size(size, norm,
     assert kinds.count("GroupNorm") == (3 + 6 + 2 + 4 if norm == "group" else 0)
 
 
+def test_with_an_output_convolution_the_decoder_is_that_of_the_keras_example():
+    config = NetworkConfig("conv", hidden=[16], channels=[32, 64], decoder_hidden=[], output_conv=True)
+    _, decoder = build_network(config, (1, 28, 28), 4, 2)
+    layers = [layer for layer in decoder.modules() if hasattr(layer, "weight")]
+    assert [tuple(layer.weight.shape) for layer in layers] == [
+        (64 * 7 * 7, 2), (64, 64, 3, 3), (64, 32, 3, 3), (1, 32, 3, 3),
+    ]  # fmt: skip
+    assert decoder(torch.zeros(3, 2)).shape == (3, 1, 28, 28)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(name, activation):
