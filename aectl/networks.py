@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from aectl.config import NetworkConfig
@@ -121,6 +122,14 @@ class ConvEncoder(nn.Sequential):
         super().__init__(*layers, nn.Flatten(), *dense)
 
 
+class Unfold(nn.Unflatten):
+    """Features to pictures, channels last in memory: transposed convolutions on a CPU are a sixth faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C·H·W) → (N, C, H, W)."""
+        return super().forward(x).contiguous(memory_format=torch.channels_last)
+
+
 class ConvDecoder(nn.Sequential):
     """The mirror of `ConvEncoder`: dense layers, then transposed convolutions back through the same shapes."""
 
@@ -133,7 +142,7 @@ class ConvDecoder(nn.Sequential):
             layers += activated(nn.Linear, *pair, convolutions.activation)
         # The activation acts on channels, hence behind the unfolding into pictures.
         unfolded, act = activated(nn.Linear, sizes[-1], wide * deep, convolutions.activation)
-        layers += [unfolded, nn.Unflatten(1, (-1, *shapes[0][1:])), act]
+        layers += [unfolded, Unfold(1, (-1, *shapes[0][1:])), act]
         *stages, last = pairwise(shapes)
         if convolutions.output:
             wide, stages = shapes[0][0], [*stages, last]
