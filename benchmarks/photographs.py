@@ -128,16 +128,18 @@ def draw(
     columns = ["clean", "doing nothing", "non-local means, h = 0.6 σ", "BM3D", "aectl"]
     titles = ["original", "noisy", "non-local means", "BM3D", "aectl, network=unet"]
     few = names[:3]
-    figure, axes = pyplot.subplots(len(few), len(columns), figsize=(2.1 * len(columns), 2.3 * len(few)), dpi=110)
-    for row, name in zip(axes, few, strict=True):
+    size = (2.1 * len(columns), 2.25 * len(few) + 0.2)
+    figure, axes = pyplot.subplots(len(few), len(columns), figsize=size, dpi=110, layout="constrained")
+    for index, (row, name) in enumerate(zip(axes, few, strict=True)):
         for axis, column, title in zip(row, columns, titles, strict=True):
             image = shown[name][column]
             top, left = (image.shape[0] - CROP) // 2, (image.shape[1] - CROP) // 2
             axis.imshow(image[top : top + CROP, left : left + CROP].clip(0, 1), interpolation="nearest")
-            psnr = "" if column == "clean" else f"\n{found[column][names.index(name)][0]:.2f} dB"
-            axis.set_title(title + psnr, fontsize=8)
-            axis.axis("off")
-    figure.tight_layout(pad=0.4)
+            psnr = Path(name).stem if column == "clean" else f"{found[column][names.index(name)][0]:.2f} dB"
+            axis.set_xlabel(psnr, fontsize=8)
+            axis.set_title(title if index == 0 else "", fontsize=9)
+            axis.set_xticks([])
+            axis.set_yticks([])
     figure.savefig(PICTURE)
 
 
