@@ -43,18 +43,15 @@ def build_dataset(
     if isinstance(found.images, Pictures):
         side = config.size if isinstance(config.size, list) else [config.size, config.size]
         parts = {name: Patches(part, tuple(side), config.patches) for name, part in parts.items()}
-        parts = {
-            name: part if fresh and name == "train" else part.drawn_once(config.split_seed, name)
-            for name, part in parts.items()
-        }
     elif config.binarize == "threshold":
         parts = {name: Images((part.pixels > 127).byte() * 255, part.labels) for name, part in parts.items()}
     elif config.binarize == "dynamic":
         parts = {name: replace(part, dynamic=True) for name, part in parts.items()}
-        parts = {
-            name: part if fresh and name == "train" else part.drawn_once(config.split_seed, name)
-            for name, part in parts.items()
-        }
+    # What is drawn afresh for training is drawn once for everything else.
+    parts = {
+        name: part if fresh and name == "train" else part.drawn_once(config.split_seed, name)
+        for name, part in parts.items()
+    }
     named = None
     if found.names:
         named = {name: [[found.names[i], found.hashes[i]] for i in rows.tolist()] for name, rows in index.items()}

@@ -88,7 +88,7 @@ DEFECTS = [
            "test_data.py -k dynamic"),
     Defect("patience counts during the warm-up", "trainer.py", "improved or warming", "improved",
            "test_trainer.py -k patience_begins"),
-    Defect("pixels wrap around instead of being clamped", "data.py", "x.clamp(0, 1).mul(255)", "x.mul(255)",
+    Defect("pixels wrap around instead of being clamped", "images.py", "x.clamp(0, 1).mul(255)", "x.mul(255)",
            "test_data.py"),
 ]  # fmt: skip
 
