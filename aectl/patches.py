@@ -82,6 +82,8 @@ class Patches:
 
     def drawn_once(self, *key: int | str) -> Images:
         """Crops at places that belong to `key`: `count` of each picture, fewer where they would be over 5,000."""
+        if not len(self):
+            return Images(torch.zeros(0, *self.shape, dtype=torch.uint8), self.pictures.labels)
         each = max(1, min(self.count, DRAWN // len(self.pictures)))
         part = replace(self, count=each)
         pixels = part._draw(torch.arange(len(part)), generator("cpu", "patches", *key))

@@ -261,6 +261,11 @@ def test_patches_are_crops_fresh_in_training_and_fixed_elsewhere(tmp_path):
     assert set(split.test.pixels[:, 0].unique().tolist()) == {int(Path(name).stem) for name in test}
 
 
+def test_patches_need_no_validation_part(tmp_path):
+    split = build_dataset(own(photographs(tmp_path / "in"), fit="patches", size=8, val_size=0), None)
+    assert split.sizes() == {"train": 288, "val": 0, "test": 32}
+
+
 def test_patches_train_resume_exactly_and_are_evaluated(aectl, tmp_path):
     photographs(tmp_path / "in")
     (tmp_path / "in/small.png").write_bytes(png(np.zeros((5, 50, 3), np.uint8)))
