@@ -8,13 +8,13 @@ from aectl.runs import Run
 def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
     """The sentences for the figures `found` of `run`, under the names that `metrics.json` gives them."""
     said = []
-    latent, active = run.config.latent, found["active_units"]
-    if active < latent and run.model.has_code:
+    latent = run.config.latent
+    if run.model.has_code and (active := found["active_units"]) < latent:
         cause = "lower kl_weight or set kl_warmup" if run.model.has_prior else "they are constant; lower latent"
         said.append(f"{latent - active} of {latent} latents are collapsed, they hardly depend on the image: {cause}.")
     if found["mse"] > 0.95 * found["mean_image_mse"]:
         said.append("The reconstructions are no better than the mean image: the code is not being used yet.")
-    elif run.config.noise.name == "none":
+    elif run.config.noise.name == "none" and run.model.has_code:
         ratio = found["mse"] / found["pca_mse"]
         if ratio < 1:
             said.append(f"Its error is {1 - ratio:.0%} below that of PCA with {latent} components.")

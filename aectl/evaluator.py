@@ -46,13 +46,15 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     subject = Subject(run, config, images, data.train, device)
     found: dict[str, Any] = {
         "run": str(run.path), "checkpoint": config.checkpoint, "split": config.split, "images": len(images),
-        "epoch": run.progress.epoch, "step": run.progress.step, "latent": run.config.latent,
+        "epoch": run.progress.epoch, "step": run.progress.step,
+        **({"latent": run.config.latent} if run.model.has_code else {}),
         "dataset": run.config.dataset.name, "binarize": run.config.dataset.binarize, "sizes": data.sizes(),
         "epoch_chosen_by": chosen_by(run.config, config.checkpoint),
     }  # fmt: skip
     if config.nll_samples is not None and not run.model.has_prior:
         raise ConfigError(f"nll_samples={config.nll_samples}: {run.path} is an AE: no prior, hence no p(x)")
-    parts = [_objective, _reconstruction, _against_baselines, _codes]
+    parts = [_objective, _reconstruction, _against_baselines]
+    parts += [_codes] if run.model.has_code else []
     parts += [_importance] if config.nll_samples is not None else []
     parts += [_robustness] if config.robustness else []
     parts += [_denoising] if run.config.noise.name != "none" else []
@@ -123,7 +125,9 @@ class Subject:
 
 def _objective(subject: Subject) -> dict[str, Any]:
     scores = subject.scores
-    found: dict[str, Any] = {**scores.named(), "active_units": active_units(subject.codes)}
+    found: dict[str, Any] = scores.named()
+    if subject.model.has_code:
+        found["active_units"] = active_units(subject.codes)
     likelihood = subject.model.likelihood
     if isinstance(likelihood, Bernoulli) and not subject.binary:
         found["recon_floor"] = grey_floor(subject.images)
@@ -158,10 +162,10 @@ def _reconstruction(subject: Subject) -> dict[str, Any]:
 
 def _against_baselines(subject: Subject) -> dict[str, Any]:
     principal = baselines.principal(subject.train)
-    return {
-        "pca_mse": principal.sse(subject.images, subject.run.config.latent) / subject.pixels,
-        "mean_image_mse": principal.sse(subject.images, 0) / subject.pixels,
-    }
+    components = {"mean_image_mse": 0}
+    if subject.model.has_code:
+        components["pca_mse"] = subject.run.config.latent
+    return {name: principal.sse(subject.images, k) / subject.pixels for name, k in components.items()}
 
 
 def _codes(subject: Subject) -> dict[str, Any]:
@@ -246,11 +250,11 @@ def _pictures(subject: Subject, found: dict[str, Any]) -> Iterator[tuple[str, pi
     noise = subject.corrupt if run.config.noise.name != "none" else None
     title = f"{subject.config.split} images"
     yield "reconstructions", pictures.reconstructions(run.model, images, noise, device, title, draws=3)
-    title = f"codes of {len(images):,} {subject.config.split} images"
-    yield "latent_scatter", pictures.latent_scatter(subject.codes, images.labels, title)
-    if run.config.latent > 1 and run.model.has_code:
-        yield "latent_map", pictures.latent_map(run.model, subject.codes, device)
     if run.model.has_code:
+        title = f"codes of {len(images):,} {subject.config.split} images"
+        yield "latent_scatter", pictures.latent_scatter(subject.codes, images.labels, title)
+        if run.config.latent > 1:
+            yield "latent_map", pictures.latent_map(run.model, subject.codes, device)
         yield "prior_samples", pictures.prior_samples(run.model, run.config.latent, device)
     if run.model.has_prior:
         yield "latent_kl", pictures.latent_kl(subject.scores.latent_kl, found["active_units"])

@@ -123,12 +123,13 @@ def draw(session: Session, tracker: Tracker) -> Scores:
     when = f"epoch {progress.epoch}, {part} images"
     step = progress.step
     tracker.picture("reconstructions", pictures.reconstructions(model, images, noise, device, when), step)
-    if model.has_code:
-        tracker.picture("prior_samples", pictures.prior_samples(model, session.config.latent, device), step)
+    if not model.has_code:
+        return scores
+    tracker.picture("prior_samples", pictures.prior_samples(model, session.config.latent, device), step)
     codes = encode(model, images, device)
     title = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
     tracker.picture("latent_scatter", pictures.latent_scatter(codes, images.labels, title), step)
-    if session.config.latent == 2 and model.has_code:
+    if session.config.latent == 2:
         tracker.picture("latent_map", pictures.latent_map(model, codes, device), step)
     return scores
 
