@@ -13,6 +13,7 @@ from aectl.config import (
     DATASETS,
     DEVICES,
     FITS,
+    INITS,
     LIKELIHOODS,
     MIXTURE,
     MODELS,
@@ -215,6 +216,7 @@ def _check_schedule(config: TrainConfig) -> None:
 def _check_network(network: NetworkConfig) -> None:
     _choice("network.name", network.name, NETWORKS)
     _choice("network.activation", network.activation, ACTIVATIONS)
+    _choice("network.init", network.init, INITS)
     _choice("network.output_bias", network.output_bias, OUTPUT_BIASES)
     _widths("network.hidden", network.hidden)
     _widths("network.decoder_hidden", network.decoder_hidden or [])
@@ -235,7 +237,7 @@ def _check_network(network: NetworkConfig) -> None:
     if network.norm != "none" and network.name == "mlp":
         _fail("network.norm", network.norm, "only network=conv and network=unet have a normalisation")
     if network.name == "unet":
-        for key, only in (("hidden", []), ("decoder_hidden", None), ("output_bias", "default")):
+        for key, only in (("hidden", []), ("decoder_hidden", None), ("output_bias", "default"), ("init", "default")):
             if getattr(network, key) != only:
                 _fail(f"network.{key}", getattr(network, key), "network=unet has neither dense layers nor a decoder")
 

@@ -38,6 +38,7 @@ MIXTURE = {
 NETWORKS = ("mlp", "conv", "unet")
 ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "gated")
 NORMS = ("none", "group")
+INITS = ("default", "glorot")
 OUTPUT_BIASES = ("default", "data_mean")
 MODELS = ("ae", "vae", "iwae")
 POSTERIORS = ("logvar", "std")
@@ -129,6 +130,7 @@ class NetworkConfig:
     blocks: int | None = None
     decoder_hidden: list[int] | None = None
     activation: str = "leaky_relu"
+    init: str = "default"
     norm: str = "none"
     output_conv: bool = False
     output_bias: str = "default"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from aectl.config import TrainConfig
 from aectl.losses import Likelihood, Terms, build_likelihood, kl_to_standard_normal
-from aectl.networks import Shape, build_network
+from aectl.networks import Shape, build_network, glorot
 from aectl.unet import UNet
 
 MIN_STD = 1e-6  # keeps log σ finite where softplus underflows
@@ -170,6 +170,9 @@ def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
     posterior = config.model.posterior  # None for an AE
     outputs = config.latent * (2 if posterior else 1)
     encoder, decoder = build_network(config.network, shape, outputs, config.latent)
+    if config.network.init == "glorot":
+        glorot(encoder)
+        glorot(decoder)
     return Autoencoder(
         encoder,
         decoder,

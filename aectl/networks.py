@@ -164,6 +164,15 @@ def _extra(before: Shape, after: Shape) -> tuple[int, int]:
     return after[1] - (2 * before[1] - 1), after[2] - (2 * before[2] - 1)
 
 
+@torch.no_grad()
+def glorot(module: nn.Module) -> None:
+    """Draw every weight anew, U(−a, a), a² = 6/(inputs + outputs), and set the biases to 0 (Glorot & Bengio, 2010)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
 def build_network(config: NetworkConfig, shape: Shape, out_features: int, latent: int) -> tuple[nn.Module, nn.Module]:
     """Encoder (with `out_features` outputs) and decoder (with `latent` inputs) for images of `shape`."""
     mirrored = config.hidden[::-1] if config.decoder_hidden is None else config.decoder_hidden

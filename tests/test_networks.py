@@ -61,6 +61,18 @@ def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(
     assert (first.in_features, first.out_features) == (3, 10 if activation == "gated" else 5)
 
 
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_glorots_weights_have_their_variance_and_no_bias(network):
+    config = TrainConfig(network=NetworkConfig(network, hidden=[300], channels=[16, 64] if network == "conv" else None,
+                                               init="glorot"))  # fmt: skip
+    layers = [layer for layer in build_model(config, (1, 28, 28)).modules() if hasattr(layer, "bias")]
+    for layer in layers:
+        inputs, outputs = torch.nn.init._calculate_fan_in_and_fan_out(layer.weight)
+        if layer.weight.numel() > 5000:
+            assert layer.weight.var().item() == pytest.approx(2 / (inputs + outputs), rel=0.05)
+        assert not layer.bias.any()
+
+
 def test_gated_layers_are_h_times_sigmoid_g():
     encoder = MLPEncoder((1, 1, 2), [3], 3, "gated")
     x = torch.rand(5, 1, 1, 2)
