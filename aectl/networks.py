@@ -166,7 +166,7 @@ def _extra(before: Shape, after: Shape) -> tuple[int, int]:
 
 @torch.no_grad()
 def glorot(module: nn.Module) -> None:
-    """Draw every weight anew, U(−a, a), a² = 6/(inputs + outputs), and set the biases to 0 (Glorot & Bengio, 2010)."""
+    """Draw every weight anew from U(−a, a), a² = 6/(inputs + outputs), biases to 0 (Glorot & Bengio, 2010)."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)

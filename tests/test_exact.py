@@ -37,7 +37,7 @@ def linear(latent: int, **changes) -> TrainConfig:
     settings = {
         "dataset": DATASET, "network": NetworkConfig("mlp", hidden=[], output_bias="data_mean"),
         "model": ModelConfig("ae"), "likelihood": LikelihoodConfig("gaussian", 1.0), "latent": latent,
-        "batch_size": 100, "schedule": "cosine", "figures_every": 0, "threads": 2,
+        "batch_size": 100, "schedule": "cosine", "figures_every": 0, "threads": 1,
     }  # fmt: skip
     return TrainConfig(**{**settings, **changes})
 
@@ -57,7 +57,7 @@ def test_pca_equals_scikit_learns():
     theirs = PCA(30, svd_solver="full").fit(train)
     residual = test - theirs.inverse_transform(theirs.transform(test))
     ours = baselines.principal(data.train).sse(data.test, 30)
-    assert ours == pytest.approx((residual**2).sum(1).mean(), rel=1e-9)
+    assert ours == pytest.approx((residual**2).sum(1).mean(), rel=1e-6)  # pixels are in single precision there
 
 
 def test_a_linear_autoencoder_reaches_pca(tmp_path):

@@ -4,6 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from aectl import baselines, metrics
+from aectl.images import Images
 
 RNG = torch.Generator().manual_seed(0)
 X, Y = torch.rand(2, 6, 3, 20, 17, generator=RNG)
@@ -52,13 +53,13 @@ def test_pca_equals_scikit_learns():
     pixels = (torch.rand(300, 1, 6, 6, generator=RNG) * torch.rand(36, generator=RNG).view(1, 1, 6, 6) * 255).byte()
     flat = pixels.flatten(1).double() / 255
     train, test = flat[:200], flat[200:]
-    ours = baselines.principal(pixels[:200])
+    ours, rest = baselines.principal(Images(pixels[:200], None)), Images(pixels[200:], None)
     for k in (1, 5, 36):
         theirs = PCA(k, svd_solver="full").fit(train.numpy())
         back = theirs.inverse_transform(theirs.transform(test.numpy()))
         expected = np.square(test.numpy() - back).sum(1).mean()
-        assert ours.sse(test, k) == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    assert ours.sse(test, 0) == pytest.approx((test - train.mean(0)).square().sum(1).mean().item())
+        assert ours.sse(rest, k) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert ours.sse(rest, 0) == pytest.approx((test - train.mean(0)).square().sum(1).mean().item())
 
 
 def test_the_median_filter_removes_single_pixels_and_mixes_no_images():
@@ -75,3 +76,14 @@ def test_accuracies_find_what_is_separable():
     assert baselines.linear_probe_accuracy(*parts) > 0.95
     shuffled = codes[:300], labels[torch.randperm(300, generator=RNG)], codes[300:], labels[300:]
     assert baselines.linear_probe_accuracy(*shuffled) < 0.7
+
+
+def test_beyond_an_exact_covariance_pca_comes_from_a_sample(monkeypatch):
+    pixels = (torch.rand(60, 1, 8, 8, generator=RNG) * 255).byte()
+    images, rest = Images(pixels[:40], None), Images(pixels[40:], None)
+    exact = baselines.principal(images)
+    monkeypatch.setattr(baselines, "MAX_EXACT", 10)
+    sampled = baselines.principal(images)  # all 40 are in the sample
+    for k in (0, 1, 7, 30):
+        assert sampled.sse(rest, k) == pytest.approx(exact.sse(rest, k))
+    assert sampled.sse(rest, 1000) == pytest.approx(exact.sse(rest, 39))

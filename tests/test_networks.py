@@ -63,8 +63,8 @@ def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_glorots_weights_have_their_variance_and_no_bias(network):
-    config = TrainConfig(network=NetworkConfig(network, hidden=[300], channels=[16, 64] if network == "conv" else None,
-                                               init="glorot"))  # fmt: skip
+    channels = [16, 64] if network == "conv" else None
+    config = TrainConfig(network=NetworkConfig(network, hidden=[300], channels=channels, init="glorot"))
     layers = [layer for layer in build_model(config, (1, 28, 28)).modules() if hasattr(layer, "bias")]
     for layer in layers:
         inputs, outputs = torch.nn.init._calculate_fan_in_and_fan_out(layer.weight)
