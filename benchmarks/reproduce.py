@@ -92,8 +92,8 @@ ROWS = [
         "epochs. Not yet tried: Keras' own start (`network.init=glorot`) and the full number of steps."),
     Row(4, "VAE, dynamic MNIST", "row4_vae_dynamic_mnist", "Tomczak & Welling, AISTATS 2018",
         _nll("84.45 ± 0.12", 84.45, (83.95, 84.95), 83.4), NLL,
-        "The paper keeps its learning rate for up to 2,000 epochs; three steps down replace that. The run was stopped "
-        "once, before the first of them, was given them, and was resumed, which changes no bit of it."),
+        "The paper keeps its learning rate for up to 2,000 epochs; three steps down replace that. The run was "
+        "stopped once, before the first of them, was given them, and was resumed, which changes no bit of it."),
     Row(5, "VAE, dynamic Fashion-MNIST", "row5_vae_dynamic_fashion", "Norouzi et al., NeurIPS 2020",
         _nll("228.70 ± 0.15", 228.70, (228.20, 229.20), 227.35), NLL,
         "The same schedule as in row 4, given in the same way."),
