@@ -22,7 +22,6 @@ from aectl.rng import generator
 from aectl.runs import Run
 
 WHOLE = 512  # side up to which a fully convolutional network sees a picture at once; larger ones go in tiles
-SHARED = 64  # pixels that neighbours of these tiles share: more than such a network can see
 CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 
 log = logging.getLogger(__name__)
@@ -131,8 +130,10 @@ def _through(run: Run, picture: Picture, device: torch.device) -> Picture:
     if run.model.has_code:
         tile, overlap = (height, width), (height // 2, width // 2)
     else:
-        tile, overlap = tuple(min(WHOLE, -(-side // 8) * 8) for side in picture.size), (SHARED, SHARED)
-        overlap = tuple(min(shared, side // 2) for shared, side in zip(overlap, tile, strict=True))
+        reach = run.model.network.reach
+        multiple = run.model.network.multiple
+        tile = tuple(min(max(WHOLE, 4 * reach), -(-side // multiple) * multiple) for side in picture.size)
+        overlap = tuple(min(2 * reach, side // 2) for side in tile)
 
     def network(tiles: Tensor) -> Tensor:
         if tiles.shape[1] == channels:
@@ -155,12 +156,12 @@ def _write(picture: Picture, path: Path) -> None:
     """The picture as a file of the format and mode that it came in."""
     buffer = io.BytesIO()
     lossy = {"quality": 95} if picture.format in ("JPEG", "WEBP") else {}
-    to_image(picture).save(buffer, picture.format, **lossy)
+    _in_its_mode(picture).save(buffer, picture.format, **lossy)
     path.parent.mkdir(parents=True, exist_ok=True)
     storage.replace(path, buffer.getvalue())
 
 
-def to_image(picture: Picture) -> Image.Image:
+def _in_its_mode(picture: Picture) -> Image.Image:
     """A Pillow image in the picture's own mode."""
     values, mode = picture.values, picture.mode
     if mode == "F":

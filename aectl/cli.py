@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aectl import __version__, checks, config, errors, signals
+from aectl import __version__, checks, config, errors, signals, typed
 from aectl.errors import ConfigError
 from aectl.messages import explain
 
@@ -315,7 +315,7 @@ def _run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str) 
             raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     try:
-        settings = config.from_dict(config.SCHEMAS[command], plain, "")
+        settings = typed.from_dict(config.SCHEMAS[command], plain, "")
     except ValueError as error:  # a key that Hydra let in with "+"
         raise ConfigError(str(error)) from None
     checks.check(settings)

@@ -15,12 +15,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import decoding, devices, fitting, metrics, storage
-from aectl.config import BACKGROUNDS, DecodeConfig, EncodeConfig
+from aectl.config import BACKGROUNDS, DecodeConfig, EncodeConfig, FilesConfig
 from aectl.errors import ConfigError, DataError, StorageError, brief
 from aectl.images import to_float, to_uint8
 from aectl.rng import generator
 from aectl.runs import Run, open_data, open_run
-from aectl.sampler import to_image
 
 MAX_BYTES = 2**32  # of a file of codes
 
@@ -29,9 +28,9 @@ log = logging.getLogger(__name__)
 
 def run_encode(config: EncodeConfig, folder: Path) -> None:
     """Codes of pictures, or of the run's test images, into `config.output`: the posterior's means, or draws of it."""
-    run = _opened(config)
-    target = _new(Path(config.output).expanduser(), config.overwrite)
     device = devices.choose(config.device, config.threads)
+    run = _opened(config, device)
+    target = _new(Path(config.output).expanduser(), config.overwrite)
     names, pixels = _test_images(run, config) if config.input is None else _pictures(run, Path(config.input))
     codes, errors = [], []
     with torch.inference_mode():
@@ -55,8 +54,8 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
 
 def run_decode(config: DecodeConfig, folder: Path) -> None:
     """Pictures from the codes in `config.input`, as PNG under the codes' names, into `config.output`."""
-    run = _opened(config)
     device = devices.choose(config.device, config.threads)
+    run = _opened(config, device)
     source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
     names, codes = read_codes(source, run.config.latent)
     paths = [_inside(target, name) for name in names]
@@ -70,13 +69,13 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
             for path, image in zip(paths[start : start + 500], to_uint8(images), strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 buffer = io.BytesIO()
-                to_image(image).save(buffer, "PNG")
+                decoding.to_image(image.numpy()).save(buffer, "PNG")
                 storage.replace(path, buffer.getvalue())
     log.info("%d pictures: %s", len(names), target)
 
 
-def _opened(config: EncodeConfig | DecodeConfig) -> Run:
-    run = open_run(config.run, config.checkpoint, devices.choose(config.device, config.threads))
+def _opened(config: FilesConfig, device: torch.device) -> Run:
+    run = open_run(config.run, config.checkpoint, device)
     if not run.model.has_code:
         raise ConfigError(f"run={run.path}: network=unet denoises, it has no code; try aectl denoise")
     log.info("with %s, %s checkpoint", run.title, config.checkpoint)

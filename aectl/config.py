@@ -4,15 +4,10 @@ YAML becomes these dataclasses once, in `aectl.cli`; below that, code sees plain
 `dataset.name` is a key of a closed table in the module that owns it; a string from a file never names code.
 """
 
-import dataclasses
 import difflib
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 DATASETS = (
     "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "folder",
@@ -202,82 +197,63 @@ class TrainConfig:
 
 
 @dataclass
-class EvalConfig:
-    """`aectl eval`: which run, which of its checkpoints, on which part of its data."""
+class RunConfig:
+    """What every command on a trained run takes: which run, which of its checkpoints, and where to compute."""
 
     run: str = "latest"
     checkpoint: str = "best"
-    split: str = "test"
     seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class EvalConfig(RunConfig):
+    """`aectl eval`: on which part of the data, and what is measured beyond the usual."""
+
+    split: str = "test"
     batch_size: int = 500
     nll_samples: int | None = None
     nll_repeats: int = 1
     robustness: bool = False
-    device: str = "auto"
-    threads: int | None = None
-    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass
-class SampleConfig:
+class SampleConfig(RunConfig):
     """`aectl sample`: how many images, drawn how."""
 
-    run: str = "latest"
-    checkpoint: str = "best"
     mode: str = "prior"
     n: int = 64
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass
-class DenoiseConfig:
+class FilesConfig(RunConfig):
+    """What the commands on files take beyond that."""
+
+    input: str | None = None
+    output: str | None = None
+    overwrite: bool = False
+
+
+@dataclass
+class DenoiseConfig(FilesConfig):
     """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
 
-    run: str = "latest"
-    checkpoint: str = "best"
-    input: str | None = None
-    output: str | None = None
     reference: str | None = None
-    overwrite: bool = False
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass
-class EncodeConfig:
+class EncodeConfig(FilesConfig):
     """`aectl encode`: pictures, or none for the run's test split, into one file of codes."""
 
-    run: str = "latest"
-    checkpoint: str = "best"
-    input: str | None = None
-    output: str | None = None
-    overwrite: bool = False
     sample: bool = False
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass
-class DecodeConfig:
+class DecodeConfig(FilesConfig):
     """`aectl decode`: a file of codes back into pictures."""
-
-    run: str = "latest"
-    checkpoint: str = "best"
-    input: str | None = None
-    output: str | None = None
-    overwrite: bool = False
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass
@@ -306,44 +282,3 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """The ending `, did you mean 'x'?` for the choice most like `name`; empty where none is."""
     match = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
     return f", did you mean '{match[0]}'?" if match else ""
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as plain nested dictionaries."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
-    """`schema` from plain data of a file, every type checked; nothing in it is interpolated or called.
-
-    Raises:
-        ValueError: an unknown key or a value of the wrong type, named by its place.
-    """
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{where}: must be a mapping, found {type(data).__name__}")
-    hints = typing.get_type_hints(schema)
-    prefix = f"{where}." if where else ""
-    for key in data:
-        if key not in hints:
-            raise ValueError(f"{prefix}{key}: no such setting{nearest(str(key), hints)}")
-    return schema(**{key: _typed(hints[key], value, f"{prefix}{key}") for key, value in data.items()})
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    if typing.get_origin(hint) is types.UnionType:
-        if value is None:
-            return None
-        (hint,) = (arm for arm in typing.get_args(hint) if arm is not type(None))
-    if dataclasses.is_dataclass(hint):
-        return from_dict(typing.cast(type, hint), value, where)
-    if typing.get_origin(hint) is list:
-        if not isinstance(value, list):
-            raise ValueError(f"{where}: must be a list, found {type(value).__name__}")
-        return [_typed(typing.get_args(hint)[0], item, where) for item in value]
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint is Any:  # its range says more than a type could
-        return value
-    if type(value) is not hint:
-        raise ValueError(f"{where}: must be {hint.__name__}, found {type(value).__name__}")
-    return value

@@ -154,6 +154,11 @@ def _members(root: Path, key: str) -> Iterator[Entry]:
         raise DataError(f"{key}={root}: cannot be read as a zip ({brief(error)})") from None
 
 
+def to_image(pixels: np.ndarray) -> Image.Image:
+    """The other way: a Pillow image of (C, H, W), uint8, grey for one channel, RGB for three."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
+
+
 def decode(data: bytes) -> Picture:
     """The picture in the bytes of a file.
 

@@ -21,7 +21,7 @@ from aectl.images import Images
 from aectl.losses import Bernoulli, Gaussian
 from aectl.models import Autoencoder
 from aectl.noise import Corruption, build_noise
-from aectl.runs import Run, chosen_by, open_data, open_run
+from aectl.runs import Run, open_data, open_run
 from aectl.scoring import Scores, active_units, batches, encode, score
 from aectl.tracking import Tracker, plain
 
@@ -49,7 +49,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
         "epoch": run.progress.epoch, "step": run.progress.step,
         **({"latent": run.config.latent} if run.model.has_code else {}),
         "dataset": run.config.dataset.name, "binarize": run.config.dataset.binarize, "sizes": data.sizes(),
-        "epoch_chosen_by": chosen_by(run.config, config.checkpoint),
+        "epoch_chosen_by": run.chosen_by,
     }  # fmt: skip
     if config.nll_samples is not None and not run.model.has_prior:
         raise ConfigError(f"nll_samples={config.nll_samples}: {run.path} is an AE: no prior, hence no p(x)")
@@ -113,10 +113,11 @@ class Subject:
         """Values in an image."""
         return math.prod(self.run.shape)
 
-    @property
-    def binary(self) -> bool:
-        """Whether every pixel is 0 or 1, so that the Bernoulli is a likelihood."""
-        return all(bool(((part == 0) | (part == 255)).all()) for part in self.images.chunks())
+    @cached_property
+    def grey(self) -> bool:
+        """Whether a Bernoulli scores pixels between 0 and 1, for which it is no likelihood."""
+        between = any(bool(((part > 0) & (part < 255)).any()) for part in self.images.chunks())
+        return between and isinstance(self.model.likelihood, Bernoulli)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
         """(x, x̃, generator), the same each time."""
@@ -129,7 +130,7 @@ def _objective(subject: Subject) -> dict[str, Any]:
     if subject.model.has_code:
         found["active_units"] = active_units(subject.codes)
     likelihood = subject.model.likelihood
-    if isinstance(likelihood, Bernoulli) and not subject.binary:
+    if subject.grey:
         found["recon_floor"] = grey_floor(subject.images)
     if isinstance(likelihood, Gaussian) and likelihood.learned:
         found["sigma"] = likelihood.sigma
@@ -141,7 +142,7 @@ def _importance(subject: Subject) -> dict[str, Any]:
     config = subject.config
     settings = (config.nll_samples, config.nll_repeats, config.seed)
     bound = importance.bound(subject.model, subject.batches, len(subject.images), *settings)
-    name = "grey_bce_bound" if "recon_floor" in _objective(subject) else "nll"
+    name = "grey_bce_bound" if subject.grey else "nll"
     found: dict[str, Any] = {
         name: bound.mean,
         f"{name}_se_images": bound.se_images,

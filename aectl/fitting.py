@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from aectl.decoding import Picture
+from aectl.decoding import Picture, to_image
 from aectl.errors import DataError
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as Pillow has it
@@ -57,6 +57,5 @@ def fitted(values: np.ndarray, size: tuple[int, int], fit: str, background: int)
 
 
 def _scaled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0).copy())
-    array = np.asarray(image.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    array = np.asarray(to_image(values).resize((size[1], size[0]), Image.Resampling.LANCZOS))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)

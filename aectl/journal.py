@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from aectl import checks, config, figures, pictures, storage
+from aectl import checks, config, figures, pictures, storage, typed
 from aectl.errors import DataError
 from aectl.images import Images, to_float
 from aectl.losses import Gaussian, per_pixel_weight
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def begin(session: Session, tracker: Tracker, command: str) -> None:
     """Say what is about to be trained, and save the resolved configuration."""
     settings, data, progress = session.config, session.data, session.progress
-    text = yaml.safe_dump(config.to_dict(settings), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(typed.to_dict(settings), sort_keys=False, allow_unicode=True)
     tracker.text("config", text)
     if progress.step == 0:
         saved = f"# {command}\n{text}"
@@ -161,7 +161,7 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         )
     names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
     final = {name: chosen[name] for name in names}
-    tracker.hparams(_flat(config.to_dict(settings)), {f"hparam/{name}": value for name, value in final.items()})
+    tracker.hparams(_flat(typed.to_dict(settings)), {f"hparam/{name}": value for name, value in final.items()})
     result = {
         "status": "completed",
         "overrides": list(overrides),

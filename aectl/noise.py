@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from aectl.config import MIXTURE, NOISE_STRENGTH, NoiseConfig
+from aectl.decoding import to_image
 
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -84,9 +85,7 @@ def jpeg(x: Tensor, quality: int, generator: torch.Generator) -> Tensor:
     results = []
     for image in (x.clamp(0, 1) * 255).round().byte().cpu().numpy():
         buffer = io.BytesIO()
-        Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0).copy()).save(
-            buffer, "JPEG", quality=int(quality)
-        )
+        to_image(image).save(buffer, "JPEG", quality=int(quality))
         with Image.open(buffer) as file:
             kept = torch.from_numpy(np.array(file))
         results.append(kept[None] if kept.ndim == 2 else kept.permute(2, 0, 1))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from aectl import checkpoint, checks, config, storage
+from aectl import checkpoint, checks, storage, typed
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.data import build_dataset
@@ -45,7 +45,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained run, opened: its configuration, the model in evaluation mode, and where it came from."""
+    """A trained run, opened: its configuration, the model in evaluation mode, and where it came from.
+
+    `chosen_by` says what decided on the epoch whose weights these are.
+    """
 
     path: Path
     checkpoint: Checkpoint
@@ -53,6 +56,7 @@ class Run:
     shape: Shape
     progress: Progress
     model: Autoencoder
+    chosen_by: str
 
     @property
     def title(self) -> str:
@@ -61,7 +65,9 @@ class Run:
 
 
 def chosen_by(settings: TrainConfig, which: str = "best") -> str:
-    """What decided on the epoch whose weights the checkpoint `which` holds."""
+    """What decided on the epoch of the checkpoint `which`: best, last, or given, that is named by its folder."""
+    if which == "given":
+        return "the command line"
     if which == "last" or settings.dataset.val_size == 0:
         return "none: the last"
     return "the validation objective"
@@ -109,6 +115,7 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
     if run != "latest" and (path / checkpoint.MANIFEST).is_file():
         saved = checkpoint.load(path)
         folder = path
+        which = "given"
     else:
         located = locate(run)
         if located is None:
@@ -121,7 +128,7 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
             saved = checkpoint.load(checkpoints_of(folder) / checkpoint.name_of(best.step))
     settings, shape = read_config(saved)
     model = restore(saved, settings, shape).to(device).eval()
-    return Run(folder, saved, settings, shape, read_progress(saved), model)
+    return Run(folder, saved, settings, shape, read_progress(saved), model, chosen_by(settings, which))
 
 
 @contextlib.contextmanager
@@ -149,7 +156,7 @@ def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
             isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 1 <= n <= 65536 for n in shape)
         ):
             raise ValueError("shape: must be [channels, height, width]")
-        settings = config.from_dict(TrainConfig, saved.config["train"], "train")
+        settings = typed.from_dict(TrainConfig, saved.config["train"], "train")
         checks.check(settings)
     except (KeyError, UserError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
@@ -161,7 +168,7 @@ def read_progress(saved: Checkpoint) -> Progress:
     """Where the run stood at this checkpoint."""
     state = {key: value for key, value in saved.state.items() if key != "environment"}
     try:
-        progress = config.from_dict(Progress, state, "state")
+        progress = typed.from_dict(Progress, state, "state")
         best = progress.best or Best(0.0, 0, 0)
         if min(progress.step, progress.epoch, progress.batch, progress.since_best, best.step, best.epoch) < 0:
             raise ValueError("state: a count is negative")
@@ -231,7 +238,7 @@ def open_data(run: Run, root: str | None) -> Split:
         settings.dataset,
         root if root is not None else settings.data.root,
         memory_gb=settings.data.memory_gb,
-        manifest=read_manifest(run.path),
+        manifest=read_manifest(locate(str(run.path)) or run.path),  # of the run, also for one of its checkpoints
     )
     if data.train.shape != run.shape:
         raise DataError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aectl import devices, figures, pictures
 from aectl.config import SampleConfig
+from aectl.decoding import to_image
 from aectl.errors import ConfigError, DataError
 from aectl.images import Split, to_float, to_uint8
 from aectl.rng import generator
@@ -86,19 +87,13 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
         sheet = figures.grid(images, drawn.title, drawn.columns)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for index, pixels in enumerate(to_uint8(images)):
-        to_image(pixels).save(folder / "images" / f"{index:04d}.png")
+        to_image(pixels.numpy()).save(folder / "images" / f"{index:04d}.png")
     Image.fromarray(sheet).save(folder / "grid.png")
     tracker = Tracker(folder)
     tracker.picture(f"sample_{config.mode}", sheet, run.progress.step)
     tracker.close()
     log.info("%s", drawn.title)
     log.info("%d images: %s (grid.png, images/)", len(images), folder)
-
-
-def to_image(pixels: Tensor) -> Image.Image:
-    """A picture from (C, H, W) uint8: grey for one channel, RGB for three."""
-    array = pixels.cpu().numpy()
-    return Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0).copy())
 
 
 def _prior(source: Source) -> Drawn:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aectl import __version__, checkpoint, checks, devices, runs
-from aectl.config import TrainConfig, to_dict
+from aectl import __version__, checkpoint, checks, devices, runs, typed
+from aectl.config import TrainConfig
 from aectl.data import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError
 from aectl.images import Split
@@ -120,7 +120,7 @@ def save(session: Session) -> None:
         folder,
         session.progress.step,
         session.model.state_dict(),
-        {"train": to_dict(session.config), "shape": list(session.data.train.shape)},
+        {"train": typed.to_dict(session.config), "shape": list(session.data.train.shape)},
         {**tensors, "sums": session.sums},
         {**asdict(session.progress), "environment": _environment(session.device)},
     )

@@ -47,6 +47,16 @@ class UNet(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
+    @property
+    def reach(self) -> int:
+        """How many pixels away what a pixel becomes may depend on, to either side, without normalisation."""
+        blocks = len(self.down[0])
+        levels = [2**level for level in range(len(self.down))]  # what one step of a kernel is at each level
+        entering = 1 + sum(levels[:-1])
+        residuals = 2 * blocks * (sum(levels) + sum(levels[:-1]))
+        doubling = sum(levels[:-1])
+        return entering + residuals + doubling + 1
+
     def _levels(self, x: Tensor) -> list[Tensor]:
         """What leaves each level on the way down, the finest first; the sides of `x` are divisible."""
         levels = []

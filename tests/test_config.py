@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aectl import checks, config
+from aectl import checks, config, typed
 from aectl.cli import COMMANDS, config_dir
 from aectl.config import NOISE_STRENGTH, NoiseConfig, TrainConfig
 from aectl.errors import ConfigError
@@ -28,7 +28,7 @@ def test_the_yaml_files_are_the_choices_that_the_code_knows(group):
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_composes_and_passes_its_checks(aectl, choice):
     own = ["dataset.root=somewhere"] if choice in ("dataset=folder", "dataset=array") else []
-    settings = config.from_dict(TrainConfig, composed(aectl("train", choice, *own, "--cfg", "job")), "")
+    settings = typed.from_dict(TrainConfig, composed(aectl("train", choice, *own, "--cfg", "job")), "")
     checks.check(settings)
 
 
@@ -38,7 +38,7 @@ def test_every_preset_composes_and_says_its_command_first(aectl, name):
     assert lines[1].split(" dataset.root=")[0] == f"# aectl train experiment={name}"
     own = ["dataset.root=somewhere"] if "dataset.root=" in lines[1] else []
     settings = composed(aectl("train", f"experiment={name}", *own, "--cfg", "job"))
-    checks.check(config.from_dict(TrainConfig, settings, ""))
+    checks.check(typed.from_dict(TrainConfig, settings, ""))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -53,7 +53,7 @@ def test_each_command_shows_its_configuration_and_its_help(aectl, command):
 def test_defaults_of_schema_and_yaml_agree():
     for command, schema in config.SCHEMAS.items():
         text = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())
-        defaults = config.to_dict(schema())
+        defaults = typed.to_dict(schema())
         for key, default in defaults.items():
             if key in text and key != "data":
                 value = text[key]
@@ -113,14 +113,14 @@ def test_near_misses_are_named(aectl):
 
 
 def test_from_dict_checks_every_type_and_interpolates_nothing():
-    data = config.to_dict(TrainConfig())
-    assert config.from_dict(TrainConfig, data, "") == TrainConfig()
+    data = typed.to_dict(TrainConfig())
+    assert typed.from_dict(TrainConfig, data, "") == TrainConfig()
     for key, value in (("latent", "2"), ("latent", True), ("latent", 2.0), ("noise", []),
                        ("network", {"hidden": "3"}), ("lr", "1e-3"), ("seed", None), ("surprise", 1)):  # fmt: skip
         with pytest.raises(ValueError, match=key):
-            config.from_dict(TrainConfig, {**data, key: value}, "config")
+            typed.from_dict(TrainConfig, {**data, key: value}, "config")
     data["data"]["root"] = "${oc.env:HOME}"
-    assert config.from_dict(TrainConfig, data, "").data.root == "${oc.env:HOME}"
+    assert typed.from_dict(TrainConfig, data, "").data.root == "${oc.env:HOME}"
 
 
 def test_settings_without_effect_are_mentioned():

@@ -326,6 +326,26 @@ def test_a_run_keeps_its_split_though_pictures_come_and_move(aectl, tmp_path):
     assert "not there any more" in gone.err
 
 
+def test_a_checkpoint_by_its_folder_keeps_the_runs_split_and_is_said_to_be_chosen_so(aectl, tmp_path):
+    many(tmp_path / "in")
+    assert aectl("train", "dataset=folder", "dataset.root=in", *TINY, "hydra.run.dir=run").status == 0
+    (tmp_path / "in/cats/new.png").write_bytes(png(np.roll(GREY, 50)))
+    for name, run in (("best", "run"), ("first", "run/checkpoints/step-00000000")):
+        assert aectl("eval", f"run={run}", f"hydra.run.dir={name}").status == 0
+    best, first = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("best", "first"))
+    assert best["sizes"] == first["sizes"] == {"train": 32, "val": 4, "test": 4}
+    assert best["epoch_chosen_by"] == "the validation objective"
+    assert first["epoch_chosen_by"] == "the command line"
+
+
+@pytest.mark.parametrize("value", ["dataset.channels=1.0", "dataset.channels=true", "dataset.size=[8,8,8]",
+                                   "dataset.size=8.0", "dataset.patches=null", "dataset.fit=stretch"])  # fmt: skip
+def test_settings_of_a_folder_are_checked_before_it_is_opened(aectl, value):
+    refused = aectl("train", "dataset=folder", "dataset.root=nowhere", value)
+    assert refused.status == 2
+    assert value.partition("=")[0] in refused.err
+
+
 @pytest.mark.parametrize(
     ("array", "shape"),
     [(np.zeros((30, 5, 7), np.uint8), (1, 5, 7)), (np.zeros((30, 5, 7, 3), np.uint8), (3, 5, 7)),

@@ -27,6 +27,20 @@ def test_the_middle_of_a_picture_does_not_feel_what_is_far_away():
     torch.testing.assert_close(network(x)[..., 16:32, 16:32], network(x[..., :48, :48])[..., 16:32, 16:32])
 
 
+@pytest.mark.parametrize(("widths", "blocks"), [([3], 1), ([3, 4], 2), ([3, 4, 5], 1), ([3, 4, 5, 6], 1)])
+def test_the_reach_is_how_far_a_pixel_is_felt(widths, blocks):
+    network = UNet(1, widths, blocks, "tanh").double()  # smooth, so that nothing is switched off
+    torch.nn.init.normal_(network.leave.weight)
+    side = 2 * network.reach + 64
+    x = torch.rand(1, 1, side, side, dtype=torch.float64, requires_grad=True)
+    felt = 0
+    for place in range(side // 2, side // 2 + network.multiple):
+        (gradient,) = torch.autograd.grad(network(x)[0, 0, place, place], x)
+        rows = gradient[0, 0].abs().sum(1).nonzero().flatten()
+        felt = max(felt, int((rows - place).abs().max()))
+    assert felt <= network.reach <= felt + network.multiple + 2
+
+
 def test_a_unet_learns_to_denoise_and_can_be_opened(tmp_path):
     config = TrainConfig(
         dataset=DatasetConfig("digits", val_size=100, test_size=100), noise=NoiseConfig("gaussian", sigma=0.3),
