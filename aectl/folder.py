@@ -1,11 +1,10 @@
 """A folder of pictures as training data: decoded once, in parallel, into a cache, and read from there.
 
 A cache holds `pixels.bin`, the pictures one after another, and `index.json`: their shape, names, hashes and labels,
-and which files could not be used and why. Its key is the name, the size and the time of change of every file, and the
-settings that decide what becomes of them.
+and which files could not be used and why. Its key is the name and the content of every file, and the settings that
+decide what becomes of them.
 """
 
-import hashlib
 import json
 import logging
 import math
@@ -23,12 +22,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, fitting, storage
+from aectl import contents, decoding, fitting, storage
 from aectl.config import BACKGROUNDS, DatasetConfig
 from aectl.decoding import Entry
 from aectl.errors import DataError, brief, one_line
 
-FORMAT = 1  # of the cache; another number is another cache
+FORMAT = 2  # of the cache; another number is another cache
 MAX_INDEX = 2**30  # bytes
 BLOCK = 512  # pictures decoded ahead of the writer
 
@@ -78,9 +77,11 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
         DataError: there are none; or some cannot be used and `on_bad` is `stop`: each is then listed with its reason.
     """
     entries = decoding.listing(root)
-    folder = cache_root() / _key(entries, config)
+    memory = cache_root() / "contents" / f"{contents.sha256(str(root.resolve()).encode())[:32]}.json"
+    hashes = contents.hashes(entries, memory)
+    folder = cache_root() / _key(entries, hashes, config)
     if not (folder / "index.json").is_file():
-        _build(entries, config, folder)
+        _build(entries, hashes, config, folder)
     library = _open(folder, memory_gb)
     if library.bad:
         for name, reason in library.bad:
@@ -92,17 +93,18 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     return library
 
 
-def _key(entries: Sequence[Entry], config: DatasetConfig) -> str:
+def _key(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig) -> str:
     settings = [FORMAT, config.channels, config.size, config.fit, config.background]
-    files = [[entry.name, entry.size, entry.changed] for entry in entries]
-    return hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:32]
+    files = [[entry.name, value] for entry, value in zip(entries, hashes, strict=True)]
+    return contents.sha256(json.dumps([settings, files]).encode())[:32]
 
 
 # ---------------------------------------------------------------------------------------- decoding
 
 
-def _build(entries: Sequence[Entry], config: DatasetConfig, folder: Path) -> None:
+def _build(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig, folder: Path) -> None:
     """Decode every entry into a cache folder, which appears when it is whole."""
+    expected = dict(zip(entries, hashes, strict=True))
     temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -111,31 +113,37 @@ def _build(entries: Sequence[Entry], config: DatasetConfig, folder: Path) -> Non
             channels, size = _shape(entries, config, pool)
             background = BACKGROUNDS.index(config.background) * 255
 
-            def read(entry: Entry) -> tuple[str, np.ndarray] | str:
+            def read(entry: Entry) -> np.ndarray | str:
                 try:
                     data = entry.read()
+                    if contents.sha256(data) != expected[entry]:
+                        return "has changed while it was read"
                     values = fitting.with_channels(decoding.decode(data), channels, background)
                     if config.fit != "patches":
                         values = fitting.fitted(values, size, config.fit, background)
                     elif values.shape[1] < size[0] or values.shape[2] < size[1]:
                         return f"is {values.shape[2]}×{values.shape[1]}, smaller than a patch of {size[1]}×{size[0]}"
-                    return hashlib.sha256(data).hexdigest(), values
+                    return values
                 except DataError as error:
                     return str(error)
 
-            names, hashes, sizes, bad = [], [], [], []
+            used, sizes, bad = [], [], []
             with (temporary / "pixels.bin").open("wb") as file:
                 for entry, found in _in_order(pool, read, entries, "decoding"):
                     if isinstance(found, str):
                         bad.append([entry.name, found])
                     else:
-                        names.append(entry.name)
-                        hashes.append(found[0])
-                        sizes.append(found[1].shape[1:])
-                        file.write(found[1].tobytes())
+                        used.append(entry)
+                        sizes.append(found.shape[1:])
+                        file.write(found.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-        index = {"shape": [channels, *size], "names": names, "hashes": hashes, "bad": bad}
+        index = {
+            "shape": [channels, *size],
+            "names": [entry.name for entry in used],
+            "hashes": [expected[entry] for entry in used],
+            "bad": bad,
+        }
         if config.fit == "patches":
             index["sizes"] = sizes
         storage.write(temporary / "index.json", json.dumps(index).encode())

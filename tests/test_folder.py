@@ -1,8 +1,11 @@
 import csv
 import io
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ import torch
 import zoo
 from PIL import Image
 
-from aectl import decoding, fitting
+from aectl import contents, decoding, fitting
 from aectl.config import DatasetConfig
 from aectl.data import build_dataset
+from aectl.decoding import Entry
 from aectl.errors import DataError
 
 GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
@@ -174,6 +178,40 @@ def test_the_cache_is_used_and_follows_content_and_settings(tmp_path, monkeypatc
     with pytest.raises(TypeError):
         build_dataset(own(tmp_path / "in"), None)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".tmp")]
+
+
+def test_the_cache_goes_by_content_and_reads_only_what_may_have_changed(tmp_path, monkeypatch):
+    many(tmp_path / "in")
+    for path in (tmp_path / "in").rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    first = build_dataset(own(tmp_path / "in"), None)
+    monkeypatch.setattr(decoding, "decode", None)  # a second decoding would fail
+    shutil.copytree(tmp_path / "in", tmp_path / "moved", copy_function=shutil.copyfile)  # other times, same content
+    assert torch.equal(build_dataset(own(tmp_path / "moved"), None).train.pixels, first.train.pixels)
+
+    read = Mock(wraps=Entry.read)
+    monkeypatch.setattr(Entry, "read", lambda entry: read(entry))
+    build_dataset(own(tmp_path / "in"), None)
+    assert read.call_count == 0
+    os.utime(tmp_path / "in/cats/000.png")
+    build_dataset(own(tmp_path / "in"), None)
+    build_dataset(own(tmp_path / "in"), None)  # just written: it might change again without another time
+    assert [call.args[0].name for call in read.call_args_list] == ["cats/000.png"] * 2
+
+
+def test_damaged_hashes_are_read_anew(tmp_path, caplog):
+    build_dataset(own(many(tmp_path / "in")), None)
+    (memory,) = (tmp_path / "cache/contents").iterdir()
+    memory.write_text("[[1]]")
+    build_dataset(own(tmp_path / "in"), None)
+    assert "every picture is read again" in caplog.text
+
+
+def test_a_picture_that_changes_between_hashing_and_decoding_is_not_used(tmp_path, monkeypatch):
+    many(tmp_path / "in")
+    monkeypatch.setattr(contents, "hashes", lambda entries, memory: ["0" * 64 for _ in entries])
+    with pytest.raises(DataError, match="cannot be used"):
+        build_dataset(own(tmp_path / "in"), None)
 
 
 def test_beyond_the_budget_pixels_are_mapped_and_the_same(tmp_path):
