@@ -9,6 +9,7 @@ from aectl.config import (
     DEVICES,
     INITS,
     LIKELIHOODS,
+    MEANS,
     MODELS,
     NETWORKS,
     NORMS,
@@ -128,6 +129,8 @@ def _check_train(config: TrainConfig) -> None:
         fail("network.name", "unet", "predicts the clean picture, without a code: it goes with model=ae or dae and "
               "likelihood=gaussian")  # fmt: skip
     _check_likelihood(config.likelihood)
+    if config.network.name == "unet" and config.likelihood.mean != "identity":
+        fail("likelihood.mean", config.likelihood.mean, "network=unet adds to the picture: its output is the mean")
     number("latent", config.latent, 1, 65536)
     number("kl_weight", config.kl_weight, 0)
     number("kl_warmup", config.kl_warmup, 0)
@@ -217,10 +220,13 @@ def _check_likelihood(likelihood: LikelihoodConfig) -> None:
         if likelihood.sigma is None:
             fail("likelihood.sigma", "null", "likelihood=gaussian needs a standard deviation")
         number("likelihood.sigma", likelihood.sigma, 1e-4, 1e4)
+        choice("likelihood.mean", likelihood.mean, MEANS)
     elif likelihood.sigma is not None:
         fail("likelihood.sigma", likelihood.sigma, "only likelihood=gaussian has a sigma")
     elif likelihood.learn:
         fail("likelihood.learn", "true", "only likelihood=gaussian has a sigma to learn")
+    elif likelihood.mean != "identity":
+        fail("likelihood.mean", likelihood.mean, "only likelihood=gaussian leaves the mean to choose")
 
 
 def notices(config: TrainConfig) -> list[str]:

@@ -31,13 +31,14 @@ MIXTURE = {
     "jpeg": 20,
 }  # fmt: skip
 NETWORKS = ("mlp", "conv", "unet")
-ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "gated")
+ACTIVATIONS = ("leaky_relu", "relu", "elu", "silu", "gelu", "tanh", "sigmoid", "gated")
 NORMS = ("none", "group")
 INITS = ("default", "glorot")
 OUTPUT_BIASES = ("default", "data_mean")
 MODELS = ("ae", "vae", "iwae")
 POSTERIORS = ("logvar", "std")
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
+MEANS = ("identity", "sigmoid")
 BINARIZATIONS = ("none", "threshold", "dynamic")
 SCHEDULES = ("constant", "cosine", "steps")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -146,11 +147,15 @@ class ModelConfig:
 
 @dataclass
 class LikelihoodConfig:
-    """How x is scored under the decoder; `sigma` is the Gaussian's standard deviation, or where `learn` starts it."""
+    """How x is scored under the decoder; `sigma` is the Gaussian's standard deviation, or where `learn` starts it.
+
+    `mean` says what the Gaussian's mean is of the decoder's output: `identity` or `sigmoid`.
+    """
 
     name: str = "bernoulli"
     sigma: float | None = None
     learn: bool = False
+    mean: str = "identity"
 
 
 @dataclass

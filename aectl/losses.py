@@ -102,20 +102,22 @@ class ContinuousBernoulli:
 
 
 class Gaussian(nn.Module):
-    """N(x; decoded, σ²) for each value, one σ for all of them, with the constant kept.
+    """N(x; x̂, σ²) for each value, one σ for all of them, with the constant kept; x̂ is decoded or sigmoid(decoded).
 
     −log p = Σ (x − x̂)²/2σ² + D·(log σ + ½ log 2π) for D values: a true density over x in R^D, hence comparable
     across σ and across likelihoods of the same kind; at σ = 1 it is ½·SSE + 0.919·D.
 
     Args:
         sigma: the standard deviation, on the scale of [0, 1] pixels.
+        bounded: whether x̂ is sigmoid(decoded), in (0, 1) as pixels are, instead of the decoder's output itself.
         learn: make log σ a parameter that starts there; its optimum is the root of the mean squared error.
     """
 
     support = "the real line"
 
-    def __init__(self, sigma: float, learn: bool = False):
+    def __init__(self, sigma: float, bounded: bool = False, learn: bool = False):
         super().__init__()
+        self.bounded = bounded
         self.learned = learn
         self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma))) if learn else math.log(sigma)
 
@@ -130,24 +132,24 @@ class Gaussian(nn.Module):
         return math.log(self.sigma) + HALF_LOG_2PI
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """−log N(x; decoded, σ²) in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N)."""
-        sse = _total(F.mse_loss(decoded, x.expand_as(decoded), reduction="none"))
+        """−log N(x; x̂, σ²) in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N)."""
+        sse = _total(F.mse_loss(self.mean(decoded), x.expand_as(decoded), reduction="none"))
         exp = torch.exp if self.learned else math.exp
         return 0.5 * exp(-2 * self.log_sigma) * sse + x[0].numel() * (self.log_sigma + HALF_LOG_2PI)
 
     def mean(self, decoded: Tensor) -> Tensor:
-        """The decoder's output as it is: unbounded, not clipped to [0, 1]."""
-        return decoded
+        """x̂: the decoder's output as it is, unbounded and not clipped, or its sigmoid."""
+        return torch.sigmoid(decoded) if self.bounded else decoded
 
     def inverse_mean(self, mean: Tensor) -> Tensor:
-        """`mean` itself."""
-        return mean
+        """`mean` itself, or its logit, as the Bernoulli's."""
+        return torch.logit(mean, eps=1e-3) if self.bounded else mean
 
 
 def build_likelihood(config: LikelihoodConfig) -> Likelihood:
     """The likelihood that `config` names."""
     if config.name == "gaussian":
-        return Gaussian(config.sigma, config.learn)
+        return Gaussian(config.sigma, config.mean == "sigmoid", config.learn)
     return {"bernoulli": Bernoulli, "continuous_bernoulli": ContinuousBernoulli}[config.name]()
 
 

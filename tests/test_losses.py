@@ -90,7 +90,9 @@ def test_continuous_bernoulli_is_finite_in_single_precision_and_so_is_its_gradie
     assert decoded.grad.item() == pytest.approx(mean.item() - 0.3, abs=1e-4)  # A'(η) − x
 
 
-@pytest.mark.parametrize("likelihood", [Bernoulli(), ContinuousBernoulli(), Gaussian(0.3)])
+@pytest.mark.parametrize(
+    "likelihood", [Bernoulli(), ContinuousBernoulli(), Gaussian(0.3), Gaussian(0.3, bounded=True)]
+)
 def test_the_mean_has_an_inverse_and_every_likelihood_states_its_support(likelihood):
     mean = torch.linspace(0.002, 0.998, 50, dtype=torch.float64)
     torch.testing.assert_close(likelihood.mean(likelihood.inverse_mean(mean)), mean)
@@ -106,6 +108,12 @@ def test_a_learned_sigma_goes_to_the_root_of_the_mean_squared_error():
         likelihood.neg_log_prob(x, decoded).mean().backward()
         optimizer.step()
     assert likelihood.sigma == pytest.approx(0.2, rel=1e-3)
+
+
+def test_a_bounded_gaussian_scores_the_sigmoid():
+    x, logits = torch.rand(3, 1, 2, 2), torch.linspace(-9, 9, 12).view(3, 1, 2, 2)
+    expected = Gaussian(0.5).neg_log_prob(x, torch.sigmoid(logits))
+    torch.testing.assert_close(Gaussian(0.5, bounded=True).neg_log_prob(x, logits), expected)
 
 
 def test_gaussian_keeps_its_constant():
