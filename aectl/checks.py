@@ -13,6 +13,7 @@ from aectl.config import (
     MODELS,
     NETWORKS,
     NORMS,
+    ON_BAD,
     OUTPUT_BIASES,
     POSTERIORS,
     SAMPLE_MODES,
@@ -27,6 +28,7 @@ from aectl.config import (
     LikelihoodConfig,
     ModelConfig,
     NetworkConfig,
+    PicturesConfig,
     RunConfig,
     SampleConfig,
     TrainConfig,
@@ -82,8 +84,13 @@ def _check_files(config: FilesConfig) -> None:
     path("output", config.output)
 
 
-def _check_denoise(config: DenoiseConfig) -> None:
+def _check_pictures(config: PicturesConfig) -> None:
     _check_files(config)
+    choice("on_bad", config.on_bad, ON_BAD)
+
+
+def _check_denoise(config: DenoiseConfig) -> None:
+    _check_pictures(config)
     path("reference", config.reference)
     for key in ("output", "reference"):
         if getattr(config, key) is not None and config.input is None:
@@ -98,7 +105,7 @@ def _check_denoise(config: DenoiseConfig) -> None:
 
 
 def _check_encode(config: EncodeConfig) -> None:
-    _check_files(config)
+    _check_pictures(config)
     if config.output is None:
         fail("output", "null", "say where the codes go: output=codes.npz (or .csv, .parquet)")
     _codes("output", config.output)

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, fitting, metrics, storage, tiling
+from aectl import decoding, fitting, metrics, storage, tiling, unusable
 from aectl.config import DenoiseConfig
 from aectl.decoding import Entry, Picture
-from aectl.errors import DataError, StorageError, one_line
+from aectl.errors import DataError, StorageError
 from aectl.noise import Corruption, build_noise
 from aectl.rng import generator
 from aectl.runs import Run
@@ -34,7 +34,8 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     `noisy/`, and the originals are the references.
 
     Raises:
-        DataError: a picture cannot be used; all that cannot are listed, and nothing is written.
+        DataError: a picture cannot be used; all that cannot are listed, and nothing is written unless
+            `config.on_bad` is `skip`.
         StorageError: an output is there already.
     """
     source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
@@ -42,7 +43,9 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
     _refuse_overwriting(jobs, source, target, config.overwrite)
-    _refuse_bad(jobs)
+    bad = _bad(jobs)
+    unusable.settle(list(bad.items()), len(jobs), f"input={source}", "on_bad", config.on_bad)
+    jobs = [job for job in jobs if job.entry.name not in bad]
     corrupt = build_noise(config.noise) if config.noise.name != "none" else None
     rows = []
     for job in tqdm(jobs, disable=None, unit="picture", leave=False):
@@ -58,6 +61,7 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
             after = decoding.decode((target / job.entry.name).read_bytes())
             rows.append((job.entry.name, *_before_and_after(seen, after, clean, job.entry.name)))
     log.info("%d pictures: %s", len(jobs), target)
+    unusable.write(target / unusable.FILE, list(bad.items()))
     if rows:
         _report(rows, target)
 
@@ -93,20 +97,19 @@ def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwri
         raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
 
 
-def _refuse_bad(jobs: Sequence[Job]) -> None:
-    """Decode everything once before anything is written, so that a bad picture costs no half-done folder."""
-    bad = []
+def _bad(jobs: Sequence[Job]) -> dict[str, str]:
+    """Name and reason of each that cannot be used; all are decoded once before anything is written."""
+    bad = {}
     for job in tqdm(jobs, desc="looking", disable=None, unit="picture", leave=False):
-        for entry in (job.entry, *([job.reference] if job.reference else [])):
-            try:
-                decoding.decode(entry.read())
-            except DataError as error:
-                bad.append(f"{entry.name}: {error}")
-    for line in bad[1:]:
-        log.warning("%s", one_line(line))
-    if bad:
-        others = f" ({len(bad) - 1} more are listed above)" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0]}{others}; nothing was written")
+        whose = ""
+        try:
+            decoding.decode(job.entry.read())
+            if job.reference is not None:
+                whose = "its reference "
+                decoding.decode(job.reference.read())
+        except DataError as error:
+            bad[job.entry.name] = f"{whose}{error}"
+    return bad
 
 
 # -------------------------------------------------------------------------------------- one picture

@@ -5,7 +5,8 @@ import io
 import logging
 import math
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, devices, fitting, metrics, storage
+from aectl import decoding, devices, fitting, metrics, storage, unusable
 from aectl.config import BACKGROUNDS, DecodeConfig, EncodeConfig, FilesConfig
 from aectl.errors import ConfigError, DataError, StorageError, brief
 from aectl.images import to_float, to_uint8
@@ -22,6 +23,9 @@ from aectl.rng import generator
 from aectl.runs import Run, open_data, open_run
 
 MAX_BYTES = 2**32  # of a file of codes
+BATCH = 500  # pictures held at a time
+
+Batch = tuple[list[str], Tensor]  # names, and pixels (N, C, H, W), uint8
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +35,22 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     device = devices.choose(config.device, config.threads)
     run = _opened(config, device)
     target = _new(Path(config.output).expanduser(), config.overwrite)
-    names, pixels = _test_images(run, config) if config.input is None else _pictures(run, Path(config.input))
-    codes, errors = [], []
+    bad: list[tuple[str, str]] = []
+    batches = _test_images(run, config) if config.input is None else _pictures(run, config, bad)
+    names, codes, errors = [], [], []
     with torch.inference_mode():
-        for start in tqdm(range(0, len(names), 500), disable=None, unit="batch", leave=False):
-            x = to_float(pixels[start : start + 500].to(device))
+        for some, pixels in batches:
+            x = to_float(pixels.to(device))
             code = run.model.encode(x)
-            rng = generator(device, "encode", config.seed, start)
+            rng = generator(device, "encode", config.seed, len(names))
             z = code.sample(rng)[0] if config.sample else code.mu
+            names += some
             codes.append(z.cpu())
             errors.append(metrics.psnr(run.model.decode(z), x).cpu())
+    unusable.settle(bad, len(names) + len(bad), f"input={config.input}", "on_bad", config.on_bad)
     found = torch.cat(codes)
     storage.replace(target, WRITERS[target.suffix](names, found.numpy()))
+    unusable.write(target.with_name(f"{target.stem}_{unusable.FILE}"), bad)
     raw, kept = math.prod(run.shape), 4 * found.shape[1]
     log.info("%d codes of %d numbers: %s", len(names), found.shape[1], target)
     log.info(
@@ -58,7 +66,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     run = _opened(config, device)
     source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
     names, codes = read_codes(source, run.config.latent)
-    paths = [_inside(target, name) for name in names]
+    paths = _paths(target, names)
     if len(set(paths)) < len(paths):
         raise DataError(f"input={source}: two of its codes have one name")
     for path in paths:
@@ -88,45 +96,54 @@ def _new(path: Path, overwrite: bool) -> Path:
     return path
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """The PNG for a code's name, which may not lead out of the folder.
+def _paths(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The PNG for each code's name: a.jpg becomes a.png, but a.jpg.png where there is another a.
 
     Raises:
-        DataError: it would.
+        DataError: a name would lead out of the folder.
     """
-    parts = Path(name).parts
-    if not parts or ".." in parts or Path(name).is_absolute() or "\0" in name:
-        raise DataError(f"{name[:60]!r}: cannot be the name of a picture below the output folder")
-    return (folder / name).with_suffix(".png")
+    for name in names:
+        parts = Path(name).parts
+        if not parts or ".." in parts or Path(name).is_absolute() or "\0" in name:
+            raise DataError(f"{name[:60]!r}: cannot be the name of a picture below the output folder")
+    short = [(folder / name).with_suffix(".png") for name in names]
+    wanted = Counter(short)
+    return [path if wanted[path] == 1 else folder / f"{name}.png" for path, name in zip(short, names, strict=True)]
 
 
 # ------------------------------------------------------------------------------------------ pictures
 
 
-def _test_images(run: Run, config: EncodeConfig) -> tuple[list[str], Tensor]:
+def _test_images(run: Run, config: EncodeConfig) -> Iterator[Batch]:
     test = open_data(run, config.data.root).test
-    return [f"test{index:05d}" for index in range(len(test))], test.pixels
+    first = 0
+    for pixels in tqdm(test.chunks(BATCH), disable=None, unit="batch", leave=False):
+        yield [f"test{first + index:05d}" for index in range(len(pixels))], pixels
+        first += len(pixels)
 
 
-def _pictures(run: Run, root: Path) -> tuple[list[str], Tensor]:
-    """Names and pixels of pictures, brought to the run's channels and size as its own data set was.
-
-    Raises:
-        DataError: one cannot be used.
-    """
-    entries = decoding.entries(root.expanduser(), "input")
+def _pictures(run: Run, config: EncodeConfig, bad: list[tuple[str, str]]) -> Iterator[Batch]:
+    """Pictures, brought to the run's channels and size as its own data set was; `bad` gets those that cannot be."""
+    entries = decoding.entries(Path(config.input).expanduser(), "input")
     channels, *size = run.shape
     own = run.config.dataset
     fit = own.fit if own.fit in ("resize", "crop", "pad") else "resize"
     background = 255 * BACKGROUNDS.index(own.background or "black")
-    pixels = []
-    for entry in tqdm(entries, desc="decoding", disable=None, unit="picture", leave=False):
+    names, pixels = [], []
+    for entry in tqdm(entries, disable=None, unit="picture", leave=False):
         try:
             values = fitting.with_channels(decoding.decode(entry.read()), channels, background)
-            pixels.append(torch.from_numpy(fitting.fitted(values, tuple(size), fit, background).copy()))
+            values = fitting.fitted(values, tuple(size), fit, background)
         except DataError as error:
-            raise DataError(f"{entry.name}: {error}") from None
-    return [entry.name for entry in entries], torch.stack(pixels)
+            bad.append((entry.name, str(error)))
+            continue
+        names.append(entry.name)
+        pixels.append(torch.from_numpy(values.copy()))
+        if len(names) == BATCH:
+            yield names, torch.stack(pixels)
+            names, pixels = [], []
+    if names:
+        yield names, torch.stack(pixels)
 
 
 # --------------------------------------------------------------------------------- files of codes

@@ -242,7 +242,14 @@ class FilesConfig(RunConfig):
 
 
 @dataclass
-class DenoiseConfig(FilesConfig):
+class PicturesConfig(FilesConfig):
+    """And those that read pictures: what becomes of one that cannot be used."""
+
+    on_bad: str = "stop"
+
+
+@dataclass
+class DenoiseConfig(PicturesConfig):
     """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
 
     reference: str | None = None
@@ -250,7 +257,7 @@ class DenoiseConfig(FilesConfig):
 
 
 @dataclass
-class EncodeConfig(FilesConfig):
+class EncodeConfig(PicturesConfig):
     """`aectl encode`: pictures, or none for the run's test split, into one file of codes."""
 
     sample: bool = False

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import contents, decoding, fitting, storage
+from aectl import contents, decoding, fitting, storage, unusable
 from aectl.config import BACKGROUNDS, DatasetConfig
 from aectl.decoding import Entry
 from aectl.errors import DataError, brief, one_line
@@ -83,13 +83,7 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     if not (folder / "index.json").is_file():
         _build(entries, hashes, config, folder)
     library = _open(folder, memory_gb)
-    if library.bad:
-        for name, reason in library.bad:
-            log.warning("%s", one_line(f"{name}: {reason}"))
-        if config.on_bad == "stop" or not library.names:
-            remedy = "mend or remove them" + (", or set dataset.on_bad=skip" if library.names else "")
-            count = f"{len(library.bad)} of {len(entries)} pictures cannot be used, as listed above"
-            raise DataError(f"dataset.root={root}: {count}; {remedy}")
+    unusable.settle(library.bad, len(entries), f"dataset.root={root}", "dataset.on_bad", config.on_bad)
     return library
 
 

@@ -1,7 +1,5 @@
 """What a run tells while and after it trains: its opening lines, its epochs, its pictures, its closing lines."""
 
-import csv
-import io
 import json
 import logging
 import math
@@ -10,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from aectl import checks, config, figures, pictures, storage, typed
+from aectl import checks, config, figures, pictures, storage, typed, unusable
 from aectl.errors import DataError
 from aectl.images import Images, to_float
 from aectl.losses import Gaussian, per_pixel_weight
@@ -21,7 +19,6 @@ from aectl.session import Session
 from aectl.sweep import RESULT
 from aectl.tracking import METRICS, Tracker, plain, read_metrics
 
-BAD = "bad_pictures.csv"
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
 
@@ -66,12 +63,7 @@ def _save_split(session: Session) -> None:
     if data.manifest is not None:
         document = {"seed": session.config.dataset.split_seed, "parts": data.manifest}
         storage.replace(session.run_dir / MANIFEST, json.dumps(document).encode())
-    if data.bad:
-        rows = [("file", "reason"), *data.bad]
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows(rows)
-        storage.replace(session.run_dir / BAD, buffer.getvalue().encode("utf-8", "surrogateescape"))
-        log.warning("note: %d pictures are left out, as %s says", len(data.bad), session.run_dir / BAD)
+    unusable.write(session.run_dir / unusable.FILE, data.bad)
 
 
 def _title(settings: config.TrainConfig) -> str:

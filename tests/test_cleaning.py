@@ -164,9 +164,29 @@ def test_all_bad_pictures_are_named_and_nothing_is_written(aectl, runs, tmp_path
         (tmp_path / "in" / name).write_bytes(b"no")
     refused = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out")
     assert refused.status == 3
-    assert "b.png: " in refused.err
+    assert "2 of 3 pictures cannot be used" in refused.err
+    assert "on_bad=skip" in refused.err
+    assert "b.png: " in refused.out
     assert "c.png: " in refused.out
     assert not (tmp_path / "out").exists()
+
+    assert aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "on_bad=skip").status == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "bad_pictures.csv"]
+    assert [row.split(",")[0] for row in (tmp_path / "out/bad_pictures.csv").read_text().splitlines()] == [
+        "file", "b.png", "c.png",
+    ]  # fmt: skip
+    (tmp_path / "in/a.png").unlink()
+    assert aectl("denoise", f"run={runs['mlp']}", "input=in", "output=two", "on_bad=skip").status == 3
+
+
+def test_a_bad_reference_is_named_by_its_picture(aectl, runs, tmp_path):
+    for folder in ("in", "clean"):
+        (tmp_path / folder).mkdir()
+        in_mode("L").save(tmp_path / folder / "a.png")
+    (tmp_path / "clean/a.png").write_bytes(b"no")
+    refused = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "reference=clean")
+    assert refused.status == 3
+    assert "a.png: its reference " in refused.out
 
 
 def test_a_reference_of_another_size_is_refused(aectl, runs, tmp_path):

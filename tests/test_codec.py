@@ -39,6 +39,20 @@ def test_pictures_become_codes_and_pictures_again(aectl, tmp_path, suffix, model
     assert aectl("encode", "input=in", f"output=a.{suffix}").status == 6
 
 
+def test_pictures_that_cannot_be_used_stop_it_or_are_left_out_and_written_down(aectl, tmp_path):
+    aectl("train", *SMALL)
+    pictures(tmp_path / "in")
+    (tmp_path / "in/bad.png").write_bytes(b"no")
+    refused = aectl("encode", "input=in", "output=a.csv")
+    assert refused.status == 3
+    assert "1 of 5 pictures cannot be used" in refused.err
+    assert "bad.png: " in refused.out
+    assert not (tmp_path / "a.csv").exists()
+    assert aectl("encode", "input=in", "output=a.csv", "on_bad=skip").status == 0
+    assert codec.read_codes(tmp_path / "a.csv", 2)[0] == ["sub/0.png", "sub/1.png", "sub/2.png", "wide.png"]
+    assert "bad.png," in (tmp_path / "a_bad_pictures.csv").read_text()
+
+
 def test_draws_differ_by_seed_and_csv_keeps_every_bit(aectl, tmp_path):
     aectl("train", *SMALL)
     for name, *more in (
@@ -73,7 +87,12 @@ def test_mistakes_get_one_line(aectl, tmp_path, command, arguments, status, says
 @pytest.mark.parametrize("name", ["../a", "/etc/a", "a/../../b", "", "a\0b"])
 def test_names_of_codes_cannot_lead_out_of_the_folder(tmp_path, name):
     with pytest.raises(DataError, match="cannot be the name"):
-        codec._inside(tmp_path, name)
+        codec._paths(tmp_path, [name])
+
+
+def test_names_that_differ_in_their_suffix_alone_keep_it(tmp_path):
+    found = codec._paths(tmp_path, ["a.png", "a.gif", "sub/a.gif"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["a.png.png", "a.gif.png", "sub/a.png"]
 
 
 def test_strange_files_of_codes_are_refused(tmp_path):

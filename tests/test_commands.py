@@ -166,7 +166,7 @@ def test_bad_pictures_are_named(aectl, tmp_path):
     (tmp_path / "in/bad.png").write_bytes(b"<html>not found</html>")
     result = aectl("denoise", "input=in", "output=out")
     assert result.status == 3
-    assert "bad.png" in result.err
+    assert "bad.png: " in result.out
     for arguments, status in (
         (["input=nowhere", "output=out"], 3), (["input=in"], 2), (["output=out"], 2),
         (["input=in/picture 0.png", "output=in"], 6), (["input=in/picture 0.png", "output=in/picture 1.png"], 6),

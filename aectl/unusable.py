@@ -1,0 +1,41 @@
+"""Pictures that cannot be used: listed with their reasons, and a stop; or left out, and written down."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from aectl import storage
+from aectl.errors import DataError, one_line
+
+FILE = "bad_pictures.csv"
+
+log = logging.getLogger(__name__)
+
+
+def settle(bad: Sequence[tuple[str, str]], total: int, where: str, key: str, on_bad: str) -> None:
+    """List the bad ones of `total` pictures, each by its name and reason, and go on only if `on_bad` is `skip`.
+
+    `where` says whose they are, as the setting that named them; `key` is the setting that holds `on_bad`.
+
+    Raises:
+        DataError: `on_bad` is `stop`, or no picture is left.
+    """
+    if not bad:
+        return
+    for name, reason in bad:
+        log.warning("%s", one_line(f"{name}: {reason}"))
+    some_left = total > len(bad)
+    if on_bad == "stop" or not some_left:
+        remedy = "mend or remove them" + (f", or set {key}=skip" if some_left else "")
+        raise DataError(f"{where}: {len(bad)} of {total} pictures cannot be used, as listed above; {remedy}")
+
+
+def write(path: Path, bad: Sequence[tuple[str, str]]) -> None:
+    """Write the list down as CSV: file, reason; without any nothing is written."""
+    if bad:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([("file", "reason"), *bad])
+        storage.replace(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+        log.warning("note: %d pictures are left out, as %s says", len(bad), path)
