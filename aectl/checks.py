@@ -16,6 +16,7 @@ from aectl.config import (
     ON_BAD,
     OUTPUT_BIASES,
     POSTERIORS,
+    PRECISIONS,
     SAMPLE_MODES,
     SCHEDULES,
     SPLITS,
@@ -148,6 +149,7 @@ def _check_train(config: TrainConfig) -> None:
     number("batch_size", config.batch_size, 1)
     number("lr", config.lr, 0, open_low=True)
     _check_schedule(config)
+    choice("precision", config.precision, PRECISIONS)
     number("grad_clip", config.grad_clip, 0, open_low=True)
     number("early_stop", config.early_stop, 1)
     if config.early_stop is not None and config.dataset.val_size == 0:

@@ -39,6 +39,7 @@ MODELS = ("ae", "vae", "iwae")
 POSTERIORS = ("logvar", "std")
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
 MEANS = ("identity", "sigmoid")
+PRECISIONS = ("float32", "bf16")
 BINARIZATIONS = ("none", "threshold", "dynamic")
 SCHEDULES = ("constant", "cosine", "steps")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -196,6 +197,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
+    precision: str = "float32"
     figures_every: int = 5
     checkpoint_every: int = 1
     resume: str | None = None

@@ -1,4 +1,4 @@
-"""Which device a command runs on, and with how many threads."""
+"""Which device a command runs on, with how many threads and in which precision."""
 
 import torch
 
@@ -20,3 +20,12 @@ def choose(name: str, threads: int | None = None) -> torch.device:
         there = ", ".join(device for device, is_there in available.items() if is_there)
         raise DeviceError(f"device={name}: not available here (available: {there}); leave it at device=auto")
     return torch.device(name)
+
+
+def precision(device: torch.device, name: str) -> torch.autocast:
+    """A context in which networks compute as `name` says: in float32, or `bf16`.
+
+    In bf16 the inputs of matrix products and convolutions are rounded to bfloat16 (8 bits of mantissa); weights,
+    optimizer, likelihood and KL stay in float32.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")

@@ -93,7 +93,7 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> Code:
         """q(z|x) for x of (N, C, H, W), clean or corrupted."""
-        features = self.encoder(x)
+        features = self.encoder(x).to(x.dtype)  # under autocast the networks alone are of lower precision
         if self.posterior is None:
             return Code(features)
         mu, scale = features.chunk(2, dim=1)
@@ -110,7 +110,7 @@ class Autoencoder(nn.Module):
 
     def neg_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """−log p(x|z) for x of (N, C, H, W) and z of (S, N, K): (S, N), in nats."""
-        decoded = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        decoded = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2]).to(x.dtype)
         return self.likelihood.neg_log_prob(x, decoded)
 
     def terms(self, x: Tensor, x_noisy: Tensor, generator: torch.Generator) -> tuple[Terms, Code]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import checkpoint, journal, runs
+from aectl import checkpoint, devices, journal, runs
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
 from aectl.rng import generator
@@ -70,7 +70,9 @@ def _loop(session: Session, tracker: Tracker) -> None:
                 for group in optimizer.param_groups:
                     group["lr"] = session.lr(progress.step)
 
-                terms, _ = model.terms(x, session.corrupt(x, rng), rng)
+                x_noisy = session.corrupt(x, rng)
+                with devices.precision(session.device, config.precision):
+                    terms, _ = model.terms(x, x_noisy, rng)
                 loss, recon, kl = terms.means(session.beta(progress.step))
                 optimizer.zero_grad()
                 loss.backward()

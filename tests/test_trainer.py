@@ -222,6 +222,7 @@ VARIANTS = {
     "mnist5k": {"dataset": DatasetConfig("mnist5k", 500, 500), "batch_size": 500},
     "no validation": {"dataset": DatasetConfig("synthetic", 0, 80, 0, synthetic_size=240, synthetic_shape=[3, 9, 8])},
     "free threads": {"threads": 2},
+    "bf16": {"precision": "bf16", "network": NetworkConfig("conv", hidden=[8], channels=[4, 6])},
     "dynamic iwae": {
         "dataset": DatasetConfig("digits", 700, 700, binarize="dynamic"),
         "model": ModelConfig("iwae", "logvar", 3),
@@ -250,6 +251,16 @@ def test_resuming_is_exact_for_every_noise_network_and_data_set(tmp_path, monkey
     stopped(config, tmp_path / "stopped", 3, monkeypatch)
     trainer.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+def test_bf16_changes_the_steps_a_little_and_keeps_what_is_saved_and_scored_in_float32(tmp_path):
+    for precision in ("float32", "bf16"):
+        trainer.train(small(precision=precision), tmp_path / precision)
+    exact, rounded = (last(tmp_path / name).model for name in ("float32", "bf16"))
+    assert all(value.dtype == torch.float32 for value in rounded.values())
+    assert 0 < max((rounded[key] - exact[key]).abs().max().item() for key in exact) < 0.02
+    losses = [contents(tmp_path / name)[1][-1]["val/loss"] for name in ("float32", "bf16")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
 
 
 def test_the_comparison_can_fail(tmp_path, monkeypatch):
