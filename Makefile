@@ -35,10 +35,11 @@ test: $(STAMP) lint ## lint, then the whole test suite
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md; ROWS="2 7" takes some, FRESH=1 again
 	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(FRESH),--fresh)
 
-torture: $(STAMP) ## 200 kills, every step of a save ended and refused, long fuzzing, seeded defects: under 15 minutes
+torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed pictures, fuzzing, seeded defects: 15 minutes
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \
 	$(BIN)/python tests/torture.py exits && $(BIN)/python tests/torture.py refusals; others=$$?; \
 	wait $$kills && exit $$others
+	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
 	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py -k "get_through or any_override"
 	$(BIN)/python tests/mutations.py
 

@@ -289,7 +289,9 @@ SCHEMAS: dict[str, type] = {
 }
 
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
-RESUMABLE = ("resume", "epochs", "device", "threads", "data.root", "figures_every", "checkpoint_every")
+RESUMABLE = (
+    "resume", "epochs", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every",
+)  # fmt: skip
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -157,8 +157,9 @@ def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainC
     for key in ("epochs", "device", "threads", "figures_every", "checkpoint_every"):
         if key in given:
             setattr(settings, key, getattr(config, key))
-    if "data.root" in given:
-        settings.data.root = config.data.root
+    for key in ("root", "memory_gb"):
+        if f"data.{key}" in given:
+            setattr(settings.data, key, getattr(config.data, key))
     checks.check(settings)
     done = runs.read_progress(saved).epoch
     if settings.epochs < done:
