@@ -169,6 +169,13 @@ class AdamConfig:
 
 
 @dataclass
+class SweepConfig:
+    """`resume`: the folder of a sweep that was begun by the same command; only what is missing there is run."""
+
+    resume: str | None = None
+
+
+@dataclass
 class TrainConfig:
     """Everything that defines a training run."""
 
@@ -201,6 +208,7 @@ class TrainConfig:
     figures_every: int = 5
     checkpoint_every: int = 1
     resume: str | None = None
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
 
 @dataclass
@@ -277,6 +285,16 @@ class DoctorConfig:
     run: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
 
+
+COMMANDS = {
+    "train": "train an autoencoder; everything it makes lands in a run folder",
+    "eval": "measure a trained run: metrics, baselines, figures, a diagnosis",
+    "sample": "draw new images from a trained run",
+    "denoise": "clean pictures with a trained run",
+    "encode": "pictures to codes in a file: .npz, .csv or .parquet",
+    "decode": "codes in a file back to pictures",
+    "doctor": "show what this machine has, and verify a run's checkpoints",
+}
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,

@@ -14,6 +14,10 @@ class ConfigError(UserError):
     """A command line or configuration that cannot be used (exit code 2)."""
 
 
+class OtherSweepError(ConfigError):
+    """The folder of a sweep to go on with holds the jobs of another command."""
+
+
 class DataError(UserError):
     """Images that are missing, unreadable or unfit (exit code 3)."""
 

@@ -16,7 +16,7 @@ from aectl.networks import count_parameters
 from aectl.runs import MANIFEST, chosen_by
 from aectl.scoring import Scores, encode, score
 from aectl.session import Session
-from aectl.sweep import RESULT
+from aectl.sweep import CONFIG, RESULT
 from aectl.tracking import METRICS, Tracker, plain, read_metrics
 
 MAX_SHOWN = 5000  # points in a scatter
@@ -32,7 +32,7 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
     tracker.text("config", text)
     if progress.step == 0:
         saved = f"# {command}\n{text}"
-        storage.replace(session.run_dir / "config.yaml", saved.encode())
+        storage.replace(session.run_dir / CONFIG, saved.encode())
         _save_split(session)
     sizes = data.sizes()
     log.info("run %s", session.run_dir)
@@ -165,6 +165,7 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         "sizes": session.data.sizes(),
         "step": progress.step,
         "seconds": round(progress.seconds, 3),
+        "objective": progress.best.value,
         **final,
     }
     storage.replace(session.run_dir / RESULT, storage.dump_json(plain(result)))

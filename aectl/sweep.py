@@ -1,14 +1,23 @@
-"""A sweep's jobs as one table: the overrides that vary and the final metrics."""
+"""A sweep's jobs: what is there of one, a bar while they run, and one table of what varies and what came out."""
 
+import contextlib
 import csv
 import io
 import json
-import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+from tqdm import tqdm
+
+from aectl import config, typed
+from aectl.errors import OtherSweepError
+
 RESULT = "result.json"
+CONFIG = "config.yaml"
+LOOKS = 0.5  # seconds between looks at the folder of a sweep
 COLUMNS = (
     "train/loss",
     "val/loss",
@@ -20,14 +29,72 @@ COLUMNS = (
     "seconds",
 )
 
-log = logging.getLogger(__name__)
-
 
 def record_failure(folder: Path, overrides: Sequence[str], message: str, exit_code: int) -> None:
     """Leave word in a job's folder that it failed and why."""
     folder.mkdir(parents=True, exist_ok=True)
     result = {"status": "failed", "overrides": list(overrides), "error": message, "exit_code": exit_code}
     (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+
+
+def begun(folder: Path, settings: config.TrainConfig) -> dict[str, Any] | None:
+    """What a sweep left of the job in `folder`: its result.json, empty if it has none yet; None if it saved nothing.
+
+    Raises:
+        OtherSweepError: it was begun with settings that bear on its numbers and are not `settings`.
+    """
+    if not any(folder.glob("checkpoints/step-*")):
+        return None
+    theirs, ours = yaml.safe_load((folder / CONFIG).read_text()), typed.to_dict(settings)
+    free = {key.partition(".")[0] for key in config.RESUMABLE} - {"epochs"}
+    other = next((key for key in ours if key not in free and theirs.get(key) != ours[key]), None)
+    if other is not None:
+        raise OtherSweepError(
+            f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={theirs.get(other)}, not "
+            f"{ours[other]}; repeat the command that began the sweep"
+        )
+    return _result(folder) or {}
+
+
+def _result(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / RESULT).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def watched(folder: Path, total: int, workers: int) -> Iterator[None]:
+    """While the block runs, a bar over `total` jobs in other processes, and a line for each that ends."""
+    stop = threading.Event()
+    ended = {job["job"] for job in read_jobs(folder) if job["status"] == "completed"} if folder.is_dir() else set()
+
+    def watch() -> None:
+        with tqdm(total=total, initial=len(ended), unit="job", disable=None, dynamic_ncols=True, leave=False) as bar:
+            going = True
+            while going:
+                going = not stop.wait(LOOKS)  # and once more at the end
+                for job in read_jobs(folder) if folder.is_dir() else []:
+                    if job["status"] != "interrupted" and job["job"] not in ended:
+                        ended.add(job["job"])
+                        bar.update()
+                        tqdm.write(f"job {job['job']}, {' '.join(job['overrides'])}: {_outcome(job)}")
+
+    print(f"{total} jobs, {workers} at a time, each with its own train.log: {folder}", flush=True)
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _outcome(job: dict[str, Any]) -> str:
+    if job["status"] == "failed":
+        return f"failed, {job['error']}"
+    name = "val/loss" if "val/loss" in job else "train/loss"
+    return f"{name} {job[name]:.2f} after {job['seconds']:.0f} s"
 
 
 def _number_of(job: Path) -> int:
@@ -40,10 +107,7 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     jobs = []
     folders = [path for path in folder.iterdir() if path.is_dir() and path.name.partition("_")[0].isdigit()]
     for path in sorted(folders, key=_number_of):
-        try:
-            result = json.loads((path / RESULT).read_text())
-        except (OSError, ValueError):
-            result = {"status": "interrupted", "overrides": []}
+        result = _result(path) or {"status": "interrupted", "overrides": []}
         jobs.append({"job": str(_number_of(path)), **result})
     return jobs
 
@@ -91,3 +155,5 @@ def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
         if job["status"] == "failed":
             print(f"job {job['job']} failed: {job['error']}")
     print(f"sweep: {folder} (summary.md, summary.csv)")
+    if any(job["status"] != "completed" for job in jobs):
+        print(f"go on with what is missing: the same command with sweep.resume={folder}")

@@ -45,6 +45,9 @@ def aectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         monkeypatch.delenv(name, raising=False)
 
     def run(*args: str) -> Result:
+        if "-m" in args and not any(arg.startswith("hydra/launcher=") for arg in args):
+            # Other processes would not see what a test has changed in this one.
+            args = (*args, "hydra/launcher=basic")
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main(list(args))

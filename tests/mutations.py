@@ -75,7 +75,7 @@ DEFECTS = [
     Defect("a failed job of a sweep exits with 0", "cli.py",
            'return failed[0]["exit_code"] if failed else 0', "return 0",
            "test_commands.py -k sweep_ends"),
-    Defect("a path from the environment is saved", "cli.py",
+    Defect("a path from the environment is saved", "job.py",
            '= settings.data.root, None', '= settings.data.root, settings.data.root',
            "test_commands.py -k environment"),
     Defect("KL has the wrong sign", "losses.py", "return 0.5 * (logvar.exp() + mu.square() - 1 - logvar)",

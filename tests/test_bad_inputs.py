@@ -18,7 +18,7 @@ import zoo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aectl import checkpoint, cli, decoding, denoiser, runs, trainer
+from aectl import checkpoint, decoding, denoiser, messages, runs, trainer
 from aectl.config import DatasetConfig, DenoiseConfig, NetworkConfig, NoiseConfig, TrainConfig
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def explained(work) -> tuple[int, str]:
     try:
         work()
     except Exception as error:
-        status, message = cli.explain(error)
+        status, message = messages.explain(error)
         if message is None:
             raise
         assert "\n" not in message

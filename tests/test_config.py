@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from aectl import checks, config, typed
-from aectl.cli import COMMANDS, config_dir
-from aectl.config import NOISE_STRENGTH, NoiseConfig, TrainConfig
+from aectl.composing import config_dir
+from aectl.config import COMMANDS, NOISE_STRENGTH, NoiseConfig, TrainConfig
 from aectl.errors import ConfigError
 
 GROUPS = {"dataset": config.DATASETS, "noise": NOISE_STRENGTH, "network": config.NETWORKS,

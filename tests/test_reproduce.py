@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aectl.cli import config_dir
+from aectl.composing import config_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -27,7 +27,7 @@ import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
 import torch
 import torch.utils.tensorboard
 
-from aectl import checkpoint, cli, runs, session, trainer
+from aectl import checkpoint, messages, runs, session, trainer
 from aectl.config import DatasetConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
 
 SMALL = TrainConfig(
@@ -67,7 +67,7 @@ def child(work: Callable[[], object]) -> int:
     except SystemExit as ended:
         status = int(ended.code or 0)
     except BaseException as error:
-        status, message = cli.explain(error)
+        status, message = messages.explain(error)
         if message is None:
             import traceback
 

@@ -1,0 +1,164 @@
+"""One job: from Hydra's composed configuration to the function that does the work, and its failure to one line."""
+
+import functools
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from aectl import checks, composing, config, signals, typed
+from aectl.errors import ConfigError, OtherSweepError
+from aectl.messages import explain
+
+
+def prepare_process() -> None:
+    """How this process meets signals and a disk that refuses, whether it is the command's own or a sweep's worker."""
+    signals.exit_on_termination()
+    # Where the disk refuses, the main thread learns of it and says so in one line; the log and TensorBoard's thread,
+    # who meet it too, would print tracebacks.
+    logging.raiseExceptions = False
+    threading.excepthook = _quiet_about_storage
+
+
+def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)
+
+
+class Job:
+    """One command as the function that Hydra calls; keeps the status of a single run.
+
+    An error is kept, the job's result or the status saying that it failed: Hydra would print a line of its own beside
+    ours, and end a plain sweep at the first.
+    """
+
+    def __init__(self, command: str, line: str):
+        self.command = command
+        self.line = line
+        self.status = 0
+        self.process = os.getpid()
+        functools.update_wrapper(self, run)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a process, which in a parallel sweep is a new one and knows nothing of us yet.
+
+        There the job's log file alone says what happens: lines and bars of several jobs would run through each other.
+        """
+        self.__dict__.update(state)
+        if os.getpid() != self.process:
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (as long as the process)
+            prepare_process()
+            composing.register()
+
+    def __call__(self, cfg: Any) -> float | None:
+        """Run the command in Hydra's output folder; return what a sweeper may minimise."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        hydra_cfg = HydraConfig.get()
+        folder = Path(hydra_cfg.runtime.output_dir)
+        if folder.is_relative_to(Path.cwd()):
+            folder = folder.relative_to(Path.cwd())  # what people can read and type
+        # Unresolved, because they are saved and ${oc.env:...} may stand in them.
+        overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+        in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
+        try:
+            return run(self.command, cfg, folder, overrides, self.line, in_sweep)
+        except OtherSweepError:
+            raise  # it ends the whole sweep, and what is there stays as it is
+        except Exception as error:
+            status, message = explain(error)
+            if message is None or os.environ.get("AECTL_DEBUG") == "1":
+                raise
+            _log_to_file(message, folder)
+            if not in_sweep:
+                print(f"aectl: {message}", file=sys.stderr)
+                self.status = status
+                return None
+            from aectl import sweep
+
+            sweep.record_failure(folder, overrides, message, status)
+            if hydra_cfg.runtime.choices["hydra/sweeper"] != "basic":
+                raise  # a sweeper that learns from results must know
+            return None
+
+
+def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float | None:
+    """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
+    from omegaconf import OmegaConf
+
+    for override in overrides:
+        if override.startswith("~"):
+            raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        settings = typed.from_dict(config.SCHEMAS[command], plain, "")
+    except ValueError as error:  # a key that Hydra let in with "+"
+        raise ConfigError(str(error)) from None
+    checks.check(settings)
+    # A folder that comes from the environment stays there: it is used, and reaches no saved file.
+    if "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
+        os.environ["AECTL_DATA"], settings.data.root = settings.data.root, None
+    if command == "train":
+        return _train(settings, folder, overrides, line, in_sweep)
+    if command == "eval":
+        from aectl.evaluator import run_eval as work
+    elif command == "sample":
+        from aectl.sampler import run_sample as work
+    elif command == "denoise":
+        from aectl.denoiser import run_denoise as work
+    elif command == "encode":
+        from aectl.codec import run_encode as work
+    elif command == "decode":
+        from aectl.codec import run_decode as work
+    else:
+        from aectl.doctor import run_doctor as work
+    return work(settings, folder)
+
+
+def _train(settings: config.TrainConfig, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float:
+    """Train; of a sweep that is gone on with, what is missing alone."""
+    from aectl import sweep
+
+    if settings.resume is not None:
+        _check_resume(overrides)
+    if settings.sweep.resume is not None:
+        if not in_sweep:
+            raise ConfigError(f"sweep.resume={settings.sweep.resume}: goes with -m; a single run has resume=<run>")
+        settings.sweep.resume = None
+        found = sweep.begun(folder, settings)
+        if found is not None and found.get("status") == "completed":
+            return found["objective"]
+        if found is not None:
+            settings.resume = str(folder)
+    from aectl.trainer import train
+
+    return train(settings, folder, overrides=overrides, command=line)
+
+
+def _check_resume(overrides: list[str]) -> None:
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key not in config.RESUMABLE:
+            raise ConfigError(
+                f"{override}: a resumed run keeps its own settings; leave this out "
+                f"(with resume= only these may change: {', '.join(config.RESUMABLE[1:])})"
+            )
+
+
+def _log_to_file(message: str, folder: Path) -> None:
+    """The error as the last line of the log, or no folder at all for a command that left nothing but its log."""
+    files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
+    made = list(folder.iterdir()) if folder.is_dir() else []
+    left = [path for path in made if path.suffix != ".log" and path.name != ".lock"]
+    for handler in files:
+        if left:
+            handler.handle(logging.LogRecord("aectl", logging.ERROR, __file__, 0, message, None, None))
+        handler.close()
+    if folder.is_dir() and not left:
+        for path in made:
+            path.unlink()
+        folder.rmdir()
