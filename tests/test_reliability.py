@@ -100,7 +100,8 @@ def test_a_signal_at_the_start_ends_it_without_a_traceback(tmp_path):
 def test_in_a_sweep_the_finished_jobs_keep_their_results(tmp_path):
     process = started(tmp_path, "train", "-m", "experiment=smoke", "device=cpu", "epochs=1,100000", "figures_every=0")
     end = time.perf_counter() + 60
-    while not list(tmp_path.glob("outputs/multirun/*/1_*/metrics.jsonl")):
+    folder = tmp_path / "outputs/multirun"
+    while not (list(folder.glob("*/0_*/result.json")) and list(folder.glob("*/1_*/metrics.jsonl"))):
         assert process.poll() is None, process.communicate()
         assert time.perf_counter() < end
         time.sleep(0.05)
