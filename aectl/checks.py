@@ -175,6 +175,7 @@ def _check_schedule(config: TrainConfig) -> None:
         if not 0 <= value < 1:
             fail(f"adam.{key}", value, "must be a number of at least 0 and below 1")
     number("adam.eps", config.adam.eps, 0, open_low=True)
+    number("adam.weight_decay", config.adam.weight_decay, 0)
 
 
 def _check_network(network: NetworkConfig) -> None:

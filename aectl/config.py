@@ -161,11 +161,15 @@ class LikelihoodConfig:
 
 @dataclass
 class AdamConfig:
-    """Adam's decay rates and the number that keeps its division from zero."""
+    """Adam's decay rates, the number that keeps its division from zero, and the weights' own decay.
+
+    In each step weights, but no biases, shrink by the factor 1 − lr·weight_decay (Loshchilov & Hutter, 2019).
+    """
 
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    weight_decay: float = 0.0
 
 
 @dataclass

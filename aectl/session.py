@@ -81,10 +81,7 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         model = runs.restore(saved, config, trained_on).to(device)
         if shape != trained_on:
             raise DataError(f"dataset={config.dataset.name}: its images are {shape}, the run's were {trained_on}")
-    # Fused: one kernel for all parameters, on CPU and CUDA alike.
-    betas = (config.adam.beta1, config.adam.beta2)
-    fused = device.type != "mps"
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=betas, eps=config.adam.eps, fused=fused)
+    optimizer = _optimizer(config, model, device)
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     held = torch.zeros((), device=device)
     session = Session(config, run_dir, device, data, build_noise(config.noise), model, optimizer, sums, held)
@@ -92,6 +89,19 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         session.verified.append(checkpoint.step_of(saved.path))
         _restore_training(session, saved)
     return session
+
+
+def _optimizer(config: TrainConfig, model: Autoencoder, device: torch.device) -> torch.optim.Adam:
+    """Adam, or where there is a weight decay AdamW, which no bias and no scalar has."""
+    parameters, settings = list(model.parameters()), config.adam
+    groups = [
+        {"params": [one for one in parameters if one.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
+    ]
+    # Fused: one kernel for all parameters, on CPU and CUDA alike.
+    fused = device.type != "mps"
+    betas = (settings.beta1, settings.beta2)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=settings.eps, fused=fused)
 
 
 def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:

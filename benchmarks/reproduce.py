@@ -168,6 +168,7 @@ def setting(config: Result, result: Result, metrics: Result) -> str:
         f"binarization {config['dataset']['binarize']}",
         f"batch {config['batch_size']}, lr {config['lr']:g}{schedule}",
         f"{result['epochs']} epochs",
+        *(["precision bf16"] if config.get("precision") == "bf16" else []),
     ]
     if metrics:
         chosen = metrics["epoch_chosen_by"]

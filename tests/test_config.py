@@ -80,7 +80,7 @@ WRONG = [
     "noise.sigma=1", "noise=gaussian noise.sigma=-1", "noise=gaussian noise.sigma=null", "noise=masking noise.p=1.5",
     "noise=masking noise.sigma=1", "network.hidden=[0]", "network.channels=[3]", "network=conv network.channels=[]",
     "model.posterior=var", "model=ae model.posterior=std", "likelihood.sigma=1",
-    "precision=fp8", "likelihood=gaussian likelihood.sigma=0", "likelihood.mean=sigmoid",
+    "precision=fp8", "adam.weight_decay=-1", "likelihood=gaussian likelihood.sigma=0", "likelihood.mean=sigmoid",
     "likelihood=gaussian likelihood.mean=tanh", "network=unet noise=gaussian likelihood.mean=sigmoid",
     "early_stop=3 dataset.val_size=0", "dataset=synthetic dataset.synthetic_shape=[2,28,28]",
     "dataset=synthetic dataset.synthetic_shape=[1,28]", "dataset=synthetic dataset.synthetic_size=3",

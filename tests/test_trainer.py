@@ -196,7 +196,7 @@ def stopped(config: TrainConfig, run: Path, at_step: int, monkeypatch) -> None:
         return real(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.Adam, "step", step)
+        patch.setattr(torch.optim.AdamW, "step", step)
         with pytest.raises(KeyboardInterrupt):
             trainer.train(config, run)
 
@@ -232,7 +232,7 @@ VARIANTS = {
     "steps and Adam's settings": {
         "schedule": "steps",
         "lr_steps": [1],
-        "adam": AdamConfig(0.8, 0.99, 1e-4),
+        "adam": AdamConfig(0.8, 0.99, 1e-4, 0.1),
         "epochs": 2,
     },
     "unet": {
@@ -261,6 +261,16 @@ def test_bf16_changes_the_steps_a_little_and_keeps_what_is_saved_and_scored_in_f
     assert 0 < max((rounded[key] - exact[key]).abs().max().item() for key in exact) < 0.02
     losses = [contents(tmp_path / name)[1][-1]["val/loss"] for name in ("float32", "bf16")]
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
+def test_weight_decay_shrinks_weights_but_no_biases(tmp_path):
+    started = session.prepare(small(lr=0.1, adam=AdamConfig(weight_decay=0.5)), tmp_path, None)
+    before = {name: value.detach().clone() for name, value in started.model.named_parameters()}
+    for parameter in started.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    started.optimizer.step()
+    for name, value in started.model.named_parameters():
+        torch.testing.assert_close(value.detach(), before[name] * (0.95 if name.endswith("weight") else 1))
 
 
 def test_the_comparison_can_fail(tmp_path, monkeypatch):
@@ -372,7 +382,7 @@ def test_what_is_not_finite_is_named_in_its_step_before_the_optimizer_moves(tmp_
     spoil(monkeypatch, 13, change)
     moved = []
     real = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: (moved.append(1), real(self, *args)))
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *args: (moved.append(1), real(self, *args)))
     with pytest.raises(DivergedError, match=f"{culprit} is not finite in step 13"):
         trainer.train(small(epochs=5), tmp_path)
     assert len(moved) == 12
