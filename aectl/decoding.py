@@ -66,7 +66,7 @@ class Entry:
     """
 
     name: str
-    path: Path
+    path: str
     archive: zipfile.ZipFile | None
     size: int
     changed: int
@@ -81,12 +81,13 @@ class Entry:
             raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
         try:
             if self.archive is not None:
-                with self.archive.open(str(self.path)) as file:
+                with self.archive.open(self.path) as file:
                     data = file.read(MAX_BYTES + 1)
             else:
-                if not self.path.is_file():  # a FIFO would block whoever opens it
+                path = Path(self.path)
+                if not path.is_file():  # a FIFO would block whoever opens it
                     raise DataError("is not a file, or a link that leads nowhere")
-                with self.path.open("rb") as file:
+                with path.open("rb") as file:
                     data = file.read(MAX_BYTES + 1)
         except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             raise DataError(f"cannot be read ({brief(error)})") from None
@@ -119,28 +120,32 @@ def entries(root: Path, key: str) -> list[Entry]:
     """The picture itself, whatever its suffix, or `listing` of a folder or zip."""
     if root.is_file() and not root.name.lower().endswith(".zip"):
         status = root.stat()
-        return [Entry(root.name, root, None, status.st_size, status.st_mtime_ns)]
+        return [Entry(root.name, str(root), None, status.st_size, status.st_mtime_ns)]
     return listing(root, key)
 
 
 def _is_picture(parts: tuple[str, ...]) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and parts[-1].lower().endswith(SUFFIXES)
+    return parts[-1].lower().endswith(SUFFIXES) and not any(map(_is_hidden, parts))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _files(root: Path) -> Iterator[Entry]:
+    # With plain strings: Path objects would take four fifths of the time that 200,000 pictures take.
     for folder, folders, names in os.walk(root):
-        folders.sort()
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        below = Path(folder).relative_to(root).parts
         for name in names:
-            path = Path(folder) / name
-            parts = path.relative_to(root).parts
-            if _is_picture(parts):
+            if _is_picture((name,)):
+                path = os.path.join(folder, name)  # noqa: PTH118
                 try:
-                    status = path.stat()
+                    status = os.stat(path)  # noqa: PTH116
+                    size, changed = status.st_size, status.st_mtime_ns
                 except OSError:  # such as a link that leads nowhere; reading it says so
-                    yield Entry("/".join(parts), path, None, 0, 0)
-                else:
-                    yield Entry("/".join(parts), path, None, status.st_size, status.st_mtime_ns)
+                    size, changed = 0, 0
+                yield Entry("/".join((*below, name)), path, None, size, changed)
 
 
 def _members(root: Path, key: str) -> Iterator[Entry]:
@@ -149,7 +154,7 @@ def _members(root: Path, key: str) -> Iterator[Entry]:
         for member in archive.infolist():
             parts = tuple(part for part in member.filename.split("/") if part)
             if parts and not member.is_dir() and _is_picture(parts):
-                yield Entry("/".join(parts), Path(member.filename), archive, member.file_size, member.CRC)
+                yield Entry("/".join(parts), member.filename, archive, member.file_size, member.CRC)
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{key}={root}: cannot be read as a zip ({brief(error)})") from None
 
