@@ -109,7 +109,9 @@ ROWS = [
     Row(8, "the lecture's VAE, std", "row8_lecture_vae_std", "the course's exercise 2", (BCE, KL)),
     Row(8, "the lecture's VAE, logvar", "row8_lecture_vae_logvar", "the course's exercise 2", (BCE, KL)),
     Row(9, "DAE, Gaussian σ = 0.5, MNIST", "row9_dae_gaussian", "linear 17.72; a public README 20.18",
-        (Figure("PSNR, dB", "20.18", 20.18, (20.2, 99), _metric("psnr_denoised"), 21.5, higher=True),), ()),
+        (Figure("PSNR, dB", "20.18", 20.18, (20.2, 99), _metric("psnr_denoised"), 21.5, higher=True),), (),
+        "The set-up allows 15 minutes: two quiet cores (`threads=2`) make 643 images/s, 10 epochs in 13 minutes. 14 "
+        "epochs, over 18 minutes, reached 21.51."),
 ]  # fmt: skip
 
 
@@ -185,7 +187,7 @@ over the 10,000 test images, lower is better, unless said otherwise. NLL₅₀�
 5,000 draws of z for each image, ± its standard error over images, then over draws. Dynamic binarization: fresh draws
 for every training batch, one fixed draw for validation and test (from `split_seed` 0). PSNR is averaged over images.
 *Beyond* is better than the stated best of others, *missed* outside the tolerance. Times are by the clock, with up to
-three such jobs at once on two cores.
+four such jobs at once on two cores.
 """
 
 
