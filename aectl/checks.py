@@ -129,6 +129,7 @@ def _codes(key: str, name: str) -> None:
 def _check_train(config: TrainConfig) -> None:
     _check_machine(config)
     path("resume", config.resume)
+    path("sweep.resume", config.sweep.resume)
     check_dataset(config.dataset)
     check_noise(config.noise)
     _check_network(config.network)

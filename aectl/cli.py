@@ -127,7 +127,7 @@ def _sweep(job: Job, overrides: list[str]) -> int:
     from aectl import sweep
 
     folder = _sweep_folder(overrides)
-    overrides = [f"hydra.sweep.dir={folder}", *overrides]
+    overrides = [_quoted(f"hydra.sweep.dir={folder}", multirun=False), *overrides]
     workers, jobs = (1, 0) if job.command != "train" else _side_by_side(overrides)
     if workers > 1:
         overrides += [

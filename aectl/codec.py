@@ -72,9 +72,9 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     for path in paths:
         _new(path, config.overwrite)
     with torch.inference_mode():
-        for start in tqdm(range(0, len(names), 500), disable=None, unit="batch", leave=False):
-            images = run.model.decode(codes[start : start + 500].to(device)).cpu()
-            for path, image in zip(paths[start : start + 500], to_uint8(images), strict=True):
+        for start in tqdm(range(0, len(names), BATCH), disable=None, unit="batch", leave=False):
+            images = run.model.decode(codes[start : start + BATCH].to(device)).cpu()
+            for path, image in zip(paths[start : start + BATCH], to_uint8(images), strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 buffer = io.BytesIO()
                 decoding.to_image(image.numpy()).save(buffer, "PNG")

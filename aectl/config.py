@@ -1,6 +1,6 @@
 """The schema of every command's configuration. No torch, no file IO; `aectl.checks` knows the ranges.
 
-YAML becomes these dataclasses once, in `aectl.cli`; below that, code sees plain Python values. A name such as
+YAML becomes these dataclasses once, in `aectl.job`; below that, code sees plain Python values. A name such as
 `dataset.name` is a key of a closed table in the module that owns it; a string from a file never names code.
 """
 

@@ -90,6 +90,7 @@ WRONG = [
     "noise=gausian", "+latent_size=3", "+model._target_=os.system", "_target_=os.system", "latent=[1", "seed=${seed}",
     "latent=${nothing}", "latent=???", "data.root=${oc.env:AECTL_NO_SUCH_VARIABLE}", "experiment=lecture", "~latent",
     "likelihood=gaussian likelihood.sigma=1e200", "likelihood=gaussian likelihood.sigma=1e-30", "resume=",
+    "sweep.resume=",
     "network.hidden=[65536,65536,65536]", "--foo", "data.root=",
     "dataset.name=imagenet", "noise.name=snow", "network.hidden=300", "--experimental-rerun=x.pickle",
 ]  # fmt: skip

@@ -53,8 +53,8 @@ def test_a_sweep_goes_on_with_what_is_missing_alone(aectl, tmp_path):
 
 
 def test_an_interrupted_job_is_resumed_not_begun_again(aectl, tmp_path):
-    assert aectl("train", "-m", *SMALL, "epochs=2", "latent=2,3").status == 0
-    folder = only_sweep(tmp_path)
+    folder = tmp_path / "my sweep"
+    assert aectl("train", "-m", *SMALL, "epochs=2", "latent=2,3", f"hydra.sweep.dir={folder}").status == 0
     before = figures(folder)
     job = folder / "1_vae-latent3"
     (job / "result.json").unlink()
