@@ -27,9 +27,11 @@ from aectl.config import (
     EvalConfig,
     FilesConfig,
     LikelihoodConfig,
+    MeasureConfig,
     ModelConfig,
     NetworkConfig,
     PicturesConfig,
+    ReportConfig,
     RunConfig,
     SampleConfig,
     TrainConfig,
@@ -47,11 +49,12 @@ def check(config: Any) -> None:
         DenoiseConfig: _check_denoise,
         EncodeConfig: _check_encode,
         DecodeConfig: _check_decode,
+        ReportConfig: _check_report,
         DoctorConfig: lambda config: path("run", config.run),
     }[type(config)](config)
 
 
-def _check_machine(config: TrainConfig | RunConfig) -> None:
+def _check_machine(config: TrainConfig | MeasureConfig) -> None:
     choice("device", config.device, DEVICES)
     number("threads", config.threads, 1, 1024)
     path("data.root", config.data.root)
@@ -119,6 +122,12 @@ def _check_decode(config: DecodeConfig) -> None:
     _codes("input", config.input)
     if config.output is None:
         fail("output", "null", "say where the pictures go: output=<folder>")
+
+
+def _check_report(config: ReportConfig) -> None:
+    _check_machine(config)
+    path("sweep", config.sweep)
+    choice("split", config.split, SPLITS)
 
 
 def _codes(key: str, name: str) -> None:

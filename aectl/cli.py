@@ -30,12 +30,14 @@ commands
   denoise   {config.COMMANDS["denoise"]}
   encode    {config.COMMANDS["encode"]}
   decode    {config.COMMANDS["decode"]}
+  report    {config.COMMANDS["report"]}
   doctor    {config.COMMANDS["doctor"]}
 
 try
   aectl train model=vae latent=2                  a 2-D variational autoencoder on 5,000 digits
   aectl train model=dae noise=masking noise.p=0.5 a denoising autoencoder
   aectl train -m latent=2,4,8,16 model=ae,vae     a sweep, with one table at its end
+  aectl report                                    the newest sweep: its page, plots and sentences
   aectl eval                                      the newest run, measured
   aectl train --help                              every choice and setting
   tensorboard --logdir outputs                    curves and pictures, also while it trains
@@ -47,7 +49,7 @@ exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 training diverge
 
 PATH_KEYS = (
     "run", "resume", "input", "output", "reference", "data.root", "dataset.root", "hydra.run.dir", "hydra.sweep.dir",
-    "sweep.resume",
+    "sweep.resume", "sweep",
 )  # fmt: skip
 
 

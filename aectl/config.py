@@ -216,15 +216,21 @@ class TrainConfig:
 
 
 @dataclass
-class RunConfig:
-    """What every command on a trained run takes: which run, which of its checkpoints, and where to compute."""
+class MeasureConfig:
+    """What every command takes that uses what was trained: the seed of its draws, where to compute, where data is."""
 
-    run: str = "latest"
-    checkpoint: str = "best"
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
     data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class RunConfig(MeasureConfig):
+    """What those on one run take: which, and which of its checkpoints."""
+
+    run: str = "latest"
+    checkpoint: str = "best"
 
 
 @dataclass
@@ -283,6 +289,14 @@ class DecodeConfig(FilesConfig):
 
 
 @dataclass
+class ReportConfig(MeasureConfig):
+    """`aectl report`: which sweep, and the part of the data that its runs are measured on."""
+
+    sweep: str = "latest"
+    split: str = "test"
+
+
+@dataclass
 class DoctorConfig:
     """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
 
@@ -297,6 +311,7 @@ COMMANDS = {
     "denoise": "clean pictures with a trained run",
     "encode": "pictures to codes in a file: .npz, .csv or .parquet",
     "decode": "codes in a file back to pictures",
+    "report": "the runs of a sweep beside each other: a page with plots, tables and sentences",
     "doctor": "show what this machine has, and verify a run's checkpoints",
 }
 
@@ -307,6 +322,7 @@ SCHEMAS: dict[str, type] = {
     "denoise": DenoiseConfig,
     "encode": EncodeConfig,
     "decode": DecodeConfig,
+    "report": ReportConfig,
     "doctor": DoctorConfig,
 }
 

@@ -1,16 +1,15 @@
-"""The only module that draws. Every function returns one RGB picture, (H, W, 3) uint8.
+"""Plots, and the only module that draws them: matplotlib's, off screen, without its global state.
 
-Image grids are put together pixel by pixel, so that nothing is resampled but by whole factors; plots are
-matplotlib's, drawn off screen without its global state.
+Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from aectl.images import to_uint8
@@ -18,68 +17,8 @@ from aectl.images import to_uint8
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GAP = 2
-PAPER, INK = (255, 255, 255), (40, 40, 40)
 BLUE, ORANGE = "#3b6ea8", "#d9772b"
 _MAX_LEGEND = 20
-
-
-def _scale(side: int) -> int:
-    """The whole factor that brings a picture's longer side to about 84 pixels."""
-    return max(1, round(84 / side))
-
-
-def tiles(images: Tensor, columns: int) -> np.ndarray:
-    """Images (N, C, H, W) in [0, 1] as a grid with `columns` columns, row by row, enlarged by a whole factor."""
-    pixels = to_uint8(images.detach().float().cpu()).permute(0, 2, 3, 1).numpy()
-    factor = _scale(max(pixels.shape[1:3]))
-    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3)) if pixels.shape[3] == 1 else pixels
-    n, height, width, _ = pixels.shape
-    rows = math.ceil(n / columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, dtype=np.uint8)
-    for index in range(n):
-        y, x = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
-        sheet[y : y + height, x : x + width] = pixels[index]
-    return sheet
-
-
-def _text(width: int, height: int, text: str, size: int, *, centre: bool = False) -> np.ndarray:
-    strip = Image.new("RGB", (width, height), PAPER)
-    font = ImageFont.load_default(size)
-    position = (width // 2, height // 2) if centre else (6, height // 2)
-    ImageDraw.Draw(strip).text(position, text, fill=INK, font=font, anchor="mm" if centre else "lm")
-    return np.asarray(strip)
-
-
-def grid(images: Tensor, title: str, columns: int | None = None) -> np.ndarray:
-    """Images (N, C, H, W) in [0, 1] as a nearly square grid under a title."""
-    columns = columns or math.ceil(math.sqrt(len(images) * images.shape[2] / images.shape[3]))
-    return _titled(tiles(images, min(columns, len(images))), title)
-
-
-def _titled(sheet: np.ndarray, title: str) -> np.ndarray:
-    font = ImageFont.load_default(15)
-    wanted = int(font.getlength(title)) + 14
-    if wanted > sheet.shape[1]:
-        left = (wanted - sheet.shape[1]) // 2
-        margin = ((0, 0), (left, wanted - sheet.shape[1] - left), (0, 0))
-        sheet = np.pad(sheet, margin, constant_values=255)
-    return np.concatenate([_text(sheet.shape[1], 28, title, 15, centre=True), sheet])
-
-
-def rows(named: dict[str, Tensor], title: str) -> np.ndarray:
-    """One labelled row for each entry, every row of as many images (N, C, H, W)."""
-    font = ImageFont.load_default(14)
-    width = int(max(font.getlength(name) for name in named)) + 14
-    strips = []
-    for name, images in named.items():
-        sheet = tiles(images, len(images))
-        strips.append(np.concatenate([_text(width, sheet.shape[0], name, 14), sheet], axis=1))
-    return _titled(np.concatenate(strips), title)
-
-
-# ------------------------------------------------------------------------------------------ plots
 
 
 def _figure(width: float = 6.4, height: float = 4.6) -> tuple["Figure", Any]:
@@ -158,6 +97,51 @@ def manifold(
         shown = np.linspace(0, side - 1, min(side, few)).round().astype(int)
         axis.set_ticks((shown + 0.5) * length - 0.5, [f"{values[i]:.2f}" for i in shown])
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
+    return _pixels(figure)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line through points, with a bar of ± `sd` at each, and words beside them."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    sd: Sequence[float] = ()
+    words: Sequence[str] = ()
+    dashed: bool = False
+
+
+def lines(
+    given: Sequence[Line], title: str, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False
+) -> np.ndarray:
+    """Lines in one plot; on a logarithmic x axis the ticks are the values themselves."""
+    from matplotlib import colormaps
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    many = len(given) > 10
+    figure, axes = _figure(8.4 if many else 6.8, 4.8)
+    colours = colormaps["turbo"] if many else colormaps["tab10"]
+    for index, line in enumerate(given):
+        colour = "0.45" if line.dashed else colours(index / len(given) if many else index)
+        style = "--" if line.dashed else "-"
+        marker = None if line.dashed or len(line.x) > 12 else "o"
+        sd = line.sd if any(line.sd) else None
+        axes.errorbar(
+            line.x, line.y, sd, color=colour, linestyle=style, marker=marker, markersize=4, capsize=3, label=line.name
+        )
+        for x, y, word in zip(line.x, line.y, line.words, strict=False):
+            axes.annotate(word, (x, y), (4, 5), textcoords="offset points", fontsize=8, color=colour)
+    values = sorted({x for line in given for x in line.x})
+    if log_x and values[0] > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(values))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([f"{value:g}" for value in values])
+    if log_y and min(y for line in given for y in line.y) > 0:
+        axes.set_yscale("log")
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8} if many else {}))
     return _pixels(figure)
 
 

@@ -114,6 +114,8 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
         from aectl.codec import run_encode as work
     elif command == "decode":
         from aectl.codec import run_decode as work
+    elif command == "report":
+        from aectl.report import run_report as work
     else:
         from aectl.doctor import run_doctor as work
     return work(settings, folder)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aectl import figures
+from aectl import figures, grids
 from aectl.images import Images, to_float
 from aectl.models import Autoencoder
 from aectl.noise import Corruption
@@ -61,7 +61,7 @@ def reconstructions(
     for draw in range(draws if model.has_prior else 0):
         (z,) = model.encode(seen).sample(generator(device, "picture", draw))
         named[f"draw {draw + 1} of z ~ q(z|x)"] = model.decode(z)
-    return figures.rows(named, title)
+    return grids.rows(named, title)
 
 
 @torch.inference_mode()
@@ -69,7 +69,7 @@ def prior_samples(model: Autoencoder, latent: int, device: torch.device, n: int 
     """Codes from N(0, I), decoded; for an AE that shows why it is no generator."""
     z = torch.randn(n, latent, generator=generator("cpu", "prior samples"))
     title = "samples: z ~ N(0, I)" if model.has_prior else "z ~ N(0, I): an AE has no prior, so these are arbitrary"
-    return figures.grid(model.decode(z.to(device)), title)
+    return grids.grid(model.decode(z.to(device)), title)
 
 
 @torch.inference_mode()

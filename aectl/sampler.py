@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aectl import devices, figures, pictures
+from aectl import devices, figures, grids, pictures
 from aectl.config import SampleConfig
 from aectl.decoding import to_image
 from aectl.errors import ConfigError, DataError
@@ -84,7 +84,7 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     if drawn.ticks is not None:
         sheet = figures.manifold(images, drawn.ticks[0], drawn.title, drawn.ticks[1])
     else:
-        sheet = figures.grid(images, drawn.title, drawn.columns)
+        sheet = grids.grid(images, drawn.title, drawn.columns)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for index, pixels in enumerate(to_uint8(images)):
         to_image(pixels.numpy()).save(folder / "images" / f"{index:04d}.png")

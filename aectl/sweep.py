@@ -108,21 +108,39 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     folders = [path for path in folder.iterdir() if path.is_dir() and path.name.partition("_")[0].isdigit()]
     for path in sorted(folders, key=_number_of):
         result = _result(path) or {"status": "interrupted", "overrides": []}
-        jobs.append({"job": str(_number_of(path)), **result})
+        jobs.append({"job": str(_number_of(path)), "folder": path, **result})
     return jobs
+
+
+def settings_of(job: dict[str, Any]) -> dict[str, str]:
+    """A job's overrides by key."""
+    return dict(item.split("=", 1) for item in job["overrides"] if "=" in item)
+
+
+def varying(jobs: Sequence[dict[str, Any]]) -> list[str]:
+    """The overrides that differ between jobs, in the order of the command line."""
+    settings = [settings_of(job) for job in jobs]
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    return [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
+
+
+def shared(jobs: Sequence[dict[str, Any]]) -> list[str]:
+    """The overrides that all jobs have in common."""
+    known = [job for job in jobs if job["overrides"]]
+    differing = set(varying(known))
+    return [f"{key}={value}" for key, value in settings_of(known[0]).items() if key not in differing]
 
 
 def table(jobs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: job, the overrides that differ between jobs, status, the metrics that some job has."""
-    settings = [dict(item.split("=", 1) for item in job["overrides"] if "=" in item) for job in jobs]
-    keys = list(dict.fromkeys(key for setting in settings for key in setting))
-    varying = [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
+    keys = varying(jobs)
     metrics = [name for name in COLUMNS if any(job.get(name) is not None for job in jobs)]
-    header = ["job", *varying, "status", *metrics]
+    header = ["job", *keys, "status", *metrics]
     rows = []
-    for job, setting in zip(jobs, settings, strict=True):
+    for job in jobs:
+        setting = settings_of(job)
         figures = [_number(job.get(name)) for name in metrics]
-        rows.append([job["job"], *(setting.get(key, "") for key in varying), job["status"], *figures])
+        rows.append([job["job"], *(setting.get(key, "") for key in keys), job["status"], *figures])
     return header, rows
 
 
