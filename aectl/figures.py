@@ -117,7 +117,7 @@ def lines(
 ) -> np.ndarray:
     """Lines in one plot; on a logarithmic x axis the ticks are the values themselves."""
     from matplotlib import colormaps
-    from matplotlib.ticker import FixedLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     many = len(given) > 10
     figure, axes = _figure(8.4 if many else 6.8, 4.8)
@@ -130,19 +130,30 @@ def lines(
         axes.errorbar(
             line.x, line.y, sd, color=colour, linestyle=style, marker=marker, markersize=4, capsize=3, label=line.name
         )
-        for x, y, word in zip(line.x, line.y, line.words, strict=False):
-            axes.annotate(word, (x, y), (4, 5), textcoords="offset points", fontsize=8, color=colour)
+        for number, word in enumerate(line.words):
+            beside = (4, 5) if number % 2 else (-4, -13)  # neighbours may lie close together
+            point = (line.x[number], line.y[number])
+            axes.annotate(word, point, beside, textcoords="offset points", fontsize=8, color=colour)
     values = sorted({x for line in given for x in line.x})
     if log_x and values[0] > 0:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(values))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([f"{value:g}" for value in values])
+    elif all(isinstance(x, int) for x in values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if log_y and min(y for line in given for y in line.y) > 0:
         axes.set_yscale("log")
+        for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            which(FuncFormatter(_first_digits))
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8} if many else {}))
     return _pixels(figure)
+
+
+def _first_digits(value: float, position: int) -> str:
+    """A logarithmic axis' ticks in plain numbers, those that begin with 1, 2, 3 or 5."""
+    return f"{value:g}" if f"{value:e}"[0] in "1235" else ""
 
 
 def bars(values: Tensor, title: str, xlabel: str, ylabel: str) -> np.ndarray:

@@ -211,23 +211,21 @@ def _best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group])
     """The pictures of the best run of each series."""
     by_number = {job["job"]: job for job in jobs}
     for name, members in list(comparison.series(groups).items())[:MAX_SHOWN]:
-        job = by_number[comparison.best(members).job]
+        chosen = comparison.best(members)
+        job = by_number[chosen.job]
         run, data, _ = bench.open(job)
         images, device = bench.images(data, job), bench.device
         noise = build_noise(run.config.noise) if run.config.noise.name != "none" else None
-        title = f"{name}: job {job['job']}, {_settings(job)}"
+        settings = " ".join(f"{key}={value}" for key, value in chosen.settings.items())
+        title = f"the best of {name}: job {chosen.job}, {settings}"
         stem = "best_" + re.sub(r"\W+", "_", name)
         yield f"{stem}_reconstructions", pictures.reconstructions(run.model, images, noise, device, title)
         if run.model.has_prior:
             yield f"{stem}_samples", pictures.prior_samples(run.model, run.config.latent, device)
         if run.model.has_code:
             codes = encode(run.model, images.spread(5000), device)
-            title = f"codes of {len(codes):,} {bench.config.split} images, job {job['job']}"
+            title = f"codes of {len(codes):,} {bench.config.split} images, job {chosen.job}"
             yield f"{stem}_codes", pictures.latent_scatter(codes, images.spread(5000).labels, title)
-
-
-def _settings(job: dict[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in sweep.settings_of(job).items())
 
 
 # --------------------------------------------------------------------------------------------- pages
@@ -238,11 +236,11 @@ def _page(
 ) -> str:
     """The report as Markdown."""
     runs = sum(len(group.runs) for group in groups)
-    common = sweep.shared(jobs)
+    command = sweep.command(where)
     text = [
         f"# Sweep {where.name}",
         f"{runs} of {len(jobs)} jobs finished. Each was measured with its best checkpoint on its {config.split} "
-        "images" + (f". All of them: `{' '.join(common)}`." if common else "."),
+        "images." + (f" Trained by `{command}`." if command else ""),
         *comparison.findings(groups),
         sweep.markdown(*comparison.table(groups)),
         "Nats per image, summed over pixels and latents; squared error and PCA's (with as many components as "

@@ -124,11 +124,13 @@ def varying(jobs: Sequence[dict[str, Any]]) -> list[str]:
     return [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
 
 
-def shared(jobs: Sequence[dict[str, Any]]) -> list[str]:
-    """The overrides that all jobs have in common."""
-    known = [job for job in jobs if job["overrides"]]
-    differing = set(varying(known))
-    return [f"{key}={value}" for key, value in settings_of(known[0]).items() if key not in differing]
+def command(folder: Path) -> str:
+    """The command line that made the sweep in `folder`, as its jobs have kept it; empty where none has."""
+    for path in folder.glob(f"*/{CONFIG}"):
+        first = path.read_text().partition("\n")[0]
+        if first.startswith("# "):
+            return first.removeprefix("# ")
+    return ""
 
 
 def table(jobs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
