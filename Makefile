@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reproduce torture lint format tensorboard clean
+.PHONY: help install demo test bench reproduce torture lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: $(STAMP) lint ## lint, then the whole test suite
 
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md; ROWS="2 7" takes some, FRESH=1 again
 	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(FRESH),--fresh)
+
+bench: $(STAMP) ## time everything beside other programs, into docs/performance.md: 20 minutes, on an idle machine
+	$(BIN)/python benchmarks/speed.py
 
 torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed pictures, fuzzing, seeded defects: 15 minutes
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \

@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import aectl._torchvision
+
 WARM = 50  # steps before the clock starts
 PIXELS, HIDDEN, LATENT, LR = 784, 300, 2, 1e-3
 
@@ -98,8 +100,6 @@ def notebook(images: np.ndarray, batch: int) -> Measured:
     from torch.utils.data import DataLoader, Dataset
     from torchvision.transforms import ToTensor
 
-    import aectl._torchvision  # noqa: F401  (where torchvision's compiled part does not fit torch)
-
     class Digits(Dataset):
         """As torchvision.datasets.MNIST: a PIL image of each row, then the transform."""
 
@@ -171,8 +171,6 @@ def lightning(images: np.ndarray, batch: int) -> Measured:
     """PyTorch Lightning's Trainer with its own logger, progress and checkpoint, on floats in memory."""
     import lightning as pl
     from torch.utils.data import DataLoader, TensorDataset
-
-    import aectl._torchvision  # noqa: F401  (which torchmetrics wants)
 
     class Module(pl.LightningModule):
         def __init__(self) -> None:

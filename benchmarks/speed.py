@@ -1,0 +1,297 @@
+"""Speed beside other programs, into docs/performance.md: `make bench`.
+
+Everything that is compared runs in turn, round after round, in processes of its own; figures are medians over the
+rounds, and ratios are ratios of medians. pythae and Lightning live in an environment of their own, which is made in
+.venv-bench when it is missing. About 20 minutes on two cores; nothing else should run beside it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from aectl import sweep
+from aectl.config import DatasetConfig
+from aectl.data import build_dataset
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/performance.md"
+OTHERS = ROOT / ".venv-bench"
+OTHER_PACKAGES = ("pythae==0.1.2", "lightning>=2.5,<3")
+IMAGES = 30_000
+BATCHES = (32, 128)
+# What aectl's steps per second are to be of each other program's, at each batch size.
+GOALS = {"bare": (0.97, 0.97), "notebook": (2.4, 1.8), "pythae": (2.2, 1.7), "lightning": (None, None)}
+WORDS = {
+    "aectl": "aectl", "aectl_bf16": "aectl, precision=bf16", "bare": "bare loop", "notebook": "notebook-style loop",
+    "pythae": "pythae 0.1.2", "lightning": "PyTorch Lightning",
+}  # fmt: skip
+
+Rows = list[Sequence[str]]
+
+
+def others() -> Path:
+    """The interpreter of the environment with pythae and Lightning, beside the same torch."""
+    python = OTHERS / "bin/python"
+    if not (OTHERS / ".installed").is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(OTHERS)], check=True)
+        torch_version = torch.__version__.partition("+")[0]
+        packages = [f"torch=={torch_version}", "torchvision", *OTHER_PACKAGES]
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        (OTHERS / ".installed").touch()
+    return python
+
+
+def environment() -> dict[str, str]:
+    """What child processes see: this checkout on the path,, and no warnings."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+
+
+def median_of(measure: dict[str, Callable[[], float]], rounds: int, what: str) -> dict[str, list[float]]:
+    """Each of `measure`, in turn, `rounds` times."""
+    found: dict[str, list[float]] = {name: [] for name in measure}
+    with tqdm(total=rounds * len(measure), desc=what, disable=None) as bar:
+        for _ in range(rounds):
+            for name, one in measure.items():
+                found[name].append(one())
+                bar.update()
+    return found
+
+
+# ------------------------------------------------------------------------------------------ training
+
+
+def training(rounds: int, folder: Path) -> str:
+    """Steps per second of each program, and aectl's in relation to them."""
+    digits = build_dataset(DatasetConfig(val_size=0, test_size=10), None).train.pixels.flatten(1).numpy()
+    path = folder / "images.npy"
+    np.save(path, np.resize(digits, (IMAGES, digits.shape[1])))
+    python = {"pythae": others(), "lightning": others()}
+    text = []
+    for index, batch in enumerate(BATCHES):
+        ends: list[float] = []
+
+        def steps(name: str, batch: int = batch, ends: list[float] = ends) -> float:
+            command = [str(python.get(name, sys.executable)), str(ROOT / "benchmarks/contenders.py"), name]
+            done = subprocess.run(
+                [*command, str(path), str(batch)], capture_output=True, text=True, env=environment(), check=False
+            )
+            if done.returncode:
+                raise SystemExit(f"{name}: {done.stderr[-2000:]}")
+            measured = json.loads(done.stdout.splitlines()[-1])
+            if name == "aectl":
+                ends.append(measured["with_epoch_end"])
+            return measured["steps_per_s"]
+
+        found = median_of({name: lambda name=name: steps(name) for name in WORDS}, rounds, f"batch {batch}")
+        ours = statistics.median(found["aectl"])
+        rows: Rows = []
+        for name, values in found.items():
+            goal = GOALS.get(name, (None, None))[index]
+            ratio = ours / statistics.median(values)
+            shown = f"{ratio:.2f}" + (f" (goal {goal}: {'reached' if ratio >= goal else 'missed'})" if goal else "")
+            middle, low, high = statistics.median(values), min(values), max(values)
+            rows.append((WORDS[name], f"{middle:.0f}", f"{low:.0f} to {high:.0f}", "" if name == "aectl" else shown))
+        text.append(f"Batch {batch}:\n\n{sweep.markdown(('program', 'steps/s', 'range', 'aectl / it'), rows)}")
+        text.append(
+            f"With the end of its epoch in the time (validation of 2,500 images, curves, checkpoint) aectl makes "
+            f"{statistics.median(ends):.0f} steps/s."
+        )
+    return "\n\n".join(text)
+
+
+# ------------------------------------------------------------------------------------------- starting
+
+
+FIRST_STEP = """
+import os, sys
+from torch.optim.optimizer import register_optimizer_step_post_hook
+register_optimizer_step_post_hook(lambda *_: os._exit(0))
+from aectl import cli
+cli.main(["train", "experiment=smoke"])
+"""
+
+
+def seconds(arguments: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> float:
+    """How long a command takes."""
+    began = time.perf_counter()
+    subprocess.run(arguments, cwd=folder, env={**environment(), **(env or {})}, capture_output=True, check=True)
+    return time.perf_counter() - began
+
+
+def starting(rounds: int, folder: Path) -> str:
+    """Seconds to the first sign of life of several kinds."""
+    python = [sys.executable, "-m", "aectl"]
+    shim = "import torch; import aectl._torchvision, torchvision"
+    complete = {"COMP_LINE": "aectl tr"}
+    deeper = {"COMP_LINE": "aectl train model=v"}
+    measure = {
+        "`aectl --help`": lambda: seconds([*python, "--help"], folder),
+        "TAB after `aectl tr`": lambda: seconds([*python, "-sc", "query=bash"], folder, complete),
+        "TAB after `aectl train model=v`": lambda: seconds([*python, "-sc", "query=bash"], folder, deeper),
+        "`aectl train --help`": lambda: seconds([*python, "train", "--help"], folder),
+        "`import torch, torchvision`": lambda: seconds([sys.executable, "-c", shim], folder),
+        "the first training step, `experiment=smoke`": lambda: seconds([sys.executable, "-c", FIRST_STEP], folder),
+        "all of `aectl train experiment=smoke`": lambda: seconds([*python, "train", "experiment=smoke"], folder),
+    }
+    found = {name: statistics.median(values) for name, values in median_of(measure, rounds, "starting").items()}
+    rows = [(name, f"{value:.2f}") for name, value in found.items()]
+    ratio = found["the first training step, `experiment=smoke`"] / found["`import torch, torchvision`"]
+    verdict = "reached" if ratio <= 1.3 else "missed"
+    return (
+        sweep.markdown(("until", "seconds"), rows)
+        + f"\n\nThe first step comes after {ratio:.2f} times the two imports (goal 1.3: {verdict})."
+    )
+
+
+# -------------------------------------------------------------------------------------------- sweeping
+
+
+def sweeping(rounds: int, folder: Path) -> str:
+    """A sweep of eight jobs side by side against one after another."""
+    command = [
+        sys.executable,
+        "-m",
+        "aectl",
+        "train",
+        "-m",
+        "latent=2,4,8,16",
+        "seed=0,1",
+        "epochs=20",
+        "figures_every=0",
+    ]
+    measure = {
+        "side by side": lambda: seconds(command, folder),
+        "one after another, all cores each": lambda: seconds([*command, "hydra/launcher=basic"], folder),
+    }
+    found = {name: statistics.median(values) for name, values in median_of(measure, rounds, "sweeps").items()}
+    side, one = found.values()
+    verdict = "reached" if one / side >= 1.7 else "missed"
+    return (
+        sweep.markdown(("eight jobs of 20 epochs, mnist5k", "seconds"), [(n, f"{v:.1f}") for n, v in found.items()])
+        + f"\n\nSide by side is {one / side:.2f} times as fast (goal 1.7: {verdict})."
+    )
+
+
+# --------------------------------------------------------------------------------------------- scaling
+
+
+def run_of(folder: Path, *overrides: str) -> tuple[float, float]:
+    """Images per second of a run's second epoch, and the process's peak memory in MiB."""
+    where = Path(tempfile.mkdtemp(dir=folder))
+    command = [sys.executable, "-m", "aectl", "train", "epochs=2", "batch_size=128", "figures_every=0", *overrides]
+    with (where / "log").open("w") as log:
+        child = subprocess.Popen(
+            [*command, f"hydra.run.dir={where / 'run'}"], cwd=folder, env=environment(), stdout=log, stderr=log
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise SystemExit((where / "log").read_text()[-2000:])
+    last = json.loads((where / "run/metrics.jsonl").read_text().splitlines()[-1])
+    shutil.rmtree(where)
+    return last["images_per_s"], usage.ru_maxrss / 1024
+
+
+def scaling(rounds: int, folder: Path) -> str:
+    """Throughput and memory against the size of everything."""
+    base = "dataset=synthetic"
+    cases = {
+        "4,000 images, latent 2, widths 300-300": (base, "dataset.synthetic_size=4400"),
+        "40,000 images, drawn in memory": (base, "dataset.synthetic_size=40400"),
+        "latent 64": (base, "dataset.synthetic_size=4400", "latent=64"),
+        "latent 256": (base, "dataset.synthetic_size=4400", "latent=256"),
+        "widths 100-100": (base, "dataset.synthetic_size=4400", "network.hidden=[100,100]"),
+        "widths 1000-1000": (base, "dataset.synthetic_size=4400", "network.hidden=[1000,1000]"),
+        "network=conv": (base, "dataset.synthetic_size=4400", "network=conv"),
+        "network=conv precision=bf16": (base, "dataset.synthetic_size=4400", "network=conv", "precision=bf16"),
+    }
+    memory: dict[str, float] = {}
+
+    def one(name: str) -> float:
+        speed, memory[name] = run_of(folder, *cases[name])
+        return speed
+
+    found = median_of({name: lambda name=name: one(name) for name in cases}, rounds, "scaling")
+    rows = [(name, f"{statistics.median(values):,.0f}", f"{memory[name]:,.0f}") for name, values in found.items()]
+    return sweep.markdown(("VAE on drawn shapes, batch 128", "images/s", "peak memory (MiB)"), rows)
+
+
+def evaluating(rounds: int, folder: Path) -> str:
+    """`aectl eval` with and without the importance-weighted bound, on 500 digits."""
+    aectl = [sys.executable, "-m", "aectl"]
+    subprocess.run(
+        [*aectl, "train", "epochs=2", "figures_every=0"],
+        cwd=folder,
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
+    measure = {
+        "`aectl eval`": lambda: seconds([*aectl, "eval"], folder),
+        "`aectl eval nll_samples=1000`": lambda: seconds([*aectl, "eval", "nll_samples=1000"], folder),
+    }
+    found = {name: statistics.median(values) for name, values in median_of(measure, rounds, "evaluating").items()}
+    plain, bound = found.values()
+    return (
+        sweep.markdown(("lecture's VAE, 500 digits", "seconds"), [(n, f"{v:.1f}") for n, v in found.items()])
+        + f"\n\nThe bound takes {500 * 1000 / (bound - plain):,.0f} draws of z per second, from code to score."
+    )
+
+
+SECTIONS: dict[str, Callable[[int, Path], str]] = {
+    "Training": training, "Starting": starting, "Sweeps": sweeping, "Size": scaling, "Evaluation": evaluating,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Measure every section, or those named, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=PAGE)
+    parser.add_argument("sections", nargs="*", metavar="section", help=", ".join(SECTIONS))
+    given = parser.parse_args()
+    if unknown := set(given.sections) - set(SECTIONS):
+        parser.error(f"{min(unknown)}: choose from {', '.join(SECTIONS)}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts = {}
+        for title in given.sections or SECTIONS:
+            parts[title] = SECTIONS[title](given.rounds, folder)
+            given.out.write_text(page(parts, given.rounds))
+    print(f"written: {given.out}")
+
+
+def page(parts: dict[str, str], rounds: int) -> str:
+    """The whole page; each section under its title with what it means."""
+    head = (
+        f"# Performance\n\nWritten by `make bench` (`benchmarks/speed.py`): medians of {rounds} rounds in which "
+        f"everything ran in turn. {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, no GPU. Absolute figures are this machine's; ratios travel better."
+    )
+    return "\n\n".join([head, *(f"## {title}\n\n{MEANING[title]}\n\n{text}" for title, text in parts.items())]) + "\n"
+
+
+MEANING = {
+    "Training": "The lecture's VAE (784-300-300-2, binary cross-entropy, Adam) for one epoch of 30,000 digits, the "
+    "same in each program (`benchmarks/contenders.py`). aectl is its own `train` with logging, validation, checkpoints "
+    "and the check of every gradient for NaN; the bare loop has none of these.",
+    "Starting": "From the shell's return key, with files in the disk cache.",
+    "Sweeps": "Whole commands, start and pictures included.",
+    "Size": "Images per second in the second epoch of two.",
+    "Evaluation": "Whole commands, start, baselines and figures included.",
+}
+
+if __name__ == "__main__":
+    main()
