@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from aectl import __version__, composing, config, errors
 from aectl.errors import ConfigError
-from aectl.job import Job, prepare_process
+from aectl.job import Job, complain, prepare_process
 from aectl.messages import explain
 
 HELP = f"""aectl {__version__}: the autoencoder workbench
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         status, message = explain(error)
         if message is None:
             raise
-        print(f"aectl: {message}", file=sys.stderr)
+        complain(message, status)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -98,14 +98,22 @@ def _main(args: list[str]) -> int:
         raise ConfigError(f"{command}: no such command{hint} (commands: {', '.join(config.COMMANDS)})")
     if any(arg.startswith("--experimental-rerun") for arg in overrides):
         raise ConfigError("--experimental-rerun: it reads a pickle, which can run code; repeat the overrides instead")
-    os.environ["AECTL_STAMP"] = time.strftime("%Y-%m-%d_%H-%M-%S")
-    os.environ["AECTL_UNIQUE"] = secrets.token_hex(3)
-    job = Job(command, shlex.join(["aectl", *args]))
     multirun = any(arg in ("-m", "--multirun") for arg in overrides)
+    stamp, unique = time.strftime("%Y-%m-%d_%H-%M-%S"), secrets.token_hex(3)
+    if several := int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun's
+        if command != "train" or multirun:
+            raise ConfigError("under torchrun there is a single `aectl train` only; run the rest without it")
+        from aectl import distributed
+
+        stamp, unique = distributed.join(f"{stamp} {unique}").split()
+    os.environ["AECTL_STAMP"], os.environ["AECTL_UNIQUE"] = stamp, unique
+    job = Job(command, shlex.join(["aectl", *args]))
     overrides = [_quoted(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
     if multirun:
         return _sweep(job, overrides)
     hydra_main(job, overrides)
+    if several:
+        distributed.leave()
     return job.status
 
 

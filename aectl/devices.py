@@ -1,5 +1,7 @@
 """Which device a command runs on, with how many threads and in which precision."""
 
+import os
+
 import torch
 
 from aectl.errors import DeviceError
@@ -19,6 +21,8 @@ def choose(name: str, threads: int | None = None) -> torch.device:
     if not available[name]:
         there = ", ".join(device for device, is_there in available.items() if is_there)
         raise DeviceError(f"device={name}: not available here (available: {there}); leave it at device=auto")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a device for each process of this machine
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
 
 

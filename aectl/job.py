@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,24 @@ def prepare_process() -> None:
     # who meet it too, would print tracebacks.
     logging.raiseExceptions = False
     threading.excepthook = _quiet_about_storage
+
+
+GRACE = 2.0  # seconds in which the first process can say what is wrong; torchrun ends all once one has ended
+
+
+def follows() -> bool:
+    """Whether torchrun has started this process beside a first one, which does all the writing."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def complain(message: str, status: int) -> None:
+    """Say in one line why the command failed; of several processes the first alone says what is wrong with it."""
+    if not follows():
+        print(f"aectl: {message}", file=sys.stderr)
+    elif status == ConfigError.exit_code:
+        time.sleep(GRACE)
+    else:
+        print(f"aectl (process {os.environ['RANK']}): {message}", file=sys.stderr)
 
 
 def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
@@ -65,6 +84,8 @@ class Job:
         # Unresolved, because they are saved and ${oc.env:...} may stand in them.
         overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
         in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
+        if follows():
+            logging.getLogger().handlers.clear()
         try:
             return run(self.command, cfg, folder, overrides, self.line, in_sweep)
         except OtherSweepError:
@@ -73,9 +94,10 @@ class Job:
             status, message = explain(error)
             if message is None or os.environ.get("AECTL_DEBUG") == "1":
                 raise
-            _log_to_file(message, folder)
+            if not follows():
+                _log_to_file(message, folder)
             if not in_sweep:
-                print(f"aectl: {message}", file=sys.stderr)
+                complain(message, status)
                 self.status = status
                 return None
             from aectl import sweep

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aectl.config import TrainConfig
+from aectl.distributed import Share
 from aectl.losses import Likelihood, Terms, build_likelihood, kl_to_standard_normal
 from aectl.networks import Shape, build_network, glorot
 from aectl.unet import UNet
@@ -22,15 +23,18 @@ class Code:
     mu: Tensor
     logvar: Tensor | None = None
 
-    def sample(self, generator: torch.Generator, draws: int = 1) -> Tensor:
+    def sample(self, generator: torch.Generator, draws: int = 1, share: Share | None = None) -> Tensor:
         """Z = μ + σ·ε, ε ~ N(0, 1), differentiable in μ and σ (the reparameterization trick): (draws, N, K).
 
-        For a point every draw is μ.
+        For a point every draw is μ. Where these are the images of a `share`, ε is drawn for its whole batch.
         """
-        shape = (draws, *self.mu.shape)
+        n, k = self.mu.shape
         if self.logvar is None:
-            return self.mu.expand(shape)
+            return self.mu.expand(draws, n, k)
+        shape = (draws, n if share is None else share.total, k)
         eps = torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
+        if share is not None:
+            eps = eps[:, share.rows]
         return self.mu + (0.5 * self.logvar).exp() * eps
 
     def log_ratio(self, z: Tensor) -> Tensor:
@@ -113,10 +117,21 @@ class Autoencoder(nn.Module):
         decoded = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2]).to(x.dtype)
         return self.likelihood.neg_log_prob(x, decoded)
 
-    def terms(self, x: Tensor, x_noisy: Tensor, generator: torch.Generator) -> tuple[Terms, Code]:
-        """The objective's parts, and the code: encode `x_noisy`, draw z for each image, score the clean `x`."""
+    def forward(
+        self, x: Tensor, x_noisy: Tensor, generator: torch.Generator, share: Share | None = None
+    ) -> tuple[Terms, Code]:
+        """`terms`, under the name by which DistributedDataParallel calls it."""
+        return self.terms(x, x_noisy, generator, share)
+
+    def terms(
+        self, x: Tensor, x_noisy: Tensor, generator: torch.Generator, share: Share | None = None
+    ) -> tuple[Terms, Code]:
+        """The objective's parts, and the code: encode `x_noisy`, draw z for each image, score the clean `x`.
+
+        Both are the images of a `share` of a batch, if it is given.
+        """
         code = self.encode(x_noisy)
-        z = code.sample(generator, self.draws)
+        z = code.sample(generator, self.draws, share)
         log_ratio = code.log_ratio(z) if self.importance else None
         return Terms(self.neg_log_prob(x, z), code.kl(), log_ratio, self.free_bits), code
 
@@ -154,7 +169,9 @@ class Denoiser(Autoencoder):
         """The denoised pictures, (N, C, H, W) twice."""
         return self.likelihood.mean(self.network(x))
 
-    def terms(self, x: Tensor, x_noisy: Tensor, generator: torch.Generator) -> tuple[Terms, Code]:
+    def terms(
+        self, x: Tensor, x_noisy: Tensor, generator: torch.Generator, share: Share | None = None
+    ) -> tuple[Terms, Code]:
         """−log p(x | x̃) and no KL; nothing is drawn."""
         none = x.new_zeros(len(x), 1)
         return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None], none), Code(none)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from aectl import __version__, checkpoint, checks, devices, runs, typed
+from aectl import __version__, checkpoint, checks, devices, distributed, runs, typed
 from aectl.config import TrainConfig
 from aectl.data import build_dataset
+from aectl.distributed import World
 from aectl.errors import CheckpointError, ConfigError, DataError
 from aectl.images import Split
 from aectl.models import Autoencoder, build_model
@@ -39,10 +40,12 @@ class Session:
     data: Split
     corrupt: Corruption
     model: Autoencoder
+    parallel: nn.Module  # the model, its gradients averaged over the processes
     optimizer: torch.optim.Adam
     sums: Tensor  # (loss, recon, kl) summed over the images of the epoch so far, (3,), float64
     held: Tensor  # steps that the optimizer did not make because something was not finite, (), float32
     progress: Progress = field(default_factory=Progress)
+    world: World = field(default_factory=World)
     verified: list[int] = field(default_factory=list)  # steps of the newest checkpoints known to be whole
 
     @property
@@ -62,13 +65,20 @@ class Session:
 def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | None) -> Session:
     """Data, model and optimizer; fresh from the seed, or as they were saved."""
     device = devices.choose(config.device, config.threads)
-    data = build_dataset(
-        config.dataset,
-        config.data.root,
-        fresh=True,
-        memory_gb=config.data.memory_gb,
-        manifest=None if saved is None else runs.read_manifest(run_dir),
-    )
+    world = distributed.world()
+    if world.size > 1 and config.free_bits:
+        raise ConfigError(
+            f"free_bits={config.free_bits:g}: goes by the KL of a whole batch, which no process sees here; train it "
+            "without torchrun"
+        )
+    with world.first_alone():
+        data = build_dataset(
+            config.dataset,
+            config.data.root,
+            fresh=True,
+            memory_gb=config.data.memory_gb,
+            manifest=None if saved is None else runs.read_manifest(run_dir),
+        )
     shape = data.train.shape
     if saved is None:
         _refuse_too_large(config, shape)
@@ -84,7 +94,8 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
     optimizer = _optimizer(config, model, device)
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     held = torch.zeros((), device=device)
-    session = Session(config, run_dir, device, data, build_noise(config.noise), model, optimizer, sums, held)
+    parallel, corrupt = world.parallel(model, device), build_noise(config.noise)
+    session = Session(config, run_dir, device, data, corrupt, model, parallel, optimizer, sums, held, world=world)
     if saved is not None:
         session.verified.append(checkpoint.step_of(saved.path))
         _restore_training(session, saved)
@@ -118,7 +129,18 @@ def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
 
 
 def save(session: Session) -> None:
-    """A checkpoint of this moment; older ones but the best are removed once it is whole."""
+    """A checkpoint of this moment; older ones but the best are removed once it is whole.
+
+    Of several processes the first writes it, and all must call.
+    """
+    sums = session.world.total(session.sums)
+    session.verified = [*session.verified, session.progress.step][-KEEP:]
+    if session.world.first:
+        _write(session, sums)
+    session.world.wait()  # one that ended now would have torchrun end the first as well
+
+
+def _write(session: Session, sums: Tensor) -> None:
     state = session.optimizer.state
     tensors = {
         f"adam/{name}/{key}": value
@@ -131,23 +153,23 @@ def save(session: Session) -> None:
         session.progress.step,
         session.model.state_dict(),
         {"train": typed.to_dict(session.config), "shape": list(session.data.train.shape)},
-        {**tensors, "sums": session.sums},
-        {**asdict(session.progress), "environment": _environment(session.device)},
+        {**tensors, "sums": sums},
+        {**asdict(session.progress), "environment": _environment(session)},
     )
     checkpoint.verify(path)  # read back before an older one goes
-    session.verified = [*session.verified, session.progress.step][-KEEP:]
     best = session.progress.best
     checkpoint.rotate(folder, [*session.verified, *([best.step] if best else [])])
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def _environment(session: Session) -> dict[str, Any]:
     """What the last bits of a result depend on."""
     return {
         "aectl": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": device.type,
+        "device": session.device.type,
+        "processes": session.world.size,
         "threads": torch.get_num_threads(),
     }
 
@@ -182,7 +204,9 @@ def _restore_training(session: Session, saved: checkpoint.Checkpoint) -> None:
     where = saved.path / "trainer.safetensors"
     tensors = dict(saved.trainer)
     try:
-        session.sums.copy_(tensors.pop("sums"))
+        sums = tensors.pop("sums")
+        if session.world.first:  # they are added up again when they are read
+            session.sums.copy_(sums)
         for name, parameter in session.model.named_parameters() if tensors else ():  # none before the first step
             entries = {key: tensors.pop(f"adam/{name}/{key}").clone() for key in ("step", "exp_avg", "exp_avg_sq")}
             if entries["exp_avg"].shape != parameter.shape or entries["exp_avg_sq"].shape != parameter.shape:
@@ -193,7 +217,7 @@ def _restore_training(session: Session, saved: checkpoint.Checkpoint) -> None:
     if tensors:
         raise CheckpointError(f"{where}: {min(tensors)} belongs to no parameter")
     session.progress = runs.read_progress(saved)
-    before, now = saved.state.get("environment") or {}, _environment(session.device)
+    before, now = saved.state.get("environment") or {}, _environment(session)
     changed = [f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key]]
     if changed:
         log.warning("resuming elsewhere than before (%s): not exact to the last bit", ", ".join(changed))

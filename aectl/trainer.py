@@ -12,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import checkpoint, devices, journal, runs
+from aectl import checkpoint, devices, distributed, journal, runs
+from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
 from aectl.rng import generator
@@ -41,6 +42,8 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
         raise ConfigError(
             f"hydra.run.dir={run_dir}: holds a run already; go on with resume={run_dir} or choose another folder"
         )
+    if not distributed.world().first:
+        return _follow(config, run_dir, saved)
     with runs.locked(run_dir):
         session = prepare(config, run_dir, saved)
         tracker = Tracker(run_dir, session.progress.step)
@@ -54,16 +57,28 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
             tracker.close()
 
 
-def _loop(session: Session, tracker: Tracker) -> None:
-    config, progress, model, optimizer = session.config, session.progress, session.model, session.optimizer
+def _follow(config: TrainConfig, run_dir: Path, saved: Checkpoint | None) -> float:
+    """`train` in a process that leaves all writing to the first."""
+    session = prepare(config, run_dir, saved)
+    if saved is None:
+        save(session)
+    _loop(session, None)
+    assert session.progress.best is not None, "an epoch has ended"
+    return session.progress.best.value
+
+
+def _loop(session: Session, tracker: Tracker | None) -> None:
+    config, progress, world = session.config, session.progress, session.world
+    model, optimizer = session.model, session.optimizer
     images, n, size = session.data.train.to(session.device), len(session.data.train), config.batch_size
     total = session.steps_per_epoch * config.epochs
-    bar = tqdm(total=total, initial=progress.step, unit="step", disable=None, dynamic_ncols=True, leave=False)
+    silent = None if world.first else True  # None: where nobody watches
+    bar = tqdm(total=total, initial=progress.step, unit="step", disable=silent, dynamic_ncols=True, leave=False)
     with logging_redirect_tqdm(), StopRequest() as request, bar:
         while progress.epoch < config.epochs and not _stops_early(session):
             order = torch.randperm(n, generator=generator("cpu", config.seed, "order", progress.epoch))
             order = order.to(session.device)
-            began, first = time.perf_counter(), progress.batch * size
+            began, first, stopping = time.perf_counter(), progress.batch * size, False
             for start in range(first, n, size):
                 rng = generator(session.device, config.seed, "step", progress.step)
                 x = images.batch(order[start : start + size], rng)
@@ -71,36 +86,45 @@ def _loop(session: Session, tracker: Tracker) -> None:
                     group["lr"] = session.lr(progress.step)
 
                 x_noisy = session.corrupt(x, rng)
+                share = world.share(len(x), session.device)
                 with devices.precision(session.device, config.precision):
-                    terms, _ = model.terms(x, x_noisy, rng)
+                    terms, _ = session.parallel(x[share.rows], x_noisy[share.rows], rng, share)
                 loss, recon, kl = terms.means(session.beta(progress.step))
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward(share.weight)
                 if config.grad_clip is not None:
                     torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
                 _hold_if_not_finite(session, loss, recon, kl)
                 optimizer.step()
 
-                session.sums += torch.stack([loss, recon, kl]).detach() * len(x)
+                session.sums += torch.stack([loss, recon, kl]).detach() * share.count
                 progress.step += 1
                 progress.batch += 1
                 if progress.step % REFRESH == 0:
                     _refresh(bar, session)
-                if request.signal is not None:
+                if stopping := _interrupted(session, request):
                     break
             elapsed = time.perf_counter() - began
             progress.seconds += elapsed
             if progress.batch == session.steps_per_epoch:
                 _end_epoch(session, tracker, (n - first) / elapsed)
             _refresh(bar, session)
-            if request.signal is not None:
+            if stopping or _interrupted(session, request):
                 if progress.step not in session.verified:
                     save(session)
                 log.info("stopped at step %d; go on: aectl train resume=%s", progress.step, session.run_dir)
                 request.stop()
 
 
-def _end_epoch(session: Session, tracker: Tracker, images_per_s: float) -> None:
+def _interrupted(session: Session, request: StopRequest) -> bool:
+    """Whether to stop here; several processes stop at the same step, hence only where they look at their sums."""
+    asked = request.signal is not None
+    if session.world.size == 1:
+        return asked
+    return session.progress.step % REFRESH == 0 and session.world.any(asked)
+
+
+def _end_epoch(session: Session, tracker: Tracker | None, images_per_s: float) -> None:
     """Validate, record, draw, and save if it is time to."""
     config, progress = session.config, session.progress
     loss, recon, kl = _means(session, len(session.data.train))
@@ -125,7 +149,8 @@ def _end_epoch(session: Session, tracker: Tracker, images_per_s: float) -> None:
         "images_per_s": images_per_s,
     }
     improved = _note_best(session, record)
-    journal.epoch(session, tracker, record, scores)
+    if tracker is not None:
+        journal.epoch(session, tracker, record, scores)
     last = progress.epoch == config.epochs or _stops_early(session)
     if improved or last or progress.epoch % config.checkpoint_every == 0:
         save(session)
@@ -142,7 +167,7 @@ def _note_best(session: Session, record: dict[str, Any]) -> bool:
         value = record["train/loss"]
         improved = True  # without validation the last epoch is taken
     else:
-        value = record["val/loss"]
+        value = session.world.as_first(record["val/loss"])  # so that none stops earlier than another
         improved = math.isfinite(value) and (progress.best is None or value < progress.best.value)
     warming = progress.epoch <= session.config.kl_warmup
     progress.since_best = 0 if improved or warming else progress.since_best + 1
@@ -191,7 +216,7 @@ def _means(session: Session, count: int) -> list[float]:
         raise _diverged(
             session, "the loss or a gradient", f"in the last {REFRESH} steps before {session.progress.step}"
         )
-    return (session.sums / count).tolist()
+    return (session.world.total(session.sums) / count).tolist()
 
 
 def _refresh(bar: tqdm, session: Session) -> None:

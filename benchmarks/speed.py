@@ -285,8 +285,8 @@ def page(parts: dict[str, str], rounds: int) -> str:
 
 MEANING = {
     "Training": "The lecture's VAE (784-300-300-2, binary cross-entropy, Adam) for one epoch of 30,000 digits, the "
-    "same in each program (`benchmarks/contenders.py`). aectl is its own `train` with logging, validation, checkpoints "
-    "and the check of every gradient for NaN; the bare loop has none of these.",
+    "same in each program (`benchmarks/contenders.py`). aectl is its own `train` with logging, validation, "
+    "checkpoints and the check of every gradient for NaN; the bare loop has none of these.",
     "Starting": "From the shell's return key, with files in the disk cache.",
     "Sweeps": "Whole commands, start and pictures included.",
     "Size": "Images per second in the second epoch of two.",

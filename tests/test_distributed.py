@@ -1,0 +1,120 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL
+
+from aectl.distributed import World
+
+RUN = [*SMALL, "dataset.synthetic_size=331", "latent=3", "seed=5"]  # a last batch of 11 images
+
+
+def launched(folder: Path, *args: str, processes: int = 2) -> subprocess.CompletedProcess:
+    """`torchrun -m aectl train ...` on this machine."""
+    folder.mkdir(exist_ok=True)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    env = {**os.environ, "AECTL_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*launcher, "-m", "aectl", *args],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def records(folder: Path) -> list[dict[str, float]]:
+    """The epochs of the one run below `folder`."""
+    (run,) = (folder / "outputs/train").iterdir()
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def agree(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> None:
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        for name in ("train/loss", "train/recon", "train/kl", "val/loss", "val/recon", "val/kl"):
+            assert a[name] == pytest.approx(b[name], rel=2e-5), name
+
+
+def test_a_batch_is_shared_out_whole():
+    for size, total in ((2, 32), (3, 32), (4, 3), (2, 1)):
+        shares = [World(rank, size).share(total, torch.device("cpu")) for rank in range(size)]
+        images = torch.arange(total)
+        counted = [image for share in shares for image in images[share.rows].tolist()[: share.count]]
+        assert counted == list(range(total))
+        assert all(len(images[share.rows]) for share in shares), "none computes nothing"
+        means = [images[share.rows].double().mean() * share.weight for share in shares]
+        assert sum(means) / size == pytest.approx((total - 1) / 2)
+
+
+@pytest.mark.parametrize("noise", ["none", "gaussian"])
+def test_two_processes_train_as_one_does(aectl, tmp_path, noise):
+    command = ("train", *RUN, "epochs=2", f"noise={noise}", "grad_clip=5")
+    done = launched(tmp_path / "two", *command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 1/2  ") == 1, "the first alone speaks"
+    assert aectl(*command).status == 0
+    agree(records(tmp_path / "two"), records(tmp_path))
+    (run,) = (tmp_path / "two/outputs/train").iterdir()
+    assert len(list(run.glob("events*"))) == 1
+    assert (run / "train.log").read_text().count("epoch 1/2  ") == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_processes(aectl, tmp_path, before, after):
+    assert aectl("train", *RUN, "epochs=3").status == 0
+    where = tmp_path / "elsewhere"
+    done = launched(where, "train", *RUN, "epochs=1", processes=before)
+    assert done.returncode == 0, done.stderr
+    done = launched(where, "train", "resume=latest", "epochs=3", processes=after)
+    assert done.returncode == 0, done.stderr
+    assert f"processes {before} → {after}" in done.stdout + done.stderr
+    agree(records(where), records(tmp_path))
+
+
+def test_an_interrupted_run_of_several_processes_is_saved(aectl, tmp_path):
+    """The signal reaches one process, and they stop together."""
+    code = (
+        "import os, signal, torch\n"
+        "from aectl import trainer\n"
+        "refresh = trainer._refresh\n"
+        "def stop(bar, session):\n"
+        "    if session.progress.step == 50 and not session.world.first:\n"
+        "        trainer._refresh = refresh\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    refresh(bar, session)\n"
+        "trainer._refresh = stop\n"
+        "from aectl import cli\n"
+        "cli.main()\n"
+    )
+    (tmp_path / "stopped").mkdir()
+    script = tmp_path / "stopped/script.py"
+    script.write_text(code)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    env = {**os.environ, "AECTL_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [*launcher, str(script), "train", *RUN, "epochs=40"]
+    done = subprocess.run(
+        command, cwd=script.parent, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    (run,) = (tmp_path / "stopped/outputs/train").iterdir()
+    assert (run / "checkpoints/step-00000050").is_dir(), done.stderr
+
+
+def test_what_several_processes_cannot_do_is_said_once(tmp_path):
+    for args, words in (
+        (("eval",), "under torchrun there is a single `aectl train`"),
+        (("train", "-m", "latent=2,3"), "under torchrun there is a single `aectl train`"),
+        (("train", *RUN, "model=vae", "free_bits=0.5"), "free_bits=0.5: goes by the KL of a whole batch"),
+        (("train", *RUN, "latnet=2"), "latnet"),
+    ):
+        done = launched(tmp_path, *args)
+        assert done.returncode != 0
+        assert sum(line.startswith(("aectl:", "aectl (")) for line in done.stderr.splitlines()) == 1, done.stderr
+        assert words in done.stderr
