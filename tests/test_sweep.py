@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import SMALL
 
 from aectl import cli, sweep
@@ -143,3 +144,35 @@ def test_the_result_holds_what_a_sweeper_minimises(aectl, only_run):
     aectl("train", *SMALL)
     result = json.loads((only_run() / "result.json").read_text())
     assert result["objective"] == result["val/loss"]
+
+
+def test_optuna_minimises_the_objective(tmp_path):
+    settings = ("hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=0", "lr=tag(log,interval(1e-4,1e-2))")
+    process = aside("train", "-m", *SMALL, "epochs=1", "hydra/sweeper=optuna", *settings, cwd=tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    folder = only_sweep(tmp_path)
+    found = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    jobs = sweep.read_jobs(folder)
+    assert found["best_value"] == pytest.approx(min(job["objective"] for job in jobs))
+    assert len({job["objective"] for job in jobs}) == 3
+
+
+def test_submitit_runs_jobs_elsewhere(tmp_path):
+    process = aside(
+        "train", "-m", *SMALL, "epochs=1", "latent=2,3", "hydra/launcher=submitit_local",
+        "hydra.launcher.timeout_min=1", cwd=tmp_path,
+    )  # fmt: skip
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert [status for status, _ in figures(only_sweep(tmp_path)).values()] == ["completed"] * 2
+
+
+@pytest.mark.parametrize(
+    ("launcher", "plugin"), [("submitit_slurm", "hydra_submitit_launcher"), ("ray", "hydra_ray_launcher")]
+)
+def test_launchers_of_clusters_are_composed(aectl, launcher, plugin):
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason="Ray is large, and no dependency of ours")
+    shown = aectl("train", "latent=3", f"hydra/launcher={launcher}", "--cfg", "hydra")
+    assert shown.status == 0, shown.err
+    assert f"hydra/launcher: {launcher}" in shown.out
