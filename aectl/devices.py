@@ -1,6 +1,7 @@
 """Which device a command runs on, with how many threads and in which precision."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -26,10 +27,10 @@ def choose(name: str, threads: int | None = None) -> torch.device:
     return torch.device(name)
 
 
-def precision(device: torch.device, name: str) -> torch.autocast:
+def precision(device: torch.device, name: str) -> AbstractContextManager:
     """A context in which networks compute as `name` says: in float32, or `bf16`.
 
     In bf16 the inputs of matrix products and convolutions are rounded to bfloat16 (8 bits of mantissa); weights,
     optimizer, likelihood and KL stay in float32.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")
+    return torch.autocast(device.type, torch.bfloat16) if name == "bf16" else nullcontext()

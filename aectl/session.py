@@ -105,10 +105,12 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
 def _optimizer(config: TrainConfig, model: Autoencoder, device: torch.device) -> torch.optim.Adam:
     """Adam, or where there is a weight decay AdamW, which no bias and no scalar has."""
     parameters, settings = list(model.parameters()), config.adam
-    groups = [
-        {"params": [one for one in parameters if one.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
-    ]
+    groups = [{"params": parameters, "weight_decay": 0.0}]
+    if settings.weight_decay:
+        groups = [
+            {"params": [one for one in parameters if one.dim() > 1], "weight_decay": settings.weight_decay},
+            {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
+        ]
     # Fused: one kernel for all parameters, on CPU and CUDA alike.
     fused = device.type != "mps"
     betas = (settings.beta1, settings.beta2)

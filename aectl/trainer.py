@@ -97,7 +97,7 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
                 _hold_if_not_finite(session, loss, recon, kl)
                 optimizer.step()
 
-                session.sums += torch.stack([loss, recon, kl]).detach() * share.count
+                session.sums.add_(torch.stack([loss, recon, kl]).detach(), alpha=share.count)
                 progress.step += 1
                 progress.batch += 1
                 if progress.step % REFRESH == 0:
@@ -184,18 +184,19 @@ def _stops_early(session: Session) -> bool:
 def _hold_if_not_finite(session: Session, loss: Tensor, recon: Tensor, kl: Tensor) -> None:
     """Keep the optimizer from moving if the loss or a gradient of this step is not finite.
 
-    The sum of everything is not finite as soon as one number is not. The fused optimizer reads `found_inf` on its
-    own device and stays where it is; only with CUDA would reading it here make the host wait, elsewhere the run
-    ends at once.
+    The sum of everything is not finite as soon as one number is not. With CUDA reading it here would make the host
+    wait: there the fused optimizer reads `found_inf` on its own device and stays where it is, which is noticed at
+    the next look. Elsewhere the run ends at once.
 
     Raises:
         DivergedError: names the step and the first of recon, KL and the gradients that is not finite.
     """
-    gradients = [parameter.grad.sum() for parameter in session.model.parameters()]
+    gradients = [parameter.grad.sum() for group in session.optimizer.param_groups for parameter in group["params"]]
     total = torch.stack([loss.detach(), *gradients]).sum()
-    session.optimizer.found_inf = (~total.isfinite()).float()
-    session.held += session.optimizer.found_inf
-    if session.device.type != "cuda" and session.held.item():
+    if session.device.type == "cuda":
+        session.optimizer.found_inf = (~total.isfinite()).float()
+        session.held += session.optimizer.found_inf
+    elif not math.isfinite(total.item()):
         terms = {"recon": recon, "kl": kl, "loss": loss}
         named = {f"the gradient of {name}": p.grad for name, p in session.model.named_parameters()}
         culprit = next(name for name, value in {**terms, **named}.items() if not value.isfinite().all())

@@ -74,7 +74,8 @@ def test_sentences_say_how_many_latents_are_enough():
 
 
 def test_the_report_of_a_sweep(aectl, tmp_path):
-    assert aectl("train", "-m", *SMALL, "latent=2,4", "model=ae,vae", "seed=0,1").status == 0
+    sweep = ("latent=2,4", "model=ae,vae", "seed=0,1", "figures_every=0", "epochs=1")
+    assert aectl("train", "-m", *SMALL, *sweep).status == 0
     reported = aectl("report")
     assert reported.status == 0, reported.err
     (folder,) = (tmp_path / "outputs/report").iterdir()
