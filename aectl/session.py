@@ -16,7 +16,7 @@ from aectl import __version__, checkpoint, checks, devices, distributed, runs, t
 from aectl.config import TrainConfig
 from aectl.data import build_dataset
 from aectl.distributed import World
-from aectl.errors import CheckpointError, ConfigError, DataError
+from aectl.errors import CheckpointError, ConfigError, DataError, StorageError
 from aectl.images import Split
 from aectl.models import Autoencoder, build_model
 from aectl.networks import Shape, count_parameters
@@ -158,7 +158,10 @@ def _write(session: Session, sums: Tensor) -> None:
         {**tensors, "sums": sums},
         {**asdict(session.progress), "environment": _environment(session)},
     )
-    checkpoint.verify(path)  # read back before an older one goes
+    try:
+        checkpoint.verify(path)  # read back before an older one goes
+    except CheckpointError as error:
+        raise StorageError(f"the storage did not keep what was saved: {error}") from None
     best = session.progress.best
     checkpoint.rotate(folder, [*session.verified, *([best.step] if best else [])])
 
