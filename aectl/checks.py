@@ -7,6 +7,7 @@ from aectl.config import (
     ACTIVATIONS,
     CODES,
     DEVICES,
+    EXECUTIONS,
     INITS,
     LIKELIHOODS,
     MEANS,
@@ -160,6 +161,7 @@ def _check_train(config: TrainConfig) -> None:
     number("lr", config.lr, 0, open_low=True)
     _check_schedule(config)
     choice("precision", config.precision, PRECISIONS)
+    choice("execution", config.execution, EXECUTIONS)
     number("grad_clip", config.grad_clip, 0, open_low=True)
     number("early_stop", config.early_stop, 1)
     if config.early_stop is not None and config.dataset.val_size == 0:

@@ -40,6 +40,7 @@ POSTERIORS = ("logvar", "std")
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
 MEANS = ("identity", "sigmoid")
 PRECISIONS = ("float32", "bf16")
+EXECUTIONS = ("eager", "compile", "graph")
 BINARIZATIONS = ("none", "threshold", "dynamic")
 SCHEDULES = ("constant", "cosine", "steps")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -209,6 +210,7 @@ class TrainConfig:
     device: str = "auto"
     threads: int | None = None
     precision: str = "float32"
+    execution: str = "eager"
     figures_every: int = 5
     checkpoint_every: int = 1
     resume: str | None = None

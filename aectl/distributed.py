@@ -19,17 +19,21 @@ class Share:
     """Which images of a batch a process computes.
 
     Attributes:
-        total: images in the whole batch.
-        rows: those of this process; one that counts for nothing where there are fewer images than processes.
+        rows: its images; one that counts for nothing where there are fewer images than processes.
         count: how many count.
         weight: what the gradient of their mean loss is multiplied by, a scalar, so that its mean over processes is
             that of the whole batch; None for 1.
     """
 
-    total: int
     rows: slice
     count: int
     weight: Tensor | None = None
+
+    def of(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Its part of a whole batch: of (N, C, H, W) twice, and of what is drawn for it, (S, N, K)."""
+        if self.weight is None:
+            return x, x_noisy, eps
+        return x[self.rows], x_noisy[self.rows], None if eps is None else eps[:, self.rows]
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ class World:
     def share(self, total: int, device: torch.device) -> Share:
         """What part of a batch of `total` images this process computes."""
         if self.size == 1:
-            return Share(total, slice(None), total)
+            return Share(slice(None), total)
         start, end = (total * rank // self.size for rank in (self.rank, self.rank + 1))
         weight = torch.tensor((end - start) * self.size / total, device=device)
         rows = slice(start, end) if end > start else slice(0, 1)
-        return Share(total, rows, end - start, weight)
+        return Share(rows, end - start, weight)
 
     def parallel(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The model, made to average its gradients over the processes."""

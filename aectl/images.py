@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from aectl import devices
 from aectl.rng import generator
 
 CHUNK = 5000  # images at a time where all are read
@@ -63,13 +64,23 @@ class Images:
         return (total / (255 * len(self))).float()
 
     def to(self, device: torch.device) -> "Images":
-        """The same images on `device`; labels, and what is mapped from a file, stay where they are."""
-        return self if self.rows is not None else replace(self, stored=self.stored.to(device))
+        """The same images on `device`; labels, and what is mapped or would not fit there, stay where they are."""
+        if self.rows is not None or not devices.has_room(device, self.stored.nbytes):
+            return self
+        return replace(self, stored=self.stored.to(device))
+
+    def at_hand(self, device: torch.device) -> bool:
+        """Whether a batch on `device` is made without waiting for a disk or a bus."""
+        return self.rows is None and self.stored.device == device
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """The images at `index`, (B,), as x in [0, 1], float, (B, C, H, W); binary and freshly drawn if `dynamic`."""
         rows = index if self.rows is None else self.rows[index.to(self.rows.device)]
-        pixels = self.stored.index_select(0, rows).to(generator.device)
+        pixels = self.stored.index_select(0, rows)
+        if pixels.device.type != generator.device.type:
+            # From pinned memory a GPU fetches them by itself.
+            pixels = pixels.pin_memory() if generator.device.type == "cuda" else pixels
+            pixels = pixels.to(generator.device, non_blocking=True)
         return draw_binary(pixels, generator).float() if self.dynamic else to_float(pixels)
 
     def drawn_once(self, *key: int | str) -> "Images":

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aectl.config import TrainConfig
-from aectl.distributed import Share
 from aectl.losses import Likelihood, Terms, build_likelihood, kl_to_standard_normal
 from aectl.networks import Shape, build_network, glorot
 from aectl.unet import UNet
@@ -23,19 +22,19 @@ class Code:
     mu: Tensor
     logvar: Tensor | None = None
 
-    def sample(self, generator: torch.Generator, draws: int = 1, share: Share | None = None) -> Tensor:
-        """Z = μ + σ·ε, ε ~ N(0, 1), differentiable in μ and σ (the reparameterization trick): (draws, N, K).
+    def at(self, eps: Tensor | None) -> Tensor:
+        """Z = μ + σ·ε for ε of (S, N, K), differentiable in μ and σ (the reparameterization trick): (S, N, K).
 
-        For a point every draw is μ. Where these are the images of a `share`, ε is drawn for its whole batch.
+        For a point, whose ε is None, μ itself, (1, N, K).
         """
-        n, k = self.mu.shape
+        return self.mu[None] if eps is None else self.mu + (0.5 * self.logvar).exp() * eps
+
+    def sample(self, generator: torch.Generator, draws: int = 1) -> Tensor:
+        """`draws` of z, (draws, N, K); for a point every one is μ."""
         if self.logvar is None:
-            return self.mu.expand(draws, n, k)
-        shape = (draws, n if share is None else share.total, k)
-        eps = torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
-        if share is not None:
-            eps = eps[:, share.rows]
-        return self.mu + (0.5 * self.logvar).exp() * eps
+            return self.mu.expand(draws, *self.mu.shape)
+        shape = (draws, *self.mu.shape)
+        return self.at(torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype))
 
     def log_ratio(self, z: Tensor) -> Tensor:
         """The difference log q(z|x) − log p(z) at z of (draws, N, K): (draws, N), nats; on average it is the KL."""
@@ -55,6 +54,7 @@ class Autoencoder(nn.Module):
     Args:
         encoder: (N, C, H, W) → (N, K), or (N, 2K) with a posterior: μ, then log σ² or the std before softplus.
         decoder: (N, K) → (N, C, H, W).
+        latent: K.
         likelihood: how x is scored under the decoder's output.
         posterior: None for AE and DAE; for the VAE what the second half of the encoder's output means.
         logvar_clip: the least and the most that log σ² may be, or None.
@@ -67,6 +67,7 @@ class Autoencoder(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
+        latent: int,
         likelihood: Likelihood,
         posterior: str | None = None,
         *,
@@ -78,6 +79,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.latent = latent
         self.likelihood = likelihood
         self.posterior = posterior
         self.logvar_clip = logvar_clip
@@ -117,21 +119,23 @@ class Autoencoder(nn.Module):
         decoded = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2]).to(x.dtype)
         return self.likelihood.neg_log_prob(x, decoded)
 
-    def forward(
-        self, x: Tensor, x_noisy: Tensor, generator: torch.Generator, share: Share | None = None
-    ) -> tuple[Terms, Code]:
-        """`terms`, under the name by which DistributedDataParallel calls it."""
-        return self.terms(x, x_noisy, generator, share)
+    def draw(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """What is random in the objective of `n` images: ε ~ N(0, 1), (S, n, K) on the generator's device, or None.
 
-    def terms(
-        self, x: Tensor, x_noisy: Tensor, generator: torch.Generator, share: Share | None = None
-    ) -> tuple[Terms, Code]:
-        """The objective's parts, and the code: encode `x_noisy`, draw z for each image, score the clean `x`.
-
-        Both are the images of a `share` of a batch, if it is given.
+        It is drawn apart, so that the objective is a function of tensors alone.
         """
+        if self.posterior is None:
+            return None
+        return torch.randn(self.draws, n, self.latent, generator=generator, device=generator.device)
+
+    def forward(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> tuple[Terms, Code]:
+        """`terms`, under the name by which modules around this one call it."""
+        return self.terms(x, x_noisy, eps)
+
+    def terms(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> tuple[Terms, Code]:
+        """The objective's parts, and the code: encode `x_noisy`, take z at `eps` of `draw`, score the clean `x`."""
         code = self.encode(x_noisy)
-        z = code.sample(generator, self.draws, share)
+        z = code.at(eps)
         log_ratio = code.log_ratio(z) if self.importance else None
         return Terms(self.neg_log_prob(x, z), code.kl(), log_ratio, self.free_bits), code
 
@@ -153,7 +157,7 @@ class Denoiser(Autoencoder):
     """
 
     def __init__(self, network: UNet, likelihood: Likelihood):
-        super().__init__(nn.Identity(), nn.Identity(), likelihood)
+        super().__init__(nn.Identity(), nn.Identity(), network.width, likelihood)
         self.network = network
 
     @property
@@ -169,9 +173,7 @@ class Denoiser(Autoencoder):
         """The denoised pictures, (N, C, H, W) twice."""
         return self.likelihood.mean(self.network(x))
 
-    def terms(
-        self, x: Tensor, x_noisy: Tensor, generator: torch.Generator, share: Share | None = None
-    ) -> tuple[Terms, Code]:
+    def terms(self, x: Tensor, x_noisy: Tensor, eps: None) -> tuple[Terms, Code]:
         """−log p(x | x̃) and no KL; nothing is drawn."""
         none = x.new_zeros(len(x), 1)
         return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None], none), Code(none)
@@ -193,6 +195,7 @@ def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
     return Autoencoder(
         encoder,
         decoder,
+        config.latent,
         build_likelihood(config.likelihood),
         posterior,
         logvar_clip=config.model.logvar_clip,

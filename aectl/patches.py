@@ -63,6 +63,10 @@ class Patches:
         """The same: pictures stay in memory or in their file, patches are moved one batch at a time."""
         return self
 
+    def at_hand(self, device: torch.device) -> bool:
+        """Never: each patch is cut out."""
+        return False
+
     def _draw(self, index: Tensor, rng: torch.Generator) -> Tensor:
         where = (index // self.count).cpu()
         room = self.pictures.table[where, 1:] - torch.tensor(self.size) + 1

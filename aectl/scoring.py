@@ -71,7 +71,7 @@ def score(
     latent_kl: Tensor | float = 0.0
     codes = []
     for x, x_noisy, rng in batches(images, corrupt, device, seed, batch_size):
-        terms, code = model.terms(x, x_noisy, rng)
+        terms, code = model.terms(x, x_noisy, model.draw(len(x), rng))
         sums += torch.stack(terms.means(beta)) * len(x)
         latent_kl = latent_kl + terms.kl.double().sum(0)
         codes.append(code.mu.cpu())

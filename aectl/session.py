@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aectl import __version__, checkpoint, checks, devices, distributed, runs, typed
+from aectl.adam import STATE, Adam
 from aectl.config import TrainConfig
 from aectl.data import build_dataset
 from aectl.distributed import World
@@ -41,7 +42,7 @@ class Session:
     corrupt: Corruption
     model: Autoencoder
     parallel: nn.Module  # the model, its gradients averaged over the processes
-    optimizer: torch.optim.Adam
+    adam: Adam
     sums: Tensor  # (loss, recon, kl) summed over the images of the epoch so far, (3,), float64
     held: Tensor  # steps that the optimizer did not make because something was not finite, (), float32
     progress: Progress = field(default_factory=Progress)
@@ -66,11 +67,8 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
     """Data, model and optimizer; fresh from the seed, or as they were saved."""
     device = devices.choose(config.device, config.threads)
     world = distributed.world()
-    if world.size > 1 and config.free_bits:
-        raise ConfigError(
-            f"free_bits={config.free_bits:g}: goes by the KL of a whole batch, which no process sees here; train it "
-            "without torchrun"
-        )
+    if world.size > 1:
+        _refuse_apart(config)
     with world.first_alone():
         data = build_dataset(
             config.dataset,
@@ -91,30 +89,30 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         model = runs.restore(saved, config, trained_on).to(device)
         if shape != trained_on:
             raise DataError(f"dataset={config.dataset.name}: its images are {shape}, the run's were {trained_on}")
-    optimizer = _optimizer(config, model, device)
+    if config.threads is None and config.network.name == "mlp":
+        devices.limit_threads(count_parameters(model) * config.batch_size)
+    adam = Adam(dict(model.named_parameters()), config.adam)
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     held = torch.zeros((), device=device)
     parallel, corrupt = world.parallel(model, device), build_noise(config.noise)
-    session = Session(config, run_dir, device, data, corrupt, model, parallel, optimizer, sums, held, world=world)
+    if config.execution == "compile":
+        parallel = devices.compiled(parallel, device)
+    session = Session(config, run_dir, device, data, corrupt, model, parallel, adam, sums, held, world=world)
     if saved is not None:
         session.verified.append(checkpoint.step_of(saved.path))
         _restore_training(session, saved)
     return session
 
 
-def _optimizer(config: TrainConfig, model: Autoencoder, device: torch.device) -> torch.optim.Adam:
-    """Adam, or where there is a weight decay AdamW, which no bias and no scalar has."""
-    parameters, settings = list(model.parameters()), config.adam
-    groups = [{"params": parameters, "weight_decay": 0.0}]
-    if settings.weight_decay:
-        groups = [
-            {"params": [one for one in parameters if one.dim() > 1], "weight_decay": settings.weight_decay},
-            {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
-        ]
-    # Fused: one kernel for all parameters, on CPU and CUDA alike.
-    fused = device.type != "mps"
-    betas = (settings.beta1, settings.beta2)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=settings.eps, fused=fused)
+def _refuse_apart(config: TrainConfig) -> None:
+    """What several processes cannot do together."""
+    if config.free_bits:
+        raise ConfigError(
+            f"free_bits={config.free_bits:g}: goes by the KL of a whole batch, which no process sees here; train it "
+            "without torchrun"
+        )
+    if config.execution != "eager":
+        raise ConfigError(f"execution={config.execution}: is for a single process; train it without torchrun")
 
 
 def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
@@ -143,12 +141,7 @@ def save(session: Session) -> None:
 
 
 def _write(session: Session, sums: Tensor) -> None:
-    state = session.optimizer.state
-    tensors = {
-        f"adam/{name}/{key}": value
-        for name, parameter in session.model.named_parameters()
-        for key, value in state[parameter].items()
-    }
+    tensors = {f"adam/{name}/{key}": value for name, of in session.adam.state.items() for key, value in of.items()}
     folder = runs.checkpoints_of(session.run_dir)
     path = checkpoint.save(
         folder,
@@ -212,11 +205,12 @@ def _restore_training(session: Session, saved: checkpoint.Checkpoint) -> None:
         sums = tensors.pop("sums")
         if session.world.first:  # they are added up again when they are read
             session.sums.copy_(sums)
-        for name, parameter in session.model.named_parameters() if tensors else ():  # none before the first step
-            entries = {key: tensors.pop(f"adam/{name}/{key}").clone() for key in ("step", "exp_avg", "exp_avg_sq")}
-            if entries["exp_avg"].shape != parameter.shape or entries["exp_avg_sq"].shape != parameter.shape:
-                raise CheckpointError(f"{where}: the optimizer state of {name} has another shape than {name}")
-            session.optimizer.state[parameter] = {key: value.to(session.device) for key, value in entries.items()}
+        for name, state in session.adam.state.items() if tensors else ():  # none before an older aectl's first step
+            for key in STATE:
+                value = tensors.pop(f"adam/{name}/{key}")
+                if value.shape != state[key].shape:
+                    raise CheckpointError(f"{where}: the optimizer state of {name} has another shape than {name}")
+                state[key].copy_(value)
     except KeyError as error:
         raise CheckpointError(f"{where}: {error} is missing") from None
     if tensors:

@@ -1,5 +1,6 @@
 """train(config, run_dir): the loop, and what happens when an epoch ends."""
 
+import functools
 import logging
 import math
 import time
@@ -16,6 +17,8 @@ from aectl import checkpoint, devices, distributed, journal, runs
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
+from aectl.feeding import feed
+from aectl.replaying import Replayed
 from aectl.rng import generator
 from aectl.runs import Best
 from aectl.scoring import score
@@ -69,7 +72,9 @@ def _follow(config: TrainConfig, run_dir: Path, saved: Checkpoint | None) -> flo
 
 def _loop(session: Session, tracker: Tracker | None) -> None:
     config, progress, world = session.config, session.progress, session.world
-    model, optimizer = session.model, session.optimizer
+    step = functools.partial(_step, session)
+    if config.execution == "graph":
+        step = Replayed(step, session.device)
     images, n, size = session.data.train.to(session.device), len(session.data.train), config.batch_size
     total = session.steps_per_epoch * config.epochs
     silent = None if world.first else True  # None: where nobody watches
@@ -79,25 +84,14 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
             order = torch.randperm(n, generator=generator("cpu", config.seed, "order", progress.epoch))
             order = order.to(session.device)
             began, first, stopping = time.perf_counter(), progress.batch * size, False
-            for start in range(first, n, size):
-                rng = generator(session.device, config.seed, "step", progress.step)
-                x = images.batch(order[start : start + size], rng)
-                for group in optimizer.param_groups:
-                    group["lr"] = session.lr(progress.step)
-
+            rng_of = functools.partial(_rng_of, session, progress.step)
+            for x, rng in feed(images, order[first:], size, rng_of):
                 x_noisy = session.corrupt(x, rng)
+                eps = session.model.draw(len(x), rng)
                 share = world.share(len(x), session.device)
-                with devices.precision(session.device, config.precision):
-                    terms, _ = session.parallel(x[share.rows], x_noisy[share.rows], rng, share)
-                loss, recon, kl = terms.means(session.beta(progress.step))
-                optimizer.zero_grad()
-                loss.backward(share.weight)
-                if config.grad_clip is not None:
-                    torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
-                _hold_if_not_finite(session, loss, recon, kl)
-                optimizer.step()
-
-                session.sums.add_(torch.stack([loss, recon, kl]).detach(), alpha=share.count)
+                beta, lr = session.beta(progress.step), session.lr(progress.step)
+                values = step(*share.of(x, x_noisy, eps), share.weight, beta, lr)
+                session.sums.add_(values, alpha=share.count)
                 progress.step += 1
                 progress.batch += 1
                 if progress.step % REFRESH == 0:
@@ -114,6 +108,29 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
                     save(session)
                 log.info("stopped at step %d; go on: aectl train resume=%s", progress.step, session.run_dir)
                 request.stop()
+
+
+def _rng_of(session: Session, first: int, n: int) -> torch.Generator:
+    """What is random in the n-th step after the `first`."""
+    return generator(session.device, session.config.seed, "step", first + n)
+
+
+def _step(
+    session: Session, x: Tensor, x_noisy: Tensor, eps: Tensor | None, weight: Tensor | None, beta: float, lr: float
+) -> Tensor:
+    """One optimizer step; (loss, recon, kl) averaged over the batch, (3,), nats per image."""
+    config, model = session.config, session.model
+    with devices.precision(session.device, config.precision):
+        terms, _ = session.parallel(x, x_noisy, eps)
+    loss, recon, kl = terms.means(beta)
+    for parameter in session.adam.parameters.values():
+        parameter.grad = None
+    loss.backward(weight)
+    if config.grad_clip is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+    values = torch.stack([loss, recon, kl]).detach()
+    session.adam.step(lr, _not_finite(session, values))
+    return values
 
 
 def _interrupted(session: Session, request: StopRequest) -> bool:
@@ -181,26 +198,29 @@ def _stops_early(session: Session) -> bool:
     return patience is not None and session.progress.since_best >= patience
 
 
-def _hold_if_not_finite(session: Session, loss: Tensor, recon: Tensor, kl: Tensor) -> None:
-    """Keep the optimizer from moving if the loss or a gradient of this step is not finite.
+def _not_finite(session: Session, values: Tensor) -> Tensor | None:
+    """What keeps the optimizer from moving if `values` = (loss, recon, kl) or a gradient is not finite.
 
     The sum of everything is not finite as soon as one number is not. With CUDA reading it here would make the host
-    wait: there the fused optimizer reads `found_inf` on its own device and stays where it is, which is noticed at
-    the next look. Elsewhere the run ends at once.
+    wait: there it returns 1 instead of 0 on the device, which is noticed at the next look. Elsewhere None, or the
+    run ends at once.
 
     Raises:
         DivergedError: names the step and the first of recon, KL and the gradients that is not finite.
     """
-    gradients = [parameter.grad.sum() for group in session.optimizer.param_groups for parameter in group["params"]]
-    total = torch.stack([loss.detach(), *gradients]).sum()
+    gradients = [parameter.grad for parameter in session.adam.parameters.values()]
+    total = torch.stack([values.sum(), *[gradient.sum() for gradient in gradients]]).sum()
     if session.device.type == "cuda":
-        session.optimizer.found_inf = (~total.isfinite()).float()
-        session.held += session.optimizer.found_inf
-    elif not math.isfinite(total.item()):
+        found = (~total.isfinite()).float()
+        session.held += found
+        return found
+    if not math.isfinite(total.item()):
+        loss, recon, kl = values
         terms = {"recon": recon, "kl": kl, "loss": loss}
-        named = {f"the gradient of {name}": p.grad for name, p in session.model.named_parameters()}
+        named = {f"the gradient of {name}": one.grad for name, one in session.adam.parameters.items()}
         culprit = next(name for name, value in {**terms, **named}.items() if not value.isfinite().all())
         raise _diverged(session, culprit, f"in step {session.progress.step + 1}")
+    return None
 
 
 def _diverged(session: Session, culprit: str, when: str) -> DivergedError:

@@ -33,6 +33,7 @@ class UNet(nn.Module):
         def residuals(width: int) -> nn.Sequential:
             return nn.Sequential(*(Residual(width, activation, norm) for _ in range(blocks)))
 
+        self.width = widths[-1]
         self.multiple = 2 ** (len(widths) - 1)  # what both sides must be divisible by
         self.enter = nn.ModuleList(
             nn.Sequential(

@@ -110,6 +110,7 @@ def test_what_several_processes_cannot_do_is_said_once(tmp_path):
     for args, words in (
         (("eval",), "under torchrun there is a single `aectl train`"),
         (("train", *RUN, "model=vae", "free_bits=0.5"), "free_bits=0.5: goes by the KL of a whole batch"),
+        (("train", *RUN, "execution=graph"), "execution=graph: is for a single process"),
     ):
         done = launched(tmp_path, *args)
         assert done.returncode != 0

@@ -116,7 +116,7 @@ def test_gradients_reach_every_weight_and_both_posteriors_give_a_positive_std(po
     x = torch.rand(8, 1, 6, 5)
     code = model.encode(x)
     assert code.mu.shape == code.logvar.shape == (8, 2)
-    terms, _ = model.terms(x, x, torch.Generator().manual_seed(0))
+    terms, _ = model.terms(x, x, model.draw(len(x), torch.Generator().manual_seed(0)))
     terms.means(1.0)[0].backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 import yaml
 
-from aectl import checkpoint, runs, session, trainer
+from aectl import checkpoint, devices, runs, session, trainer
+from aectl.adam import Adam
 from aectl.config import (
     AdamConfig,
     DatasetConfig,
@@ -185,7 +186,7 @@ def test_validation_is_the_same_each_time(tmp_path):
 
 def stopped(config: TrainConfig, run: Path, at_step: int, monkeypatch) -> None:
     """Train until the optimizer has made `at_step` steps, then as if Ctrl-C came in the middle of the next."""
-    real = torch.optim.Adam.step
+    real = Adam.step
     made = 0
 
     def step(self, *args, **kwargs):
@@ -196,7 +197,7 @@ def stopped(config: TrainConfig, run: Path, at_step: int, monkeypatch) -> None:
         return real(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", step)
+        patch.setattr(Adam, "step", step)
         with pytest.raises(KeyboardInterrupt):
             trainer.train(config, run)
 
@@ -268,7 +269,7 @@ def test_weight_decay_shrinks_weights_but_no_biases(tmp_path):
     before = {name: value.detach().clone() for name, value in started.model.named_parameters()}
     for parameter in started.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    started.optimizer.step()
+    started.adam.step(0.1)
     for name, value in started.model.named_parameters():
         torch.testing.assert_close(value.detach(), before[name] * (0.95 if name.endswith("weight") else 1))
 
@@ -381,8 +382,8 @@ def infinite_gradient(model, terms):
 def test_what_is_not_finite_is_named_in_its_step_before_the_optimizer_moves(tmp_path, monkeypatch, culprit, change):
     spoil(monkeypatch, 13, change)
     moved = []
-    real = torch.optim.Adam.step
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *args: (moved.append(1), real(self, *args)))
+    real = Adam.step
+    monkeypatch.setattr(Adam, "step", lambda self, *args: (moved.append(1), real(self, *args)))
     with pytest.raises(DivergedError, match=f"{culprit} is not finite in step 13"):
         trainer.train(small(epochs=5), tmp_path)
     assert len(moved) == 12
@@ -394,14 +395,14 @@ def test_where_reading_a_number_would_wait_the_optimizer_holds_still_by_itself(t
     """What a GPU does, on the CPU: the fused optimizer reads `found_inf` and changes nothing."""
     run = session.prepare(small(), tmp_path, None)
     x = torch.rand(8, 1, 10, 12)
-    terms, _ = run.model.terms(x, x, generator("cpu", 1))
-    loss, recon, kl = terms.means(1.0)
-    loss.backward()
+    terms, _ = run.model.terms(x, x, run.model.draw(8, generator("cpu", 1)))
+    values = torch.stack(terms.means(1.0))
+    values[0].backward()
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     next(run.model.parameters()).grad[0, 0] = math.nan
     run.device = torch.device("cuda")  # nothing may be read
-    trainer._hold_if_not_finite(run, loss, recon, kl)
-    run.optimizer.step()
+    run.adam.step(1e-3, trainer._not_finite(run, values.detach()))
+    assert all(state["step"] == 0 for state in run.adam.state.values())
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
     with pytest.raises(DivergedError, match="the loss or a gradient is not finite in the last 50 steps"):
         trainer._means(run, 8)
@@ -434,3 +435,40 @@ def test_cosine_ends_at_nothing_and_clipping_bounds_the_step(tmp_path):
     run = session.prepare(small(schedule="cosine"), tmp_path, None)
     assert run.lr(0) == 1e-3
     assert run.lr(run.steps_per_epoch) == pytest.approx(5e-4)
+
+
+# ---------------------------------------------------------------------------------------- execution
+
+
+@pytest.mark.parametrize("changes", [{}, {"noise": NOISE, "grad_clip": 1.0, "kl_warmup": 1.0, "schedule": "cosine"}])
+def test_a_replayed_step_is_the_step(tmp_path, changes):
+    """What a CUDA graph would replay: the same function of the same tensors, here without the graph."""
+    for execution in ("eager", "graph"):
+        trainer.train(small(execution=execution, **changes), tmp_path / execution)
+    ours, theirs = (contents(tmp_path / name)[1] for name in ("graph", "eager"))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+def test_a_compiled_network_trains_as_the_network(tmp_path):
+    for execution in ("eager", "compile"):
+        trainer.train(small(execution=execution, epochs=1), tmp_path / execution)
+    (ours,), (theirs,) = (contents(tmp_path / name)[1] for name in ("compile", "eager"))
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_without_a_compiler_compiling_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ConfigError, match=r"execution=compile: needs a C\+\+ compiler"):
+        trainer.train(small(execution="compile"), tmp_path / "run")
+
+
+def test_a_small_step_takes_few_threads_and_the_next_run_as_many_as_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "_threads_of_torch", lambda: 2)
+    counts = []
+    for hidden in ([8], [2000]):
+        session.prepare(small(threads=None, network=NetworkConfig(hidden=hidden)), tmp_path, None)
+        counts.append(torch.get_num_threads())
+    assert counts == [1, 2]
