@@ -1,5 +1,6 @@
 """What a command leaves to look at: TensorBoard events, metrics.jsonl, PNG files. The only user of TensorBoard."""
 
+import io
 import json
 import math
 import shutil
@@ -82,8 +83,15 @@ class Tracker:
 
     def picture(self, name: str, pixels: np.ndarray, step: int) -> None:
         """An RGB picture, (H, W, 3) uint8: TensorBoard, and `figures/<name>.png`."""
-        Image.fromarray(pixels).save(self.figures / f"{name}.png", optimize=True)
-        self._writer.add_image(name, pixels, step, dataformats="HWC")
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        (self.figures / f"{name}.png").write_bytes(buffer.getvalue())
+        # The same bytes: `add_image` would compress them again, which takes as long as some hundred steps.
+        height, width, _ = pixels.shape
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
+        self._writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
     def text(self, name: str, text: str) -> None:
         """A page of preformatted text."""
