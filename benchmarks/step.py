@@ -1,0 +1,119 @@
+"""Where a step's time goes: parts of the lecture's VAE, in turn in one process; called by speed.py.
+
+    python benchmarks/step.py <images.npy> <batch size> <rounds>
+
+prints one line of JSON: microseconds a step, the median over the rounds. Each part makes 100 steps a round.
+"""
+
+import functools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from contenders import HIDDEN, LATENT, LR, PIXELS, Plain
+from torch import Tensor
+
+from aectl import session, trainer
+from aectl.config import DatasetConfig, ModelConfig, TrainConfig
+from aectl.feeding import feed
+
+STEPS = 100
+LAYERS = (
+    (PIXELS, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, PIXELS),
+)  # fmt: skip
+
+Step = Callable[[], object]
+
+
+def products(batch: int) -> Step:
+    """The matrix products of a step alone: of each layer its value, its weights' gradient, and its input's."""
+    sizes = [(torch.randn(batch, i), torch.randn(o, i), torch.randn(batch, o)) for i, o in LAYERS]
+
+    def step() -> None:
+        for index, (x, weight, gradient) in enumerate(sizes):
+            torch.mm(x, weight.t())
+            torch.mm(gradient.t(), x)
+            if index:  # nobody asks for the gradient of the images
+                torch.mm(gradient, weight)
+
+    return step
+
+
+def bare(images: Tensor, batch: int) -> tuple[Step, Step]:
+    """The loop by hand, and its optimizer alone."""
+    model = Plain()
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
+
+    def batches() -> Iterator[Tensor]:
+        while True:
+            order = torch.randperm(len(images))
+            for start in range(0, len(order) - batch, batch):
+                yield images[order[start : start + batch]].float().div_(255)
+
+    coming = batches()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model.loss(next(coming)).backward()
+        optimizer.step()
+
+    return step, optimizer.step
+
+
+def aectl(path: Path, batch: int, **changes: str) -> Step:
+    """The lines of aectl's loop that are in every step."""
+    data = DatasetConfig("array", val_size=10, test_size=10, root=str(path))
+    config = TrainConfig(
+        dataset=data, model=ModelConfig("vae", "logvar"), latent=LATENT, batch_size=batch, lr=LR, **changes
+    )
+    run = session.prepare(config, path.parent / "run", None)
+
+    def steps() -> Iterator[None]:
+        while True:
+            order = torch.randperm(len(run.data.train))
+            for x, rng in feed(run.data.train, order, batch, functools.partial(trainer._rng_of, run, 0)):
+                eps, share = run.model.draw(len(x), rng), run.world.share(len(x), run.device)
+                parts = share.of(x, run.corrupt(x, rng), eps)
+                run.sums.add_(trainer._step(run, *parts, share.weight, run.beta(0), run.lr(0)), alpha=share.count)
+                yield
+
+    return functools.partial(next, steps())
+
+
+def main() -> None:
+    """Measure and print."""
+    path, batch, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    torch.manual_seed(0)
+    images = np.load(path)
+    with tempfile.TemporaryDirectory() as name:
+        array = Path(name) / "images.npy"
+        np.save(array, images.reshape(-1, 28, 28))
+        whole, optimizer = bare(torch.from_numpy(images), batch)
+        parts = {
+            "matrix products alone": products(batch),
+            "Adam alone": optimizer,
+            "bare loop": whole,
+            "aectl": aectl(array, batch),
+            "aectl, execution=compile": aectl(array, batch, execution="compile"),
+            "aectl, precision=bf16": aectl(array, batch, precision="bf16"),
+        }
+        whole()  # gradients for Adam
+        found: dict[str, list[float]] = {name: [] for name in parts}
+        for current in range(rounds + 1):
+            for name, step in parts.items():
+                began = time.perf_counter()
+                for _ in range(STEPS):
+                    step()
+                if current:  # the first round warms up, and compiles
+                    found[name].append((time.perf_counter() - began) / STEPS * 1e6)
+    print(json.dumps({name: statistics.median(values) for name, values in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
