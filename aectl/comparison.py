@@ -95,14 +95,20 @@ def label(group: Group, without: Sequence[str] = ()) -> str:
     return " ".join(words) or "all runs"
 
 
+def place(group: Group, members: Sequence[Group]) -> str:
+    """Where a group stands in its series: `latent=8`, or the series' name where it is alone."""
+    words = [f"{axis}={group.value(axis):g}" for axis in AXES if varies(members, axis)]
+    return " ".join(words) or label(group)
+
+
 def varies(groups: Sequence[Group], axis: str) -> bool:
     """Whether `axis` has more than one value among the groups."""
     return len({group.value(axis) for group in groups}) > 1
 
 
 def best(groups: Sequence[Group]) -> Measured:
-    """The run with the highest ELBO (of an AE: the best reconstruction) on validation images, not on those shown."""
-    return max((run for group in groups for run in group.runs), key=lambda run: run.figures["chosen_elbo"])
+    """The run with the least recon + KL (of an AE: recon) on validation images, not on those shown."""
+    return min((run for group in groups for run in group.runs), key=lambda run: run.figures["chosen_by"])
 
 
 # ------------------------------------------------------------------------------------------ sentences
@@ -118,10 +124,14 @@ def findings(groups: Sequence[Group]) -> list[str]:
     if not said and len(groups) > 1:
         for name, members in series(groups).items():
             winner = best(members)
-            said.append(f"**{name}**: ELBO {winner.figures['elbo']:.2f} nats per image in job {winner.job}.")
-    spread = [group.sd("elbo") for group in groups if len(group.runs) > 1]
-    if spread:
-        said.append(f"Between seeds the ELBO has a standard deviation of at most {max(spread):.2f} nats.")
+            found = (
+                f"ELBO {winner.figures['elbo']:.2f}" if winner.has_prior else f"recon {winner.figures['recon']:.2f}"
+            )
+            said.append(f"**{name}**: {found} nats per image in job {winner.job}.")
+    for figure, what in (("recon", "reconstruction"), ("elbo", "ELBO")):
+        spread = [group.sd(figure) for group in groups if len(group.runs) > 1 and group.has(figure)]
+        if spread:
+            said.append(f"Between seeds the {what} has a standard deviation of at most {max(spread):.2f} nats.")
     return said
 
 

@@ -57,7 +57,8 @@ class _Recording:
         self.graph = None
         if device.type == "cuda":
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
+            # Another thread may be fetching batches meanwhile, and is no business of this recording.
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.value = function(*self.inputs)
         else:
             self.again = lambda: function(*self.inputs)

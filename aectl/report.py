@@ -110,7 +110,8 @@ class Bench:
         images, model = self.images(data, job), run.model
         corrupt = build_noise(run.config.noise)
         scores = score(model, images, corrupt, run.config.kl_weight, self.device, self.config.seed)
-        found = {name: value for name, value in scores.named().items() if name != "loss"}
+        # What has no prior has neither a KL nor an ELBO.
+        found = {"recon": scores.recon} | ({"kl": scores.kl, "elbo": scores.elbo} if model.has_prior else {})
         with torch.inference_mode():
             rows = [
                 (metrics.mse(x_hat, x).cpu(), metrics.psnr(x_hat, x).cpu())
@@ -125,7 +126,7 @@ class Bench:
             found["active_units"] = active_units(encode(model, images, self.device))
         records = read_metrics(run.path)
         part = "val" if "val/loss" in job else "train"
-        found["chosen_elbo"] = -(job[f"{part}/recon"] + job[f"{part}/kl"])
+        found["chosen_by"] = job[f"{part}/recon"] + job[f"{part}/kl"]
         given = sweep.settings_of(job)
         return Measured(
             job["job"],
@@ -171,13 +172,29 @@ def _plots(groups: Sequence[Group]) -> Iterator[Named]:
     priors = [group for group in groups if group.has_prior]
     if any(comparison.varies(priors, axis) for axis in comparison.AXES):
         yield "rate_distortion", _rate_distortion(priors)
+    along = comparison.series(groups)
+    if len(along) == len(groups):
+        yield "curves", _curves({comparison.label(group): group for group in groups}, "objective by epoch")
+        return
+    for name, members in list(along.items())[:MAX_SHOWN]:
+        places = {comparison.place(group, members): group for group in members}
+        yield f"curves_{_stem(name)}", _curves(places, f"{name}: objective by epoch")
+
+
+def _curves(groups: dict[str, Group], title: str) -> pictures.Picture:
+    """The objective by epoch, averaged over the runs of each group."""
     lines = []
-    for group in groups:
+    for name, group in groups.items():
         length = min(len(run.curve) for run in group.runs)
         columns = [[run.curve[epoch] for run in group.runs] for epoch in range(length)]
         means = [float("nan") if None in column else sum(column) / len(column) for column in columns]
-        lines.append(Line(comparison.label(group), range(1, length + 1), means))
-    yield "curves", figures.lines(lines, "objective by epoch", "epoch", "nats per image")
+        lines.append(Line(name, range(1, length + 1), means))
+    return figures.lines(lines, title, "epoch", "nats per image")
+
+
+def _stem(name: str) -> str:
+    """A series' name as part of a file's."""
+    return re.sub(r"\W+", "_", name)
 
 
 def _line(name: str, members: Sequence[Group], axis: str, figure: str) -> Line:
@@ -218,7 +235,7 @@ def _best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group])
         noise = build_noise(run.config.noise) if run.config.noise.name != "none" else None
         settings = " ".join(f"{key}={value}" for key, value in chosen.settings.items())
         title = f"the best of {name}: job {chosen.job}, {settings}"
-        stem = "best_" + re.sub(r"\W+", "_", name)
+        stem = f"best_{_stem(name)}"
         yield f"{stem}_reconstructions", pictures.reconstructions(run.model, images, noise, device, title)
         if run.model.has_prior:
             yield f"{stem}_samples", pictures.prior_samples(run.model, run.config.latent, device)

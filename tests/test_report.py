@@ -11,7 +11,7 @@ from aectl.comparison import Measured
 def measured(
     job: str, *, latent: float = 2, beta: float = 1.0, prior: bool = True, figures=None, **settings
 ) -> Measured:
-    figures = {"elbo": -100.0, "chosen_elbo": -100.0, "sse": 30.0, "active_units": 2, **(figures or {})}
+    figures = {"recon": 90.0, "elbo": -100.0, "chosen_by": 100.0, "sse": 30.0, "active_units": 2, **(figures or {})}
     return Measured(job, settings, {"latent": latent, "kl_weight": beta}, figures, prior)
 
 
@@ -63,7 +63,7 @@ def test_sentences_say_how_many_latents_are_enough():
     runs = [
         Measured(
             str(size), {"latent": str(size)}, {"latent": size, "kl_weight": 1.0},
-            {"elbo": elbo[size], "chosen_elbo": elbo[size], "sse": 10.0, "active_units": active[size]}, True,
+            {"elbo": elbo[size], "chosen_by": -elbo[size], "sse": 10.0, "active_units": active[size]}, True,
         )
         for size in elbo
     ]  # fmt: skip
@@ -83,6 +83,7 @@ def test_the_report_of_a_sweep(aectl, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["job"] for row in rows] == [str(number) for number in range(8)]
     assert [row["seed"] for row in rows] == ["0", "1"] * 4
+    assert all(bool(row["elbo"]) == bool(row["kl"]) == (row["model"] == "vae") for row in rows), "an AE has neither"
 
     evaluated = aectl("eval", f"run={next(tmp_path.glob('outputs/multirun/*/6_vae-latent4'))}", "batch_size=500")
     assert evaluated.status == 0
@@ -96,8 +97,8 @@ def test_the_report_of_a_sweep(aectl, tmp_path):
     assert "±" in page
     assert "Trained by `aectl train -m experiment=smoke" in page
     pictures = {path.stem for path in (folder / "pictures").iterdir()}
-    assert {"reconstruction_by_latent", "elbo_by_latent", "active_units_by_latent", "rate_distortion", "curves",
-            "best_vae_samples", "best_ae_reconstructions"} <= pictures  # fmt: skip
+    assert {"reconstruction_by_latent", "elbo_by_latent", "active_units_by_latent", "rate_distortion", "curves_ae",
+            "curves_vae", "best_vae_samples", "best_ae_reconstructions"} <= pictures  # fmt: skip
     assert "best_ae_samples" not in pictures
     for name in pictures:
         assert f"(pictures/{name}.png)" in page
