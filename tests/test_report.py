@@ -27,10 +27,10 @@ def test_seeds_are_averaged_and_nothing_else():
     assert groups[0].sd("elbo") == pytest.approx(8**0.5), "the sample's: n - 1"
     assert groups[1].sd("elbo") == 0
     header, rows = comparison.table(groups)
-    assert header == ["model", "runs", "ELBO", "squared error", "active units"]
+    assert header == ["model", "runs", "recon", "ELBO", "squared error", "active units"]
     assert rows == [
-        ["ae", "2", "-92.00 ± 2.83", "30.00 ± 0.00", "2.0 ± 0.0"],
-        ["vae", "1", "-100.00", "30.00", "2.0"],
+        ["ae", "2", "90.00 ± 0.00", "-92.00 ± 2.83", "30.00 ± 0.00", "2.0 ± 0.0"],
+        ["vae", "1", "90.00", "-100.00", "30.00", "2.0"],
     ]
 
 
