@@ -20,6 +20,15 @@ def explain(error: BaseException) -> tuple[int, str | None]:
     return 1, None
 
 
+# Choices that Hydra has once a package is installed.
+PLUGINS = {
+    "hydra/sweeper=optuna": "'aectl[sweepers]'",
+    "hydra/launcher=submitit_local": "'aectl[sweepers]'",
+    "hydra/launcher=submitit_slurm": "'aectl[sweepers]'",
+    "hydra/launcher=ray": "hydra-ray-launcher",
+}
+
+
 def _storage_remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "free some space, then go on with resume=<run>; what was saved is whole"
@@ -47,6 +56,8 @@ def _config_line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         hint = config.nearest(name, error.options)
+        if plugin := PLUGINS.get(f"{group}={name}"):
+            return f"{group}={name}: is not installed; pip install {plugin}"
         return f"{group}={name}: no such choice{hint} (choices: {', '.join(error.options)})"
     cause = error.__cause__ or error
     text = one_line(cause)

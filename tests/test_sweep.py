@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import SMALL
+from hydra.errors import MissingConfigException
 
-from aectl import cli, sweep
+from aectl import cli, messages, sweep
 from aectl.config import TrainConfig
 from aectl.errors import OtherSweepError
 
@@ -168,11 +169,13 @@ def test_submitit_runs_jobs_elsewhere(tmp_path):
     assert [status for status, _ in figures(only_sweep(tmp_path)).values()] == ["completed"] * 2
 
 
-@pytest.mark.parametrize(
-    ("launcher", "plugin"), [("submitit_slurm", "hydra_submitit_launcher"), ("ray", "hydra_ray_launcher")]
-)
-def test_launchers_of_clusters_are_composed(aectl, launcher, plugin):
-    pytest.importorskip(f"hydra_plugins.{plugin}", reason="Ray is large, and no dependency of ours")
+@pytest.mark.parametrize("launcher", ["submitit_slurm", "ray"])
+def test_launchers_of_clusters_are_composed(aectl, launcher):
     shown = aectl("train", "latent=3", f"hydra/launcher={launcher}", "--cfg", "hydra")
     assert shown.status == 0, shown.err
     assert f"hydra/launcher: {launcher}" in shown.out
+
+
+def test_a_plugin_that_is_not_there_is_named_with_its_package():
+    error = MissingConfigException("no", "hydra/launcher/ray", ["basic", "joblib"])
+    assert messages.explain(error) == (2, "hydra/launcher=ray: is not installed; pip install hydra-ray-launcher")
