@@ -88,6 +88,11 @@ DEFECTS = [
            "test_data.py -k dynamic"),
     Defect("patience counts during the warm-up", "trainer.py", "improved or warming", "improved",
            "test_trainer.py -k patience_begins"),
+    Defect("a replayed step sees what it was recorded with", "replaying.py", "place.copy_(one)", "pass",
+           "test_replaying.py"),
+    Defect("biases decay with the weights", "adam.py", "one.dim() > 1", "one.dim() > 0", "test_adam.py"),
+    Defect("the thread that fetches ahead loses the last batches", "feeding.py",
+           "        while coming:\n            yield coming.popleft().result()\n", "", "test_feeding.py"),
     Defect("pixels wrap around instead of being clamped", "images.py", "x.clamp(0, 1).mul(255)", "x.mul(255)",
            "test_data.py"),
 ]  # fmt: skip
