@@ -1,5 +1,6 @@
 """Batches in their order, each with the random numbers of its step."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,25 +17,27 @@ Batch = tuple[Tensor, torch.Generator]
 
 
 def feed(
-    images: Images | Patches, order: Tensor, size: int, rng_of: Callable[[int], torch.Generator]
+    images: Images | Patches, order: Tensor, size: int, device: torch.device, rng_of: Callable[[int], torch.Generator]
 ) -> Iterator[Batch]:
-    """X of (B, C, H, W) and the generator it was drawn with, for `size` images of `order` after another.
+    """X of (B, C, H, W) on `device` and the generator it was drawn with, for `size` images of `order` after another.
 
-    The generator of the n-th batch is `rng_of(n)`, on the device where x is to be. Images that do not lie there, such
-    as those of a mapped file, are fetched by a thread while the batches before them are being used.
+    The generator of the n-th batch is `rng_of(n)`, on that device. Images that do not lie there, such as those of a
+    mapped file, are fetched by a thread while the batches before them are being used.
     """
-    starts = range(0, len(order), size)
+    batches = range(math.ceil(len(order) / size))
+    near = images.at_hand(device)
+    order = order.to(device) if near else order
 
     def fetch(n: int) -> Batch:
         rng = rng_of(n)
         return images.batch(order[n * size : (n + 1) * size], rng), rng
 
-    if images.at_hand(order.device):
-        yield from map(fetch, range(len(starts)))
+    if near:
+        yield from map(fetch, batches)
         return
     with ThreadPoolExecutor(1) as pool:
         coming: deque[Future[Batch]] = deque()
-        for n in range(len(starts)):
+        for n in batches:
             coming.append(pool.submit(fetch, n))
             if len(coming) > AHEAD:
                 yield coming.popleft().result()

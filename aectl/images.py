@@ -71,11 +71,12 @@ class Images:
 
     def at_hand(self, device: torch.device) -> bool:
         """Whether a batch on `device` is made without waiting for a disk or a bus."""
-        return self.rows is None and self.stored.device == device
+        return self.rows is None and self.stored.device.type == device.type
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """The images at `index`, (B,), as x in [0, 1], float, (B, C, H, W); binary and freshly drawn if `dynamic`."""
-        rows = index if self.rows is None else self.rows[index.to(self.rows.device)]
+        index = index.to(self.stored.device)
+        rows = index if self.rows is None else self.rows[index]
         pixels = self.stored.index_select(0, rows)
         if pixels.device.type != generator.device.type:
             # From pinned memory a GPU fetches them by itself.

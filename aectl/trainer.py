@@ -82,10 +82,9 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
     with logging_redirect_tqdm(), StopRequest() as request, bar:
         while progress.epoch < config.epochs and not _stops_early(session):
             order = torch.randperm(n, generator=generator("cpu", config.seed, "order", progress.epoch))
-            order = order.to(session.device)
             began, first, stopping = time.perf_counter(), progress.batch * size, False
             rng_of = functools.partial(_rng_of, session, progress.step)
-            for x, rng in feed(images, order[first:], size, rng_of):
+            for x, rng in feed(images, order[first:], size, session.device, rng_of):
                 x_noisy = session.corrupt(x, rng)
                 eps = session.model.draw(len(x), rng)
                 share = world.share(len(x), session.device)

@@ -77,7 +77,7 @@ def aectl(path: Path, batch: int, **changes: str) -> Step:
     def steps() -> Iterator[None]:
         while True:
             order = torch.randperm(len(run.data.train))
-            for x, rng in feed(run.data.train, order, batch, functools.partial(trainer._rng_of, run, 0)):
+            for x, rng in feed(run.data.train, order, batch, run.device, functools.partial(trainer._rng_of, run, 0)):
                 eps, share = run.model.draw(len(x), rng), run.world.share(len(x), run.device)
                 parts = share.of(x, run.corrupt(x, rng), eps)
                 run.sums.add_(trainer._step(run, *parts, share.weight, run.beta(0), run.lr(0)), alpha=share.count)

@@ -25,7 +25,7 @@ def test_images_from_elsewhere_come_in_the_same_batches(dynamic):
     near, far = images(dynamic=dynamic), images(mapped=True, dynamic=dynamic)
     assert near.at_hand(CPU)
     assert not far.at_hand(CPU)
-    there, here = list(feed(far, order, 5, rng_of)), list(feed(near, order, 5, rng_of))
+    there, here = list(feed(far, order, 5, CPU, rng_of)), list(feed(near, order, 5, CPU, rng_of))
     assert [len(x) for x, _ in here] == [5, 5, 5, 5, 3]
     for (x, rng), (y, other), n in zip(here, there, range(5), strict=True):
         assert torch.equal(x, y)
@@ -43,7 +43,7 @@ def test_they_are_fetched_ahead_by_another_thread_and_no_further():
             return super().batch(index, rng)
 
     far = Slow(*(getattr(images(mapped=True), name) for name in ("stored", "labels", "dynamic", "rows")))
-    batches = feed(far, torch.arange(23), 2, rng_of)
+    batches = feed(far, torch.arange(23), 2, CPU, rng_of)
     next(batches)
     batches.close()  # as where training is interrupted; what was begun is waited for
     assert 1 <= len(fetched) <= AHEAD + 1
@@ -52,4 +52,4 @@ def test_they_are_fetched_ahead_by_another_thread_and_no_further():
 
 def test_an_error_of_the_thread_reaches_the_loop():
     with pytest.raises(IndexError):
-        list(feed(images(mapped=True), torch.tensor([0, 99]), 1, rng_of))
+        list(feed(images(mapped=True), torch.tensor([0, 99]), 1, CPU, rng_of))
