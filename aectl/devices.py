@@ -60,7 +60,7 @@ def precision(device: torch.device, name: str) -> AbstractContextManager:
 
 
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network through `torch.compile`: faster for a while of compiling, or not at all.
+    """The network through `torch.compile`, which takes some seconds in its first steps.
 
     Raises:
         ConfigError: there is no C++ compiler, which it needs on a CPU.
