@@ -14,9 +14,8 @@ STATE = ("step", "exp_avg", "exp_avg_sq")
 class Adam:
     """Adam (Kingma & Ba, 2015), or where weights decay AdamW (Loshchilov & Hutter, 2019), which no bias has.
 
-    The arithmetic is PyTorch's. `torch.optim.Adam` around it looks at every parameter anew in each step, which a small
-    model's step on a CPU notices, and makes its state only in the first, where a resumed or recorded step wants it
-    before.
+    The arithmetic is PyTorch's. `torch.optim.Adam` around it looks at every parameter anew in each step, which a
+    small model on a CPU notices, and makes its state only in the first, which is too late for a recorded one.
 
     Args:
         parameters: by name; all on one device.
