@@ -8,15 +8,18 @@ import pytest
 import torch
 from conftest import SMALL
 
+from aectl import session
+from aectl.config import TrainConfig
 from aectl.distributed import World
+from aectl.errors import ConfigError
 
 RUN = [*SMALL, "figures_every=0", "dataset.synthetic_size=331", "latent=3", "seed=5"]  # a last batch of 11 images
 
 
-def launched(folder: Path, *args: str, processes: int = 2) -> subprocess.CompletedProcess:
+def launched(folder: Path, *args: str) -> subprocess.CompletedProcess:
     """`torchrun -m aectl train ...` on this machine."""
     folder.mkdir(exist_ok=True)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     env = {**os.environ, "AECTL_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*launcher, "-m", "aectl", *args],
@@ -53,27 +56,30 @@ def test_a_batch_is_shared_out_whole():
         assert sum(means) / size == pytest.approx((total - 1) / 2)
 
 
-def test_two_processes_train_as_one_does(aectl, tmp_path):
-    command = ("train", *RUN, "epochs=2", "noise=gaussian", "grad_clip=5")
-    done = launched(tmp_path / "two", *command)
+def test_two_processes_train_as_one_does_and_one_goes_on(aectl, tmp_path):
+    settings = (*RUN, "noise=gaussian", "grad_clip=5")
+    assert aectl("train", *settings, "epochs=3").status == 0
+    done = launched(tmp_path / "two", "train", *settings, "epochs=2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch 1/2  ") == 1, "the first alone speaks"
-    assert aectl(*command).status == 0
-    agree(records(tmp_path / "two"), records(tmp_path))
+    agree(records(tmp_path / "two"), records(tmp_path)[:2])
     (run,) = (tmp_path / "two/outputs/train").iterdir()
     assert len(list(run.glob("events*"))) == 1
     assert (run / "train.log").read_text().count("epoch 1/2  ") == 1
+    resumed = aectl("train", f"resume={run}", "epochs=3")
+    assert "processes 2 → 1" in resumed.out, resumed
+    agree(records(tmp_path / "two"), records(tmp_path))
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_a_run_goes_on_with_another_number_of_processes(aectl, tmp_path, before, after):
-    assert aectl("train", *RUN, "epochs=3").status == 0
+def test_two_processes_go_on_with_the_run_of_one(aectl, tmp_path, monkeypatch):
+    assert aectl("train", *RUN, "epochs=2").status == 0
     where = tmp_path / "elsewhere"
-    done = launched(where, "train", *RUN, "epochs=1", processes=before)
+    where.mkdir()
+    monkeypatch.chdir(where)
+    assert aectl("train", *RUN, "epochs=1").status == 0
+    done = launched(where, "train", "resume=latest", "epochs=2")
     assert done.returncode == 0, done.stderr
-    done = launched(where, "train", "resume=latest", "epochs=3", processes=after)
-    assert done.returncode == 0, done.stderr
-    assert f"processes {before} → {after}" in done.stdout + done.stderr
+    assert "processes 1 → 2" in done.stdout + done.stderr
     agree(records(where), records(tmp_path))
 
 
@@ -107,12 +113,16 @@ def test_an_interrupted_run_of_several_processes_is_saved(aectl, tmp_path):
 
 
 def test_what_several_processes_cannot_do_is_said_once(tmp_path):
-    for args, words in (
-        (("eval",), "under torchrun there is a single `aectl train`"),
-        (("train", *RUN, "model=vae", "free_bits=0.5"), "free_bits=0.5: goes by the KL of a whole batch"),
-        (("train", *RUN, "execution=graph"), "execution=graph: is for a single process"),
-    ):
-        done = launched(tmp_path, *args)
-        assert done.returncode != 0
-        assert sum(line.startswith(("aectl:", "aectl (")) for line in done.stderr.splitlines()) == 1, done.stderr
-        assert words in done.stderr
+    done = launched(tmp_path, "train", *RUN, "model=vae", "free_bits=0.5")
+    assert done.returncode != 0
+    assert sum(line.startswith(("aectl:", "aectl (")) for line in done.stderr.splitlines()) == 1, done.stderr
+    assert "free_bits=0.5: goes by the KL of a whole batch" in done.stderr
+
+
+def test_what_is_for_a_single_process_is_refused(aectl, monkeypatch):
+    with pytest.raises(ConfigError, match="execution=graph: is for a single process"):
+        session._refuse_apart(TrainConfig(execution="graph"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for command in (("eval",), ("train", "-m", "latent=2,3")):
+        refused = aectl(*command)
+        assert (refused.status, "under torchrun there is a single `aectl train`" in refused.err) == (2, True)

@@ -23,9 +23,9 @@ def torture(*args: str) -> dict:
     return json.loads(done.stdout)
 
 
-def test_25_kills_lose_nothing():
-    found = torture("kills", "--count", "25", "--seed", "1")
-    assert found["kills"] >= 25
+def test_kills_lose_nothing():
+    found = torture("kills", "--count", "10", "--seed", "1")
+    assert found["kills"] >= 10
     assert found["different"] == found["failed"] == 0
 
 
