@@ -57,7 +57,8 @@ def _decoded(run: Run, codes: Tensor, device: torch.device) -> Iterator[Tensor]:
     """The image, (C, H, W), of each code."""
     for some in codes.split(BATCH):
         with torch.inference_mode():
-            yield from run.model.decode(some.to(device)).cpu()
+            images = run.model.decode(some.to(device)).cpu()
+        yield from images
 
 
 def png_names(names: Sequence[str], folder: Path) -> list[str]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from conftest import SMALL
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -84,16 +83,15 @@ STRANGE = [
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have fewer names")
-def test_every_picture_comes_back_under_its_own_name_in_all_formats(aectl, tmp_path):
-    aectl("train", *SMALL)
+def test_every_picture_comes_back_under_its_own_name_in_all_formats(aectl, small_run, tmp_path):
     for index, name in enumerate(STRANGE):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.roll(zoo.GREY, index)).save(path)
-    model = runs.open_run("latest", "best", CPU).model
+    model = runs.open_run(str(small_run), "best", CPU).model
     for suffix in ("npz", "csv", "parquet"):
-        assert aectl("encode", "input=in", f"output=codes.{suffix}").status == 0
-        done = aectl("decode", f"input=codes.{suffix}", f"output={suffix}")
+        assert aectl("encode", f"run={small_run}", "input=in", f"output=codes.{suffix}").status == 0
+        done = aectl("decode", f"run={small_run}", f"input=codes.{suffix}", f"output={suffix}")
         assert done.status == 0, done.err
         names, z = codes.read(tmp_path / f"codes.{suffix}", 2)
         assert sorted(names) == sorted(STRANGE)
@@ -106,26 +104,24 @@ def test_every_picture_comes_back_under_its_own_name_in_all_formats(aectl, tmp_p
         assert sum(path.is_file() for path in (tmp_path / suffix).rglob("*")) == len(STRANGE)
 
 
-def test_a_zip_with_a_file_and_a_folder_of_one_name_comes_back(aectl, tmp_path):
-    aectl("train", *SMALL)
+def test_a_zip_with_a_file_and_a_folder_of_one_name_comes_back(aectl, small_run, tmp_path):
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
         for name in ("a.png", "a.png/b.png"):
             archive.writestr(name, zoo.encoded("PNG"))
-    assert aectl("encode", "input=in.zip", "output=codes.csv").status == 0
-    assert aectl("decode", "input=codes.csv", "output=out").status == 0
+    assert aectl("encode", f"run={small_run}", "input=in.zip", "output=codes.csv").status == 0
+    assert aectl("decode", f"run={small_run}", "input=codes.csv", "output=out").status == 0
     files = [str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert sorted(files) == ["a.png.png", "a.png/b.png"]
 
 
-def test_decode_writes_all_or_nothing(aectl, tmp_path, monkeypatch):
-    aectl("train", *SMALL)
+def test_decode_writes_all_or_nothing(aectl, small_run, tmp_path, monkeypatch):
     codes.write(tmp_path / "out_of_it.npz", ["a", "../b"], np.zeros((2, 2), np.float32))
     codes.write(tmp_path / "long.csv", ["a", "c" * 300], np.zeros((2, 2), np.float32))
     codes.write(tmp_path / "huge.csv", ["a", "b", "c"], np.array([[0, 0], [3e38, 0], [0, 0]], np.float32))
     decode = Autoencoder.decode
     monkeypatch.setattr(Autoencoder, "decode", lambda self, z: decode(self, z) + (z[:, :1, None, None] * 10) * 0)
     for file, says in (("out_of_it.npz", "'../b'"), ("long.csv", "cccc"), ("huge.csv", "'b'")):
-        refused = aectl("decode", f"input={file}", "output=out")
+        refused = aectl("decode", f"run={small_run}", f"input={file}", "output=out")
         assert refused.status == 3
         assert file in refused.err
         assert says in refused.err
@@ -133,8 +129,7 @@ def test_decode_writes_all_or_nothing(aectl, tmp_path, monkeypatch):
         assert not (tmp_path / "out").exists()
 
 
-def test_what_is_in_the_way_of_pictures_is_named_before_the_first(aectl, tmp_path):
-    aectl("train", *SMALL)
+def test_what_is_in_the_way_of_pictures_is_named_before_the_first(aectl, small_run, tmp_path):
     codes.write(tmp_path / "a.npz", ["first", "sub/b.png"], np.zeros((2, 2), np.float32))
     (tmp_path / "file").write_text("")
     (tmp_path / "out").mkdir()
@@ -145,7 +140,7 @@ def test_what_is_in_the_way_of_pictures_is_named_before_the_first(aectl, tmp_pat
         ("out", "out/sub is a file"),
         ("other", "other/sub/b.png is a folder"),
     ):
-        refused = aectl("decode", "input=a.npz", f"output={output}", "overwrite=true")
+        refused = aectl("decode", f"run={small_run}", "input=a.npz", f"output={output}", "overwrite=true")
         assert refused.status == 6
         assert says in refused.err
     assert not (tmp_path / "out/first.png").exists()
