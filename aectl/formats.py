@@ -155,7 +155,9 @@ def _arrow() -> tuple[ModuleType, ModuleType]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ConfigError("a .parquet file needs pyarrow: pip install pyarrow, or use .npz or .csv") from None
+        raise ConfigError(
+            "a .parquet file needs pyarrow: pip install 'aectl[parquet]'; or use .npz or .csv"
+        ) from None
     return pyarrow, pyarrow.parquet
 
 

@@ -109,7 +109,7 @@ def test_what_is_in_the_way_is_said_before_the_work(aectl, small_run, tmp_path, 
     for command in (["encode", "input=in", "output=a.parquet"], ["decode", "input=a.parquet", "output=out"]):
         refused = aectl(*command, f"run={small_run}")
         assert refused.status == 2
-        assert "pip install pyarrow" in refused.err
+        assert "pip install 'aectl[parquet]'" in refused.err
     monkeypatch.setattr(Autoencoder, "encode", real)
     assert aectl("encode", f"run={small_run}", "input=in", "output=new/folder/codes.npz").status == 0
     assert (tmp_path / "new/folder/codes.npz").is_file()
