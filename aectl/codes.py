@@ -92,7 +92,7 @@ def _single(table: formats.Table) -> np.ndarray:
     if len(bad):
         row, column = bad[0]
         value = table.codes[row, column]
-        what = "is beyond single precision" if np.isfinite(value) else "is empty, or not a finite number"
+        what = "is beyond single precision" if np.isfinite(value) else "is not a finite number"
         raise ValueError(f"{formats.place(table.rows[row], table.names[row], column + 1)}: {value:g} {what}")
     return single
 

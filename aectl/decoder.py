@@ -72,7 +72,7 @@ def png_names(names: Sequence[str], folder: Path) -> list[str]:
     """
     for name in names:
         if reason := _unfit(name):
-            raise ValueError(f"{brief(repr(name), 60)} cannot name a picture below the output folder: {reason}")
+            raise _refusal(name, reason)
     _refuse_too_long(names, folder)
     taken = {_same("/".join(parts[:depth])) for parts in map(_parts, names) for depth in range(1, len(parts))}
     found = {}
@@ -119,6 +119,10 @@ def _unfit(name: str) -> str:
     return ""
 
 
+def _refusal(name: str, reason: str) -> ValueError:
+    return ValueError(f"{brief(repr(name), 60)} cannot name a picture below the output folder: {reason}; rename it")
+
+
 def _refuse_too_long(names: Sequence[str], folder: Path) -> None:
     """Raise ValueError for a path that the file system does not take; it is asked, as each has its own limits."""
     place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
@@ -131,9 +135,7 @@ def _refuse_too_long(names: Sequence[str], folder: Path) -> None:
             except (FileNotFoundError, NotADirectoryError):
                 pass
             except OSError as error:
-                raise ValueError(
-                    f"{brief(repr(name), 60)} cannot name a picture below the output folder: {error.strerror}"
-                ) from None
+                raise _refusal(name, error.strerror) from None
         asked.update(_parts(name))
 
 

@@ -104,8 +104,8 @@ def _from_npz(data: bytes, latent: int) -> Table:
 
 def _to_csv(names: Sequence[str], codes: np.ndarray) -> bytes:
     buffer = io.StringIO(newline="")
-    # Names are always quoted: some versions of the module leave a carriage return bare.
-    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    # With the line ends of RFC 4180, for then every version of the module quotes a carriage return in a name.
+    writer = csv.writer(buffer)
     writer.writerow(_columns(codes.shape[1]))
     # A single-precision number is written with as many digits as give it back.
     writer.writerows([name, *code] for name, code in zip(names, codes.astype(np.float32), strict=True))
@@ -195,7 +195,11 @@ def _from_parquet(data: bytes, latent: int) -> Table:
         names = [name for chunk in table["name"].chunks for name in _texts(chunk)]
         if None in names:
             raise ValueError(f"row {names.index(None) + 1}, column name: is empty")
-        numbers = [table[column].to_numpy() for column in wanted[1:]]  # what is empty becomes NaN
+        for index, column in enumerate(wanted[1:], 1):
+            if table[column].null_count:
+                row = table[column].is_null().index(True).as_py()
+                raise ValueError(f"{place(row + 1, names[row], index)}: is empty")
+        numbers = [table[column].to_numpy() for column in wanted[1:]]
     except arrow.ArrowException as error:
         raise ValueError(brief(error)) from None
     return Table(names, np.stack(numbers, axis=1), range(1, len(names) + 1), passed_over)

@@ -35,7 +35,8 @@ def settle(bad: Sequence[tuple[str, str]], total: int, where: str, key: str, on_
 def write(path: Path, bad: Sequence[tuple[str, str]]) -> None:
     """Write the list down as CSV: file, reason; without any nothing is written."""
     if bad:
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([("file", "reason"), *bad])
+        buffer = io.StringIO(newline="")
+        # With the line ends of RFC 4180, for then every version of the module quotes a carriage return in a name.
+        csv.writer(buffer).writerows([("file", "reason"), *bad])
         storage.replace(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
         log.warning("note: %d pictures are left out, as %s says", len(bad), path)

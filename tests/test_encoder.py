@@ -1,3 +1,4 @@
+import csv
 import io
 import sys
 import warnings
@@ -46,14 +47,16 @@ def test_pictures_become_codes_and_pictures_again(aectl, tmp_path, suffix, model
 def test_pictures_that_cannot_be_used_stop_it_or_are_left_out_and_written_down(aectl, small_run, tmp_path):
     pictures(tmp_path / "in")
     (tmp_path / "in/bad.png").write_bytes(b"no")
+    (tmp_path / "in/b\r.png").write_bytes(b"no")
     refused = aectl("encode", f"run={small_run}", "input=in", "output=a.csv")
     assert refused.status == 3
-    assert "1 of 5 pictures cannot be used" in refused.err
+    assert "2 of 6 pictures cannot be used" in refused.err
     assert "bad.png: " in refused.out
     assert not (tmp_path / "a.csv").exists()
     assert aectl("encode", f"run={small_run}", "input=in", "output=a.csv", "on_bad=skip").status == 0
     assert codes.read(tmp_path / "a.csv", 2)[0] == ["sub/0.png", "sub/1.png", "sub/2.png", "wide.png"]
-    assert "bad.png," in (tmp_path / "a_bad_pictures.csv").read_text()
+    with (tmp_path / "a_bad_pictures.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["file", "b\r.png", "bad.png"]
 
 
 def test_draws_differ_by_seed_and_csv_keeps_every_bit(aectl, small_run, tmp_path):

@@ -172,14 +172,22 @@ def test_a_damaged_file_is_named_with_reason_and_remedy(raw, asked, damage):
     assert not asked, "and nothing is downloaded over it"
 
 
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [(whole[TRAIN], "is not compressed with gzip"), (gzip.compress(whole[TRAIN])[:-20], "cannot be unpacked"),
-     (gzip.compress(whole[TRAIN])[:9], "cannot be unpacked"), (gzip.compress(whole[TRAIN][:-1]), "has only 47039"),
-     (gzip.compress(whole[TRAIN] + b"1"), "has more"), (gzip.compress(b"<html>"), "web page"), (b"", "is empty"),
-     (gzip.compress(whole[TRAIN])[:-8] + bytes(8), "cannot be unpacked")],
-)  # fmt: skip
-def test_a_damaged_compressed_file_too(raw, asked, data, says):
+packed = gzip.compress(whole[TRAIN])
+PACKED_DAMAGES = {
+    "not compressed": (whole[TRAIN], "is not compressed with gzip"),
+    "truncated": (packed[:-20], "cannot be unpacked"),
+    "cut in gzip's header": (packed[:9], "cannot be unpacked"),
+    "a wrong checksum": (packed[:-8] + bytes(8), "cannot be unpacked"),
+    "a byte too few": (gzip.compress(whole[TRAIN][:-1]), "has only 47039"),
+    "a byte too many": (gzip.compress(whole[TRAIN] + b"1"), "has more"),
+    "a web page": (gzip.compress(b"<html>"), "web page"),
+    "empty": (b"", "is empty"),
+}
+
+
+@pytest.mark.parametrize("damage", PACKED_DAMAGES)
+def test_a_damaged_compressed_file_too(raw, asked, damage):
+    data, says = PACKED_DAMAGES[damage]
     (raw / TRAIN).unlink()
     (raw / f"{TRAIN}.gz").write_bytes(data)
     with pytest.raises(DataError, match=says) as caught:
@@ -302,7 +310,7 @@ def test_cifar10_is_read_in_colour(tmp_path, monkeypatch, asked):
 
 
 @pytest.mark.parametrize("name", ["data_batch_2", "test_batch", "batches.meta"])
-@pytest.mark.parametrize("data", [b"<html>", b"", pickle.dumps(zoo.Payload())])
+@pytest.mark.parametrize("data", [b"<html>", b"", pickle.dumps(zoo.Payload())], ids=["page", "empty", "payload"])
 def test_a_changed_pickle_of_cifar10_is_named_and_never_loaded(tmp_path, monkeypatch, asked, name, data):
     monkeypatch.chdir(tmp_path)
     cifar10(tmp_path, monkeypatch)
