@@ -8,6 +8,7 @@ import pickle
 import struct
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +280,30 @@ def test_a_download_that_is_not_the_official_file_is_not_kept(raw, monkeypatch):
     with pytest.raises(DataError, match=f"{TEST} not found in .*, and the download failed"):
         built(raw.parent.parent)
     assert sorted(path.name for path in raw.iterdir()) == sorted({*NAMES} - {TEST})
+
+
+def test_of_emnist_the_split_that_is_asked_for_is_taken_out_of_its_archive(tmp_path, monkeypatch):
+    made, buffer = files(), io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for split in ("digits", "letters"):
+            for part, images, labels in (("train", TRAIN, TRAIN_LABELS), ("test", TEST, TEST_LABELS)):
+                name = f"gzip/emnist-{split}-{part}"
+                archive.writestr(f"{name}-images-idx3-ubyte.gz", gzip.compress(made[images]))
+                archive.writestr(f"{name}-labels-idx1-ubyte.gz", gzip.compress(made[labels]))
+    monkeypatch.setattr(datasets.EMNIST, "md5", hashlib.md5(buffer.getvalue()).hexdigest())
+    found = serve(monkeypatch, {"gzip.zip": buffer.getvalue()})
+    folder = tmp_path / "EMNIST/raw"
+    folder.mkdir(parents=True)
+    own = folder / "emnist-digits-test-labels-idx1-ubyte"
+    own.write_bytes(idx(np.full(20, 7, np.uint8)))
+    split = built(tmp_path, "emnist", emnist_split="digits")
+    assert split.test.labels.tolist() == [7] * 20
+    assert sorted(path.name for path in folder.iterdir()) == [
+        own.name.replace("test-labels-idx1", "test-images-idx3"), own.name,
+        *(f"emnist-digits-train-{file}-ubyte" for file in ("images-idx3", "labels-idx1")), "gzip.zip",
+    ]  # fmt: skip
+    assert built(tmp_path, "emnist", emnist_split="letters").sizes()["test"] == 20
+    assert set(found) == {"gzip.zip"}
 
 
 # ------------------------------------------------------------------------------- with known checksums
