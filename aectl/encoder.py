@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     if config.input is None:
         batches = _test_images(open_data(run, config.data.root).test)
     else:
-        batches = _pictures(run, _entries(config.input), bad)
+        batches = _pictures(run, decoding.entries(Path(config.input).expanduser(), "input"), bad)
     _make_place(target, config.overwrite)
     names, found, errors = [], [], []
     with torch.inference_mode():
@@ -83,19 +82,6 @@ def _make_place(target: Path, overwrite: bool) -> None:
         raise StorageError(f"output={target}: its folder cannot be made ({error.strerror}); choose another") from None
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise StorageError(f"output={target}: nothing can be written into {target.parent}; choose another folder")
-
-
-def _entries(source: str) -> list[Entry]:
-    """The pictures that `input` names.
-
-    Raises:
-        DataError: there are none, or two have one name, as they can in a zip.
-    """
-    entries = decoding.entries(Path(source).expanduser(), "input")
-    name, count = Counter(entry.name for entry in entries).most_common(1)[0]
-    if count > 1:
-        raise DataError(f"input={source}: {count} pictures are called {brief(repr(name))}; give each its own name")
-    return entries
 
 
 def _test_images(test: Images) -> Iterator[Batch]:

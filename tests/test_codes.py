@@ -30,7 +30,7 @@ numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(names, min_size=1, max_size=8, unique=True), st.integers(1, 4), st.data())
 @example(STRANGE, 3, None)
 def test_any_names_and_numbers_come_back_to_the_bit(tmp_path, suffix, names, latent, data):
@@ -182,7 +182,7 @@ def test_a_small_parquet_of_many_codes_or_long_names_is_refused_before_it_grows(
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_file_is_refused_in_one_line_or_read(tmp_path, suffix, data):
     path = tmp_path / f"a.{suffix}"
