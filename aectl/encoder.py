@@ -30,7 +30,8 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
 
     Raises:
         DataError: pictures cannot be used, or two of them have one name.
-        CheckpointError: the run has no code, or gives codes that are not finite.
+        ConfigError: the run has no code, or a package is missing.
+        CheckpointError: it gives codes that are not finite.
         StorageError: the output is there already, or cannot be written.
     """
     del folder  # what it makes is config.output
