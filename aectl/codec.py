@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, devices, fitting, metrics, storage, unusable
+from aectl import decoding, devices, fitting, listing, metrics, places, storage, unusable
 from aectl.config import BACKGROUNDS, DecodeConfig, EncodeConfig, FilesConfig
 from aectl.errors import ConfigError, DataError, StorageError, brief
 from aectl.images import to_float, to_uint8
@@ -35,6 +35,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     device = devices.choose(config.device, config.threads)
     run = _opened(config, device)
     target = _new(Path(config.output).expanduser(), config.overwrite)
+    places.prepare([target, unusable.beside(target)])
     bad: list[tuple[str, str]] = []
     batches = _test_images(run, config) if config.input is None else _pictures(run, config, bad)
     names, codes, errors = [], [], []
@@ -50,7 +51,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     unusable.settle(bad, len(names) + len(bad), f"input={config.input}", "on_bad", config.on_bad)
     found = torch.cat(codes)
     storage.replace(target, WRITERS[target.suffix](names, found.numpy()))
-    unusable.write(target.with_name(f"{target.stem}_{unusable.FILE}"), bad)
+    unusable.write(unusable.beside(target), bad)
     raw, kept = math.prod(run.shape), 4 * found.shape[1]
     log.info("%d codes of %d numbers: %s", len(names), found.shape[1], target)
     log.info(
@@ -124,13 +125,15 @@ def _test_images(run: Run, config: EncodeConfig) -> Iterator[Batch]:
 
 def _pictures(run: Run, config: EncodeConfig, bad: list[tuple[str, str]]) -> Iterator[Batch]:
     """Pictures, brought to the run's channels and size as its own data set was; `bad` gets those that cannot be."""
-    entries = decoding.entries(Path(config.input).expanduser(), "input")
+    found = listing.at(Path(config.input).expanduser(), "input")
+    if found.rest():
+        log.info("passed over in %s: %s", config.input, found.rest())
     channels, *size = run.shape
     own = run.config.dataset
     fit = own.fit if own.fit in ("resize", "crop", "pad") else "resize"
     background = 255 * BACKGROUNDS.index(own.background or "black")
     names, pixels = [], []
-    for entry in tqdm(entries, disable=None, unit="picture", leave=False):
+    for entry in tqdm(found.entries, disable=None, unit="picture", leave=False):
         try:
             values = fitting.with_channels(decoding.decode(entry.read()), channels, background)
             values = fitting.fitted(values, tuple(size), fit, background)
