@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,11 +15,16 @@ import torch
 import zoo
 from albums import GREY, bmp, many, own, png, put, zipped
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from aectl import contents, decoding, fitting
+from aectl import contents, decoding, evaluator, figures, fitting
 from aectl.config import DatasetConfig
 from aectl.data import build_dataset
 from aectl.errors import ConfigError, DataError
+from aectl.images import Images
 from aectl.listing import Entry
 
 
@@ -276,6 +282,36 @@ def test_a_split_that_0_1_0_saved_is_taken_again(tmp_path):
     assert split.manifest == manifest
     for part, rows in saved.items():
         assert getattr(split, part).pixels[:, 0, 0, 0].tolist() == [greys[names.index(name)] for name in rows]
+
+
+def test_pictures_without_a_label_are_left_out_of_what_codes_know_of_labels(monkeypatch):
+    rng = np.random.default_rng(0)
+    codes, labels = rng.normal(size=(60, 2)), rng.integers(-1, 3, 60)
+    codes[labels >= 0, 0] += 9 * labels[labels >= 0]
+    codes[labels < 0, 0] = 9 * rng.integers(0, 3, (labels < 0).sum())  # they would mislead
+    train, test = (Images(torch.zeros(30, 1, 1, 1), torch.from_numpy(part)) for part in (labels[:30], labels[30:]))
+    of = {id(train): torch.from_numpy(codes[:30]).float()}
+    monkeypatch.setattr(evaluator, "encode", lambda model, images, device: of[id(images)])
+    subject = Mock(train=train, images=test, codes=torch.from_numpy(codes[30:]).float())
+    known, asked = labels[:30] >= 0, labels[30:] >= 0
+    found = evaluator._codes(subject)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+    for name, model in (("knn_accuracy", KNeighborsClassifier(5)), ("linear_probe_accuracy", probe)):
+        model.fit(codes[:30][known], labels[:30][known])
+        assert found[name] == model.score(codes[30:][asked], labels[30:][asked]), name
+    subject.images = replace(test, labels=torch.full((30,), -1))
+    assert evaluator._codes(subject) == {}
+
+
+def test_pictures_without_a_label_are_grey_in_the_plane_of_codes():
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+
+    def colours(labels: list[int]) -> set[tuple[int, ...]]:
+        shown = figures.scatter(points, torch.tensor(labels), "", ("", ""))
+        return {tuple(pixel) for pixel in shown.reshape(-1, shown.shape[-1]).tolist() if len(set(pixel)) > 1}
+
+    assert colours([-1, -1, -1]) == set(), "nothing but greys"
+    assert colours([-1, 0, 0])
 
 
 def test_the_start_of_a_run_says_what_was_found(aectl, tmp_path):
