@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import codes, decoding, devices, storage
+from aectl import codes, decoding, devices, places, storage
 from aectl.config import DecodeConfig
 from aectl.errors import DataError, StorageError, brief
 from aectl.images import to_uint8
@@ -44,9 +44,9 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     for name, image in zip(names, _decoded(run, found, device), strict=True):  # all, before the first is written
         if not image.isfinite().all():
             raise DataError(f"input={source}: the code of {brief(repr(name))} gives pixels that are not finite")
+    places.prepare(paths)
     images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
     for path, image in zip(paths, images, strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         decoding.to_image(to_uint8(image).numpy()).save(buffer, "PNG")
         storage.replace(path, buffer.getvalue())

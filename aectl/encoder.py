@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import codes, decoding, devices, fitting, formats, metrics, unusable
+from aectl import codes, decoding, devices, fitting, formats, listing, metrics, places, unusable
 from aectl.config import BACKGROUNDS, EncodeConfig
-from aectl.decoding import Entry
 from aectl.errors import CheckpointError, DataError, StorageError, brief
 from aectl.images import Images, to_float
+from aectl.listing import Entry
 from aectl.rng import generator
 from aectl.runs import Run, open_data, open_with_code
 
@@ -35,7 +34,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         StorageError: the output is there already, or cannot be written.
     """
     del folder  # what it makes is config.output
-    target = Path(config.output).expanduser()
+    target = _place(config.output, config.overwrite)
     formats.prepare(target.suffix)
     device = devices.choose(config.device, config.threads)
     run = open_with_code(config.run, config.checkpoint, device)
@@ -43,8 +42,11 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     if config.input is None:
         batches = _test_images(open_data(run, config.data.root).test)
     else:
-        batches = _pictures(run, decoding.entries(Path(config.input).expanduser(), "input"), bad)
-    _make_place(target, config.overwrite)
+        listed = listing.at(Path(config.input).expanduser(), "input")
+        if listed.rest():
+            log.info("passed over in %s: %s", config.input, listed.rest())
+        batches = _pictures(run, listed.entries, bad)
+    places.prepare([target, unusable.beside(target)])
     names, found, errors = [], [], []
     with torch.inference_mode():
         for some, pixels in batches:
@@ -63,7 +65,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     unusable.settle(bad, len(names) + len(bad), f"input={config.input}", "on_bad", config.on_bad)
     z = torch.cat(found)
     codes.write(target, names, z.numpy())
-    unusable.write(target.with_name(f"{target.stem}_{unusable.FILE}"), bad)
+    unusable.write(unusable.beside(target), bad)
     raw, kept = math.prod(run.shape), 4 * z.shape[1]
     log.info("%d codes of %d numbers: %s", len(names), z.shape[1], target)
     log.info(
@@ -73,16 +75,11 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     log.info("back to pictures: aectl decode run=%s input=%s output=<folder>", run.path, target)
 
 
-def _make_place(target: Path, overwrite: bool) -> None:
-    """The folder of the output, made and found fit for it before the work."""
+def _place(output: str, overwrite: bool) -> Path:
+    target = Path(output).expanduser()
     if target.is_dir() or (target.exists() and not overwrite):
         raise StorageError(f"output={target}: is there already; choose another or set overwrite=true")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"output={target}: its folder cannot be made ({error.strerror}); choose another") from None
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise StorageError(f"output={target}: nothing can be written into {target.parent}; choose another folder")
+    return target
 
 
 def _test_images(test: Images) -> Iterator[Batch]:

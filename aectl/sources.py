@@ -27,14 +27,18 @@ class Found:
         images: those that are to be split, or the training part where there is an official test part.
         test: that part, or None.
         names, hashes: of the pictures' files, where they are people's own.
+        parts: train, val, test or None for each of those, where their folders say so; else None.
         bad: name and reason of each file that could not be used.
+        notes: what was found, in lines.
     """
 
     images: Images | Pictures
     test: Images | None = None
     names: list[str] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
+    parts: list[str | None] | None = None
     bad: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def data_root(root: str | None) -> Path:
@@ -99,7 +103,9 @@ def _folder(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
     else:
         rows = torch.arange(len(library.names)) if library.mapped else None
         images = Images(library.pixels, library.labels, rows=rows)
-    return Found(images, names=library.names, hashes=library.hashes, bad=library.bad)
+    return Found(
+        images, names=library.names, hashes=library.hashes, parts=library.parts, bad=library.bad, notes=library.notes
+    )
 
 
 def own_root(config: DatasetConfig) -> Path:

@@ -129,6 +129,14 @@ def test_decode_writes_all_or_nothing(aectl, small_run, tmp_path, monkeypatch):
         assert not (tmp_path / "out").exists()
 
 
+def test_the_longest_name_is_written(aectl, small_run, tmp_path):
+    codes.write(tmp_path / "a.csv", ["x" * 251, f"y/{'z' * 255}/{'a' * 251}.png"], np.zeros((2, 2), np.float32))
+    done = aectl("decode", f"run={small_run}", "input=a.csv", "output=out")
+    assert done.status == 0, done.err
+    assert (tmp_path / f"out/{'x' * 251}.png").is_file()
+    assert (tmp_path / f"out/y/{'z' * 255}/{'a' * 251}.png").is_file()
+
+
 def test_what_is_in_the_way_of_pictures_is_named_before_the_first(aectl, small_run, tmp_path):
     codes.write(tmp_path / "a.npz", ["first", "sub/b.png"], np.zeros((2, 2), np.float32))
     (tmp_path / "file").write_text("")
