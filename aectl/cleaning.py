@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,18 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, fitting, metrics, storage, tiling, unusable
+from aectl import decoding, fitting, listing, metrics, places, storage, tiling, unusable
 from aectl.config import DenoiseConfig
-from aectl.decoding import Entry, Picture
+from aectl.decoding import Picture
 from aectl.errors import DataError, StorageError
+from aectl.listing import Entry
 from aectl.noise import Corruption, build_noise
+from aectl.places import Places
 from aectl.rng import generator
 from aectl.runs import Run
 
 WHOLE = 512  # side up to which a fully convolutional network sees a picture at once; larger ones go in tiles
+FIGURES = "psnr_ssim.csv"
 CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 
 log = logging.getLogger(__name__)
@@ -39,14 +43,17 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
         StorageError: an output is there already.
     """
     source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
+    noisy = config.noise.name != "none"
     jobs = _jobs(source, config)
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
-    _refuse_overwriting(jobs, source, target, config.overwrite)
-    bad = _bad(jobs)
-    unusable.settle(list(bad.items()), len(jobs), f"input={source}", "on_bad", config.on_bad)
-    jobs = [job for job in jobs if job.entry.name not in bad]
-    corrupt = build_noise(config.noise) if config.noise.name != "none" else None
+    _refuse_overwriting(jobs, source, target, config.overwrite, noisy)
+    reports = [unusable.FILE, FIGURES]
+    bad = _bad(jobs, noisy, Places(target, reports))
+    unusable.settle(list(bad.values()), len(jobs), f"input={source}", "on_bad", config.on_bad)
+    jobs = [job for job in jobs if job not in bad]
+    places.prepare(target / name for name in [*(name for job in jobs for name in _outputs(job, noisy)), *reports])
+    corrupt = build_noise(config.noise) if noisy else None
     rows = []
     for job in tqdm(jobs, disable=None, unit="picture", leave=False):
         picture = decoding.decode(job.entry.read())
@@ -59,9 +66,9 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
             clean = decoding.decode(job.reference.read())
         if clean is not None:  # the figures are those of the file, with whatever its format lost
             after = decoding.decode((target / job.entry.name).read_bytes())
-            rows.append((job.entry.name, *_before_and_after(seen, after, clean, job.entry.name)))
+            rows.append((job.entry.name, *_before_and_after(seen, after, clean)))
     log.info("%d pictures: %s", len(jobs), target)
-    unusable.write(target / unusable.FILE, list(bad.items()))
+    unusable.write(target / unusable.FILE, list(bad.values()))
     if rows:
         _report(rows, target)
 
@@ -75,40 +82,52 @@ class Job:
 
 
 def _jobs(source: Path, config: DenoiseConfig) -> list[Job]:
-    entries = decoding.entries(source, "input")
+    found = listing.at(source, "input")
+    if found.rest():
+        log.info("passed over in %s: %s", source, found.rest())
     references = {}
     if config.reference is not None:
         root = Path(config.reference).expanduser()
-        references = {entry.name: entry for entry in decoding.entries(root, "reference")}
+        references = {entry.name: entry for entry in listing.at(root, "reference").entries}
         if source.is_file() and root.is_file():
-            references = {entries[0].name: next(iter(references.values()))}
-        lost = next((entry.name for entry in entries if entry.name not in references), None)
+            references = {found.entries[0].name: next(iter(references.values()))}
+        lost = next((entry.name for entry in found.entries if entry.name not in references), None)
         if lost is not None:
             raise DataError(f"reference={root}: has no {lost}; references go by the pictures' names")
-    return [Job(entry, references.get(entry.name)) for entry in entries]
+    return [Job(entry, references.get(entry.name)) for entry in found.entries]
 
 
-def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwrite: bool) -> None:
+def _outputs(job: Job, noisy: bool) -> list[str]:
+    """The files that a picture becomes, below the output folder."""
+    return [job.entry.name, *([f"noisy/{job.entry.name}"] if noisy else [])]
+
+
+def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwrite: bool, noisy: bool) -> None:
     folder = source if source.is_dir() else source.parent
     if target.is_dir() and target.samefile(folder):
         raise StorageError(f"output={target}: is the input's own folder; choose another")
-    there = [job.entry.name for job in jobs if (target / job.entry.name).exists()]
+    there = [name for job in jobs for name in _outputs(job, noisy) if os.path.lexists(target / name)]
     if there and not overwrite:
         raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
 
 
-def _bad(jobs: Sequence[Job]) -> dict[str, str]:
+def _bad(jobs: Sequence[Job], noisy: bool, taken: Places) -> dict[Job, tuple[str, str]]:
     """Name and reason of each that cannot be used; all are decoded once before anything is written."""
     bad = {}
     for job in tqdm(jobs, desc="looking", disable=None, unit="picture", leave=False):
         whose = ""
         try:
-            decoding.decode(job.entry.read())
+            picture = decoding.decode(job.entry.read())
             if job.reference is not None:
                 whose = "its reference "
-                decoding.decode(job.reference.read())
+                reference = decoding.decode(job.reference.read())
+                if reference.size != picture.size:
+                    sizes = [f"{width}×{height}" for height, width in (reference.size, picture.size)]
+                    raise DataError(f"is {sizes[0]}, and the picture {sizes[1]}")
+            whose = ""
+            taken.take(_outputs(job, noisy), job.entry.name)
         except DataError as error:
-            bad[job.entry.name] = f"{whose}{error}"
+            bad[job] = (job.entry.name, f"{whose}{error}")
     return bad
 
 
@@ -160,7 +179,6 @@ def _write(picture: Picture, path: Path) -> None:
     buffer = io.BytesIO()
     lossy = {"quality": 95} if picture.format in ("JPEG", "WEBP") else {}
     _in_its_mode(picture).save(buffer, picture.format, **lossy)
-    path.parent.mkdir(parents=True, exist_ok=True)
     storage.replace(path, buffer.getvalue())
 
 
@@ -186,10 +204,8 @@ def _in_its_mode(picture: Picture) -> Image.Image:
 # --------------------------------------------------------------------------------------- the report
 
 
-def _before_and_after(before: Picture, after: Picture, clean: Picture, name: str) -> list[float]:
+def _before_and_after(before: Picture, after: Picture, clean: Picture) -> list[float]:
     """PSNR and SSIM of the picture as it was and as it is; a colour reference of a grey picture counts as grey."""
-    if clean.size != before.size:
-        raise DataError(f"reference of {name}: is {clean.size[1]}×{clean.size[0]}, the picture is another size")
     channels = len(before.values)
     found = []
     reference = torch.from_numpy(_channels(clean, channels))[None]
@@ -214,5 +230,5 @@ def _report(rows: Sequence[tuple[str | float, ...]], target: Path) -> None:
     writer.writerow(CSV_HEADER)
     for name, *values in [*rows, ("mean", *means)]:
         writer.writerow([name, *(f"{value:.4f}" for value in values)])
-    storage.replace(target / "psnr_ssim.csv", buffer.getvalue().encode("utf-8", "surrogateescape"))
-    log.info("PSNR %.2f → %.2f dB, SSIM %.4f → %.4f: psnr_ssim.csv", *means)
+    storage.replace(target / FIGURES, buffer.getvalue().encode("utf-8", "surrogateescape"))
+    log.info("PSNR %.2f → %.2f dB, SSIM %.4f → %.4f: %s", *means, FIGURES)

@@ -59,7 +59,8 @@ class DatasetConfig:
     `binarize`: `threshold` at one half; `dynamic`: Bernoulli draws from the grey pixels, fresh for each training
     batch, drawn once (from `split_seed`) for validation and test.
 
-    Of `folder` and `array`: `root` is the folder, zip or file; `val_size` and `test_size` of null are a tenth each.
+    Of `folder` and `array`: `root` is the folder, zip or file; `val_size` and `test_size` of null are a tenth each,
+    or the folders val and test of `folder`.
     Of `folder`: `channels` is auto, 1 or 3; `size` is n, [height, width], or null where all pictures have one size;
     `fit` says how the others are brought to it; or `patches`: `patches` random crops of each picture in an epoch.
     """

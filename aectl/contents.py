@@ -1,7 +1,6 @@
 """The sha256 of every picture of a folder, read anew only where a name, a size or a time of change is new."""
 
 import hashlib
-import json
 import logging
 import os
 import time
@@ -12,8 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from aectl import storage
-from aectl.decoding import Entry
 from aectl.errors import DataError, brief
+from aectl.listing import Entry
 
 MAX_MEMORY = 2**30  # bytes of the file that remembers the hashes of a folder
 SETTLED = 2 * 10**9  # ns; a file written later than this before it was read may change again within its time stamp
@@ -51,7 +50,7 @@ def hashes(entries: Sequence[Entry], memory: Path) -> list[str | None]:
         if value is not None and (entry.archive is not None or now - entry.changed > SETTLED)
     ]
     memory.parent.mkdir(parents=True, exist_ok=True)
-    storage.replace(memory, json.dumps(settled).encode())
+    storage.replace(memory, storage.seal({"files": settled}))
     return found
 
 
@@ -63,11 +62,14 @@ def _hash(entry: Entry) -> str | None:
 
 
 def _known(memory: Path) -> dict[tuple[str, int, int], str]:
-    if not memory.exists():
+    if not os.path.lexists(memory):
         return {}
     try:
-        rows = json.loads(storage.read(memory, MAX_MEMORY))
+        rows = storage.unseal(storage.read(memory, MAX_MEMORY))["files"]
+        if not all(list(map(type, row)) == [str, int, int, str] for row in rows):
+            raise ValueError("has a row that is none")
         return {(name, size, changed): value for name, size, changed, value in rows}
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         log.warning("%s: damaged (%s); every picture is read again", memory, brief(error))
+        storage.remove(memory)
         return {}

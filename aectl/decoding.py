@@ -1,24 +1,18 @@
 """From picture files to arrays: the formats and modes that Pillow reads by itself, and what is wrong with others."""
 
 import io
-import os
 import struct
 import warnings
-import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from aectl.errors import DataError, brief
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 # Formats that Pillow decodes by itself; others, such as EPS, would start another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-MAX_BYTES = 2**29  # of one file
 ORIENTATION = 0x0112  # EXIF's tag
 # What Pillow raises for damaged files, seen over its decoders.
 UNREADABLE = (
@@ -53,110 +47,6 @@ class Picture:
         if self.values.dtype == np.uint8:
             return self.values.astype(np.float32) / 255
         return self.values
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A picture's place: a file, or a member of a zip.
-
-    Attributes:
-        name: its path below the folder or in the zip, with `/`.
-        path: the file, or the member's name in `archive`.
-        size, changed: bytes, and when it was last written (ns, or the zip's own stamp), to notice another content.
-    """
-
-    name: str
-    path: str
-    archive: zipfile.ZipFile | None
-    size: int
-    changed: int
-
-    def read(self) -> bytes:
-        """The bytes of the file; nothing but a regular file is opened.
-
-        Raises:
-            DataError: it is none, too large, or cannot be read.
-        """
-        if self.size > MAX_BYTES:
-            raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
-        try:
-            if self.archive is not None:
-                with self.archive.open(self.path) as file:
-                    data = file.read(MAX_BYTES + 1)
-            else:
-                path = Path(self.path)
-                if not path.is_file():  # a FIFO would block whoever opens it
-                    raise DataError("is not a file, or a link that leads nowhere")
-                with path.open("rb") as file:
-                    data = file.read(MAX_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-            raise DataError(f"cannot be read ({brief(error)})") from None
-        if len(data) > MAX_BYTES:
-            raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
-        return data
-
-
-def listing(root: Path, key: str = "dataset.root") -> list[Entry]:
-    """The pictures below a folder, or in a zip, by their suffix and in the order of their names.
-
-    Hidden files and folders are passed over, and links to folders are not followed. `key` is the setting that named
-    the folder.
-
-    Raises:
-        DataError: there is no such folder or zip, or no picture in it.
-    """
-    if root.is_dir():
-        found = list(_files(root))
-    elif root.is_file() and zipfile.is_zipfile(root):
-        found = list(_members(root, key))
-    else:
-        raise DataError(f"{key}={root}: no such folder, and no zip either")
-    if not found:
-        raise DataError(f"{key}={root}: has no pictures ({', '.join(SUFFIXES)})")
-    return sorted(found, key=lambda entry: entry.name)
-
-
-def entries(root: Path, key: str) -> list[Entry]:
-    """The picture itself, whatever its suffix, or `listing` of a folder or zip."""
-    if root.is_file() and not root.name.lower().endswith(".zip"):
-        status = root.stat()
-        return [Entry(root.name, str(root), None, status.st_size, status.st_mtime_ns)]
-    return listing(root, key)
-
-
-def _is_picture(parts: tuple[str, ...]) -> bool:
-    return parts[-1].lower().endswith(SUFFIXES) and not any(map(_is_hidden, parts))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _files(root: Path) -> Iterator[Entry]:
-    # With plain strings: Path objects would take four fifths of the time that 200,000 pictures take.
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        below = Path(folder).relative_to(root).parts
-        for name in names:
-            if _is_picture((name,)):
-                path = os.path.join(folder, name)  # noqa: PTH118
-                try:
-                    status = os.stat(path)  # noqa: PTH116
-                    size, changed = status.st_size, status.st_mtime_ns
-                except OSError:  # such as a link that leads nowhere; reading it says so
-                    size, changed = 0, 0
-                yield Entry("/".join((*below, name)), path, None, size, changed)
-
-
-def _members(root: Path, key: str) -> Iterator[Entry]:
-    try:
-        archive = zipfile.ZipFile(root)  # open as long as an entry of it is
-        for member in archive.infolist():
-            parts = tuple(part for part in member.filename.split("/") if part)
-            if parts and not member.is_dir() and _is_picture(parts):
-                yield Entry("/".join(parts), member.filename, archive, member.file_size, member.CRC)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(f"{key}={root}: cannot be read as a zip ({brief(error)})") from None
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:

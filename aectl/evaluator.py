@@ -170,11 +170,15 @@ def _against_baselines(subject: Subject) -> dict[str, Any]:
 
 
 def _codes(subject: Subject) -> dict[str, Any]:
-    """What the codes of clean images know of the labels."""
-    if subject.images.labels is None or len(subject.train.labels.unique()) < 2:
+    """What the codes of clean images know of the labels, of those that have one."""
+    train, images = subject.train, subject.images
+    if train.labels is None or images.labels is None:
         return {}
-    train = encode(subject.model, subject.train, subject.device)
-    parts = (train, subject.train.labels, subject.codes, subject.images.labels)
+    known, asked = train.labels >= 0, images.labels >= 0
+    if len(train.labels[known].unique()) < 2 or not asked.any():
+        return {}
+    codes = encode(subject.model, train, subject.device)
+    parts = (codes[known], train.labels[known], subject.codes[asked], images.labels[asked])
     return {
         "knn_accuracy": baselines.knn_accuracy(*parts),
         "linear_probe_accuracy": baselines.linear_probe_accuracy(*parts),

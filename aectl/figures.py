@@ -40,7 +40,7 @@ def _pixels(figure: "Figure") -> np.ndarray:
 
 
 def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Sequence[str]) -> np.ndarray:
-    """Points (N, 2) coloured by label (N,); equal scales, so that distances are what they look like."""
+    """Points (N, 2) coloured by label (N,), grey for -1, which is none; equal scales, for true distances."""
     from matplotlib import colormaps
 
     figure, axes = _figure(6.8, 6.0)
@@ -49,7 +49,10 @@ def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Seque
     if labels is None:
         axes.scatter(*xy.T, s=size, color=BLUE, alpha=0.6, linewidths=0)
     else:
-        values = labels.unique().tolist()
+        outside = xy[(labels < 0).numpy()]
+        if len(outside):
+            axes.scatter(*outside.T, s=size, color="0.7", alpha=0.7, linewidths=0, label="none")
+        values = labels[labels >= 0].unique().tolist()
         colours = colormaps["tab10" if len(values) <= 10 else "tab20" if len(values) <= 20 else "turbo"]
         for index, value in enumerate(values):
             colour = colours(index) if len(values) <= 20 else colours(index / len(values))
@@ -73,7 +76,7 @@ def spread(values: Tensor, labels: Tensor | None, title: str, axis_name: str) ->
     else:
         axes.set(ylabel="label")
         if len(values_of := labels.unique().tolist()) <= _MAX_LEGEND:
-            axes.set_yticks(values_of)
+            axes.set_yticks(values_of, ["none" if value < 0 else str(value) for value in values_of])
     axes.set(title=title, xlabel=axis_name)
     return _pixels(figure)
 

@@ -1,15 +1,11 @@
 """A folder of pictures as training data: decoded once, in parallel, into a cache, and read from there.
 
-A cache holds `pixels.bin`, the pictures one after another, and `index.json`: their shape, names, hashes and labels,
-and which files could not be used and why. Its key is the name and the content of every file, and the settings that
-decide what becomes of them.
+The cache goes by the name and the content of every file, and the settings that decide what becomes of them.
 """
 
 import json
 import logging
-import math
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,13 +18,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import contents, decoding, fitting, storage, unusable
+from aectl import cache, contents, decoding, fitting, listing, storage, unusable
+from aectl.arrangement import arrange
 from aectl.config import BACKGROUNDS, DatasetConfig
-from aectl.decoding import Entry
 from aectl.errors import DataError, brief, one_line
+from aectl.listing import Entry
 
-FORMAT = 2  # of the cache; another number is another cache
-MAX_INDEX = 2**30  # bytes
 BLOCK = 512  # pictures decoded ahead of the writer
 
 T = TypeVar("T")
@@ -48,8 +43,10 @@ class Library:
         sizes: (N, 2), height and width of each picture, for `fit=patches`; else None.
         names: of the files, in the order of the pixels.
         hashes: sha256 of each file's bytes.
-        labels: (N,), int64, by `label_names`; None unless all pictures are in sub-folders, two at least.
+        parts: train, val, test or None for each, by its folder; None where there are no such folders.
+        labels: (N,), int64, classes in the order of their names, -1 for a picture of none; None where there are none.
         bad: name and reason of each file that cannot be used.
+        notes: what was found, in lines.
     """
 
     pixels: Tensor
@@ -58,9 +55,10 @@ class Library:
     sizes: Tensor | None
     names: list[str]
     hashes: list[str]
+    parts: list[str | None] | None
     labels: Tensor | None
-    label_names: list[str]
     bad: list[tuple[str, str]]
+    notes: list[str]
 
 
 def cache_root() -> Path:
@@ -76,19 +74,63 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     Raises:
         DataError: there are none; or some cannot be used and `on_bad` is `stop`: each is then listed with its reason.
     """
-    entries = decoding.listing(root)
-    memory = cache_root() / "contents" / f"{contents.sha256(str(root.resolve()).encode())[:32]}.json"
-    hashes = contents.hashes(entries, memory)
-    folder = cache_root() / _key(entries, hashes, config)
-    if not (folder / "index.json").is_file():
-        _build(entries, hashes, config, folder)
-    library = _open(folder, memory_gb)
-    unusable.settle(library.bad, len(entries), f"dataset.root={root}", "dataset.on_bad", config.on_bad)
-    return library
+    found = listing.below(root)
+    hashes, index, values = _cached(found.entries, config, root, memory_gb)
+    bad = dict(zip(index.bad, index.reasons, strict=True))
+    used = [number for number in range(len(found.entries)) if number not in bad]
+    names = [found.entries[number].name for number in used]
+    named_bad = [(found.entries[number].name, reason) for number, reason in bad.items()]
+    unusable.settle(named_bad, len(found.entries), f"dataset.root={root}", "dataset.on_bad", config.on_bad)
+    arranged = arrange(names)
+    notes = [f"{len(names)} pictures in {root}; {arranged.describe()}"]
+    if found.rest():
+        notes.append(f"passed over: {found.rest()}")
+    numbers = arranged.numbers()
+    labels = None if arranged.classes is None else torch.tensor([numbers.get(name, -1) for name in arranged.classes])
+    return Library(
+        pixels=torch.from_numpy(values),
+        mapped=isinstance(values, np.memmap),
+        channels=index.shape[0],
+        sizes=torch.tensor(index.sizes).view(-1, 2) if config.fit == "patches" else None,
+        names=names,
+        hashes=[hashes[number] for number in used],
+        parts=arranged.parts,
+        labels=labels,
+        bad=named_bad,
+        notes=notes,
+    )
+
+
+def _cached(
+    entries: Sequence[Entry], config: DatasetConfig, root: Path, memory_gb: float
+) -> tuple[list[str | None], cache.Index, np.ndarray]:
+    """The hash of each file, and what the cache has of them; it is made where it is missing, and again if damaged.
+
+    Raises:
+        DataError: the storage does not keep it.
+    """
+    memory = cache_root() / "contents" / f"{contents.sha256(os.fsencode(root.resolve()))[:32]}.json"
+    for attempt in range(3):
+        hashes = contents.hashes(entries, memory)
+        key = _key(entries, hashes, config)
+        folder = cache_root() / key
+        if not os.path.lexists(folder):
+            try:
+                _build(entries, hashes, config, folder, key, doubtful=attempt == 0)
+            except StaleError as error:
+                log.warning("%s: is out of date (%s); every picture is read again", memory, one_line(error))
+                storage.remove(memory)
+                continue
+        try:
+            return hashes, *cache.read(folder, key, len(entries), memory_gb)
+        except ValueError as error:
+            log.warning("%s: is a damaged cache (%s); the pictures are decoded again", folder, brief(error))
+            storage.remove(folder)
+    raise DataError(f"{folder}: is damaged as soon as it is written; name another folder with AECTL_CACHE=<folder>")
 
 
 def _key(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig) -> str:
-    settings = [FORMAT, config.channels, config.size, config.fit, config.background]
+    settings = [cache.FORMAT, config.channels, config.size, config.fit, config.background]
     files = [[entry.name, value] for entry, value in zip(entries, hashes, strict=True)]
     return contents.sha256(json.dumps([settings, files]).encode())[:32]
 
@@ -96,55 +138,42 @@ def _key(entries: Sequence[Entry], hashes: Sequence[str | None], config: Dataset
 # ---------------------------------------------------------------------------------------- decoding
 
 
-def _build(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig, folder: Path) -> None:
-    """Decode every entry into a cache folder, which appears when it is whole."""
+class StaleError(Exception):
+    """A picture has another content than was remembered."""
+
+
+def _build(
+    entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig, folder: Path, key: str,
+    *, doubtful: bool,
+) -> None:  # fmt: skip
+    """Decode every entry into a cache folder.
+
+    Raises:
+        StaleError: a hash is not that of its file, and the hashes are `doubtful`: they may have been remembered.
+    """
     expected = dict(zip(entries, hashes, strict=True))
-    temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            channels, size = _shape(entries, config, pool)
-            background = BACKGROUNDS.index(config.background) * 255
+    background = BACKGROUNDS.index(config.background) * 255
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        channels, size = _shape(entries, config, pool)
 
-            def read(entry: Entry) -> np.ndarray | str:
-                try:
-                    data = entry.read()
-                    if contents.sha256(data) != expected[entry]:
-                        return "has changed while it was read"
-                    values = fitting.with_channels(decoding.decode(data), channels, background)
-                    if config.fit != "patches":
-                        values = fitting.fitted(values, size, config.fit, background)
-                    elif values.shape[1] < size[0] or values.shape[2] < size[1]:
-                        return f"is {values.shape[2]}×{values.shape[1]}, smaller than a patch of {size[1]}×{size[0]}"
-                    return values
-                except DataError as error:
-                    return str(error)
+        def read(entry: Entry) -> np.ndarray | str:
+            try:
+                data = entry.read()
+                if contents.sha256(data) != expected[entry]:
+                    if doubtful:
+                        raise StaleError(entry.name)
+                    return "has changed while it was read"
+                values = fitting.with_channels(decoding.decode(data), channels, background)
+                if config.fit != "patches":
+                    values = fitting.fitted(values, size, config.fit, background)
+                elif values.shape[1] < size[0] or values.shape[2] < size[1]:
+                    return f"is {values.shape[2]}×{values.shape[1]}, smaller than a patch of {size[1]}×{size[0]}"
+                return values
+            except DataError as error:
+                return str(error)
 
-            used, sizes, bad = [], [], []
-            with (temporary / "pixels.bin").open("wb") as file:
-                for entry, found in _in_order(pool, read, entries, "decoding"):
-                    if isinstance(found, str):
-                        bad.append([entry.name, found])
-                    else:
-                        used.append(entry)
-                        sizes.append(found.shape[1:])
-                        file.write(found.tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-        index = {
-            "shape": [channels, *size],
-            "names": [entry.name for entry in used],
-            "hashes": [expected[entry] for entry in used],
-            "bad": bad,
-        }
-        if config.fit == "patches":
-            index["sizes"] = sizes
-        storage.write(temporary / "index.json", json.dumps(index).encode())
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        found = (values for _, values in _in_order(pool, read, entries, "decoding"))
+        cache.write(folder, key, [channels, *size], config.fit == "patches", found)
 
 
 def _in_order(
@@ -192,45 +221,3 @@ def _shape(entries: Sequence[Entry], config: DatasetConfig, pool: ThreadPoolExec
             )
         size = next(iter(sizes), (1, 1))
     return channels, tuple(size)
-
-
-# -------------------------------------------------------------------------------------- the cache
-
-
-def _open(folder: Path, memory_gb: float) -> Library:
-    """The library in a cache folder; its pixels are mapped where they are larger than the budget.
-
-    Raises:
-        DataError: it is damaged.
-    """
-    try:
-        index = json.loads(storage.read(folder / "index.json", MAX_INDEX))
-        channels = index["shape"][0]
-        sizes = torch.tensor(index["sizes"], dtype=torch.long).view(-1, 2) if "sizes" in index else None
-        shape = (len(index["names"]), *index["shape"]) if sizes is None else (channels * int(sizes.prod(1).sum()),)
-        path = folder / "pixels.bin"
-        if path.stat().st_size != math.prod(shape):
-            raise ValueError("pixels.bin has another size than index.json says")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: is a damaged cache ({brief(error)}); remove it, it is made again") from None
-    mapped = math.prod(shape) > memory_gb * 2**30
-    if not shape[0]:
-        pixels = torch.zeros(shape, dtype=torch.uint8)
-    elif mapped:
-        # Copy on write: torch wants an array that it may write to, and nothing is ever written.
-        pixels = torch.from_numpy(np.memmap(path, np.uint8, mode="c", shape=shape))
-    else:
-        pixels = torch.from_numpy(np.fromfile(path, np.uint8).reshape(shape))
-    labels, label_names = _labels(index["names"])
-    bad = [tuple(item) for item in index["bad"]]
-    return Library(pixels, mapped, channels, sizes, index["names"], index["hashes"], labels, label_names, bad)
-
-
-def _labels(names: Sequence[str]) -> tuple[Tensor | None, list[str]]:
-    """Labels by the first folder of each name, numbered in alphabetical order."""
-    folders = [name.partition("/")[0] if "/" in name else None for name in names]
-    if None in folders or len(set(folders)) < 2:
-        return None, []
-    known = sorted(set(folders))
-    number = {folder: index for index, folder in enumerate(known)}
-    return torch.tensor([number[folder] for folder in folders]), known

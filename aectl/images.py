@@ -18,7 +18,7 @@ class Images:
 
     Attributes:
         stored: (M, C, H, W), uint8, in memory or mapped from a file.
-        labels: (N,), int64, or None where there are none.
+        labels: (N,), int64, -1 for an image that has none; or None where no image has one.
         dynamic: whether a batch of them is drawn, pixel by pixel, from Bernoulli distributions with the grey values
             as their means (Salakhutdinov & Murray, 2008).
         rows: (N,), which of `stored` they are, so that a mapped file is not copied to be split; None: all of them.
@@ -100,6 +100,7 @@ class Split:
     Attributes:
         manifest: for people's own pictures, name and sha256 of each file by part; else None.
         bad: name and reason of each file that could not be used.
+        notes: what was found among people's own pictures, in lines.
     """
 
     train: Images
@@ -107,6 +108,7 @@ class Split:
     test: Images
     manifest: dict[str, list[list[str]]] | None = None
     bad: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
 
     def sizes(self) -> dict[str, int]:
         """Number of images by part."""

@@ -135,9 +135,9 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     elif command == "denoise":
         from aectl.denoiser import run_denoise as work
     elif command == "encode":
-        from aectl.codec import run_encode as work
+        from aectl.encoder import run_encode as work
     elif command == "decode":
-        from aectl.codec import run_decode as work
+        from aectl.decoder import run_decode as work
     elif command == "report":
         from aectl.report import run_report as work
     else:

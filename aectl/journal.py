@@ -36,6 +36,8 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
         _save_split(session)
     sizes = data.sizes()
     log.info("run %s", session.run_dir)
+    for line in data.notes:
+        log.info("%s", line)
     log.info(
         "%s %s%s, %s on %s %s: %d train, %d val, %d test; %d parameters; %s",
         settings.network.name, _kind(settings), f", latent {settings.latent}" if session.model.has_code else "",

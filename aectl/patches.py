@@ -19,7 +19,7 @@ class Pictures:
         flat: their values one picture after another, each (C, H, W), uint8; in memory or mapped from a file.
         table: (N, 3), int64: where each begins, its height and its width.
         channels: C.
-        labels: (N,), int64, or None.
+        labels: as `aectl.images.Images` has them.
     """
 
     flat: Tensor

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from aectl import checkpoint, checks, storage, typed
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.data import build_dataset
-from aectl.errors import CheckpointError, DataError, UserError, brief
+from aectl.errors import CheckpointError, ConfigError, DataError, UserError, brief
 from aectl.images import Split
 from aectl.models import Autoencoder, build_model
 from aectl.networks import Shape
@@ -20,6 +21,8 @@ from aectl.networks import Shape
 OUTPUTS = Path("outputs")
 MANIFEST = "split.json"
 MAX_MANIFEST = 2**30  # bytes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -129,6 +132,19 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
     settings, shape = read_config(saved)
     model = restore(saved, settings, shape).to(device).eval()
     return Run(folder, saved, settings, shape, read_progress(saved), model, chosen_by(settings, which))
+
+
+def open_with_code(run: str, which: str, device: torch.device) -> Run:
+    """`open_run` for encode and decode; says in the log what was opened.
+
+    Raises:
+        ConfigError: its network has no code.
+    """
+    opened = open_run(run, which, device)
+    if not opened.model.has_code:
+        raise ConfigError(f"run={opened.path}: network=unet denoises, it has no code; try aectl denoise")
+    log.info("with %s, %s checkpoint", opened.title, which)
+    return opened
 
 
 @contextlib.contextmanager

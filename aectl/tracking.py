@@ -98,14 +98,14 @@ class Tracker:
         self._writer.add_text(name, f"```\n{text}\n```")
 
     def embedding(self, codes: Tensor, labels: Tensor | None, images: Tensor, step: int) -> None:
-        """The projector: codes (N, K), labels (N,) and thumbnails (N, C, H, W) in [0, 1]."""
+        """The projector: codes (N, K), labels (N,), -1 for none, and thumbnails (N, C, H, W) in [0, 1]."""
         if codes.shape[1] == 1:  # the projector needs two dimensions
             codes = torch.cat([codes, torch.zeros_like(codes)], dim=1)
         # A resumed run says it again: SummaryWriter would warn of its folder, and list the same embedding twice.
         for earlier in self.folder.glob("[0-9]*/codes"):
             shutil.rmtree(earlier.parent)
         (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)
-        names = None if labels is None else [str(label) for label in labels.tolist()]
+        names = None if labels is None else ["none" if label < 0 else str(label) for label in labels.tolist()]
         # TensorBoard's sprite of thumbnails wants squares.
         height, width = images.shape[2:]
         images = F.pad(images, (0, max(0, height - width), 0, max(0, width - height)))

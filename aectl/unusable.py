@@ -3,11 +3,12 @@
 import csv
 import io
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from aectl import storage
-from aectl.errors import DataError, one_line
+from aectl.errors import DataError, brief, one_line
 
 FILE = "bad_pictures.csv"
 
@@ -28,14 +29,24 @@ def settle(bad: Sequence[tuple[str, str]], total: int, where: str, key: str, on_
         log.warning("%s", one_line(f"{name}: {reason}"))
     some_left = total > len(bad)
     if on_bad == "stop" or not some_left:
+        name, reason = bad[0]
+        first = brief(f"{name}: {reason}", 200)
         remedy = "mend or remove them" + (f", or set {key}=skip" if some_left else "")
-        raise DataError(f"{where}: {len(bad)} of {total} pictures cannot be used, as listed above; {remedy}")
+        raise DataError(
+            f"{where}: {len(bad)} of {total} pictures cannot be used, as listed above, the first is {first}; {remedy}"
+        )
+
+
+def beside(path: Path) -> Path:
+    """Where the list goes that belongs to a file: its name before the list's own, as far as there is room."""
+    return path.with_name(f"{os.fsencode(path.stem)[:200].decode(errors='ignore')}_{FILE}")
 
 
 def write(path: Path, bad: Sequence[tuple[str, str]]) -> None:
     """Write the list down as CSV: file, reason; without any nothing is written."""
     if bad:
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([("file", "reason"), *bad])
+        buffer = io.StringIO(newline="")
+        # With the line ends of RFC 4180, for then every version of the module quotes a carriage return in a name.
+        csv.writer(buffer).writerows([("file", "reason"), *bad])
         storage.replace(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
         log.warning("note: %d pictures are left out, as %s says", len(bad), path)

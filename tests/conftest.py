@@ -13,7 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from aectl import cli
+from aectl import cli, trainer
+from aectl.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
 
@@ -60,6 +61,19 @@ def aectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         return Result(ended.value.code or 0, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small VAE of 28×28 grey pictures with two latents, for tests that only use one."""
+    folder = tmp_path_factory.mktemp("run")
+    dataset = DatasetConfig("synthetic", 20, 20, synthetic_size=100, synthetic_shape=[1, 28, 28])
+    config = TrainConfig(
+        dataset, network=NetworkConfig(hidden=[8]), model=ModelConfig("vae", "logvar"), epochs=1, device="cpu",
+        figures_every=0,
+    )  # fmt: skip
+    trainer.train(config, folder)
+    return folder
 
 
 @pytest.fixture

@@ -39,8 +39,8 @@ DEFECTS = [
            "        temporary.rename(target)\n        temporary = target\n"
            "        for name, data in contents.items():\n            write(temporary / name, data)\n",
            "test_reliability.py -k exits"),
-    Defect("files are not flushed to the disk", "storage.py", "            os.fsync(descriptor)\n        finally",
-           "            pass\n        finally", "test_checkpoint.py"),
+    Defect("files are not flushed to the disk", "storage.py", "            os.fsync(descriptor)\n    finally",
+           "            pass\n    finally", "test_checkpoint.py"),
     Defect("hashes are not compared", "checkpoint.py", ' or _sha256(data) != entry["sha256"]', "",
            "test_checkpoint.py"),
     Defect("rotation removes the best", "session.py", "*([best.step] if best else [])", "",

@@ -1,10 +1,11 @@
-import io
+import os
 import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from albums import bmp, put, taken_away, zipped
 from PIL import Image
 
 from aectl import cleaning, decoding, tiling, trainer
@@ -192,9 +193,76 @@ def test_a_bad_reference_is_named_by_its_picture(aectl, runs, tmp_path):
 def test_a_reference_of_another_size_is_refused(aectl, runs, tmp_path):
     for folder, size in (("in", (20, 20)), ("clean", (20, 21))):
         (tmp_path / folder).mkdir()
-        buffer = io.BytesIO()
-        Image.new("L", size).save(buffer, "PNG")
-        (tmp_path / folder / "a.png").write_bytes(buffer.getvalue())
+        Image.new("L", (20, 20)).save(tmp_path / folder / "0.png")
+        Image.new("L", size).save(tmp_path / folder / "a.png")
     refused = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "reference=clean")
     assert refused.status == 3
-    assert "20×21" in refused.err
+    assert "its reference is 20×21, and the picture 20×20" in refused.err
+    assert not (tmp_path / "out").exists(), "also the pictures before it"
+
+    done = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "reference=clean", "on_bad=skip")
+    assert done.status == 0, done.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "bad_pictures.csv", "psnr_ssim.csv"}
+
+
+# ------------------------------------------------------------------------------------ names of outputs
+
+
+def test_outputs_that_cannot_be_beside_each_other_are_named_before_anything_is_written(aectl, runs, tmp_path):
+    picture = bmp(7)
+    names = ["a.bmp", "a.bmp/b.bmp", "c/d.bmp", "c//d.bmp", "e.bmp", "psnr_ssim.csv/f.bmp"]
+    zipped(tmp_path / "in.zip", [(name, picture) for name in names])
+    refused = aectl("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out")
+    assert refused.status == 3
+    assert "3 of 6 pictures cannot be used" in refused.err
+    assert "a.bmp/b.bmp: its output cannot be there beside that of a.bmp" in refused.out
+    assert "c/d.bmp: is in the zip once more" in refused.out
+    assert not (tmp_path / "out").exists()
+
+    done = aectl("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out", "on_bad=skip")
+    assert done.status == 0, done.err
+    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.bmp")}
+    assert written == {"a.bmp", "c/d.bmp", "e.bmp"}
+    rows = (tmp_path / "out/bad_pictures.csv").read_text().splitlines()[1:]
+    assert sorted(row.split(",")[0] for row in rows) == ["a.bmp/b.bmp", "c/d.bmp", "psnr_ssim.csv/f.bmp"]
+
+
+def test_noisy_pictures_do_not_fall_on_others(aectl, runs, tmp_path):
+    put(tmp_path / "in", {"a.bmp": bmp(1), "noisy/a.bmp": bmp(2)})
+    arguments = ("denoise", f"run={runs['mlp']}", "input=in", "output=out", "noise=gaussian", "noise.sigma=0.1")
+    refused = aectl(*arguments)
+    assert refused.status == 3
+    assert "noisy/a.bmp: its output cannot be there beside that of a.bmp" in refused.out
+    put(tmp_path / "out", {"noisy/a.bmp": b"mine"})
+    (tmp_path / "in/noisy/a.bmp").unlink()
+    assert aectl(*arguments).status == 6
+    assert (tmp_path / "out/noisy/a.bmp").read_bytes() == b"mine"
+
+
+def test_names_as_long_and_folders_as_deep_as_the_file_system_has(aectl, runs, tmp_path):
+    long, deep = "n" * 251 + ".bmp", "d/" * 1990 + "a.bmp"
+    zipped(tmp_path / "in.zip", {long: bmp(1), "é" * 125 + "a.bmp": bmp(2), deep: bmp(3), "last.bmp": bmp(4)})
+    with taken_away(tmp_path / "out"), taken_away(tmp_path / "codes"):
+        done = aectl("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out")
+        assert done.status == 0, done.err
+        assert len((tmp_path / "out" / long).read_bytes()) == len(bmp(1))
+        assert len(os.stat("out/" + deep)) == 10  # noqa: PTH116
+        done = aectl("encode", f"run={runs['mlp']}", "input=in.zip", "output=codes/new/" + "c" * 251 + ".npz")
+        assert done.status == 0, done.err
+        assert np.load(tmp_path / "codes/new" / ("c" * 251 + ".npz"))["codes"].shape == (4, 6)
+
+
+def test_a_name_too_long_is_noticed_before_the_first_output(aectl, runs, tmp_path):
+    zipped(tmp_path / "in.zip", {"a.bmp": bmp(1), "n" * 252 + ".bmp": bmp(2)})
+    refused = aectl("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out")
+    assert refused.status == 6
+    assert "File name too long" in refused.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_encode_cannot_write_is_noticed_before_the_work(aectl, runs, tmp_path, monkeypatch):
+    put(tmp_path, {"in/a.bmp": bmp(1), "file": b""})
+    monkeypatch.setattr(decoding, "decode", None)  # the work would fail
+    refused = aectl("encode", f"run={runs['mlp']}", "input=in", "output=file/codes.npz")
+    assert refused.status == 6
+    assert "file: cannot be written" in refused.err

@@ -1,5 +1,3 @@
-import gzip
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -86,37 +84,6 @@ def test_validation_may_be_empty_but_training_may_not():
     assert len(build_dataset(config, None).val) == 0
     with pytest.raises(DataError, match=r"dataset\.val_size=300"):
         build_dataset(DatasetConfig(synthetic_shape=[1, 8, 8], **{**SYNTHETIC, "val_size": 300}), None)
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.with_suffix(".gz").write_bytes(gzip.compress(header + array.tobytes()))
-    path.write_bytes(header + array.tobytes())
-
-
-def test_a_torchvision_set_is_read_from_its_folder_and_keeps_its_test_part(tmp_path):
-    raw = tmp_path / "MNIST/raw"
-    raw.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 60), ("t10k", 20)):
-        write_idx(raw / f"{part}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8))
-        write_idx(raw / f"{part}-labels-idx1-ubyte", rng.integers(0, 10, n, dtype=np.uint8))
-    split = build_dataset(DatasetConfig(name="mnist", val_size=10), str(tmp_path))
-    assert split.sizes() == {"train": 50, "val": 10, "test": 20}
-    assert split.test.shape == (1, 28, 28)
-
-
-def test_a_failed_download_names_folder_and_remedy(tmp_path, monkeypatch):
-    import urllib.request
-
-    def refuse(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    with pytest.raises(DataError) as caught:
-        build_dataset(DatasetConfig(name="fashion_mnist", val_size=10), str(tmp_path))
-    assert str(tmp_path) in str(caught.value)
-    assert "mnist5k, digits, synthetic" in str(caught.value)
 
 
 def test_the_root_is_given_or_from_the_environment_or_a_cache(monkeypatch, tmp_path):

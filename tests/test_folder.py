@@ -1,9 +1,11 @@
 import csv
+import hashlib
 import io
 import json
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -11,41 +13,24 @@ import numpy as np
 import pytest
 import torch
 import zoo
+from albums import GREY, bmp, many, own, png, put, zipped
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from aectl import contents, decoding, fitting
+from aectl import contents, decoding, evaluator, figures, fitting
 from aectl.config import DatasetConfig
 from aectl.data import build_dataset
-from aectl.decoding import Entry
-from aectl.errors import DataError
-
-GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
+from aectl.errors import ConfigError, DataError
+from aectl.images import Images
+from aectl.listing import Entry
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("AECTL_CACHE", str(tmp_path / "cache"))
-
-
-def own(root: Path, **changes) -> DatasetConfig:
-    settings = {"channels": "auto", "fit": "resize", "background": "black", "on_bad": "stop", "val_size": None,
-                "patches": 16}  # fmt: skip
-    return DatasetConfig("folder", **{**settings, "root": str(root), **changes})
-
-
-def png(array: np.ndarray, **options) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG", **options)
-    return buffer.getvalue()
-
-
-def many(root: Path, n: int = 40, labels: tuple[str, ...] = ("cats", "dogs")) -> Path:
-    """`n` grey pictures in sub-folders, each different."""
-    for i in range(n):
-        path = root / labels[i % len(labels)] / f"{i:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(np.roll(GREY, i)))
-    return root
 
 
 # ---------------------------------------------------------------------------------------- decoding
@@ -199,14 +184,6 @@ def test_the_cache_goes_by_content_and_reads_only_what_may_have_changed(tmp_path
     assert [call.args[0].name for call in read.call_args_list] == ["cats/000.png"] * 2
 
 
-def test_damaged_hashes_are_read_anew(tmp_path, caplog):
-    build_dataset(own(many(tmp_path / "in")), None)
-    (memory,) = (tmp_path / "cache/contents").iterdir()
-    memory.write_text("[[1]]")
-    build_dataset(own(tmp_path / "in"), None)
-    assert "every picture is read again" in caplog.text
-
-
 def test_a_picture_that_changes_between_hashing_and_decoding_is_not_used(tmp_path, monkeypatch):
     many(tmp_path / "in")
     monkeypatch.setattr(contents, "hashes", lambda entries, memory: ["0" * 64 for _ in entries])
@@ -228,12 +205,130 @@ def test_beyond_the_budget_pixels_are_mapped_and_the_same(tmp_path):
         assert torch.equal(a.spread(3).pixels, b.spread(3).pixels)
 
 
-def test_a_damaged_cache_is_named(tmp_path):
-    build_dataset(own(many(tmp_path / "in")), None)
-    (pixels,) = (tmp_path / "cache").glob("*/pixels.bin")
-    pixels.write_bytes(b"x")
-    with pytest.raises(DataError, match="damaged cache"):
-        build_dataset(own(tmp_path / "in"), None)
+# ------------------------------------------------------------------------------------------- parts
+
+
+def parts_of(split) -> dict[str, set[str]]:
+    return {name: {picture for picture, _ in rows} for name, rows in split.manifest.items()}
+
+
+def grey(count: int, folder: str, first: int = 0) -> dict[str, bytes]:
+    """Pictures of different content in a folder."""
+    return {f"{folder}/{i:02d}.bmp": bmp(i) for i in range(first, first + count)}
+
+
+def test_official_parts_are_taken_and_what_is_missing_is_drawn_from_training(tmp_path):
+    training = grey(10, "train/a") | grey(10, "train/b", 10)
+    put(tmp_path, training | grey(3, "test/a", 50) | grey(2, "other", 60))
+    split = build_dataset(own(tmp_path), None)
+    parts = parts_of(split)
+    assert parts["test"] == set(grey(3, "test/a", 50))
+    assert len(parts["val"]) == 2
+    assert parts["val"] | parts["train"] == set(training)
+    assert split.train.labels.bincount().tolist() == [9, 9]
+    assert split.test.labels.tolist() == [0, 0, 0]
+
+    put(tmp_path, grey(4, "valid/b", 70))
+    parts = parts_of(build_dataset(own(tmp_path), None))
+    assert (parts["train"], parts["val"]) == (set(training), set(grey(4, "valid/b", 70)))
+    for key in ("val_size", "test_size"):
+        with pytest.raises(ConfigError, match=f"dataset.{key}=null"):
+            build_dataset(own(tmp_path, **{key: 1}), None)
+
+
+def test_an_official_test_picture_is_not_trained_on_where_training_has_it_too(tmp_path):
+    put(tmp_path, grey(10, "train") | grey(4, "test", 8) | grey(4, "val", 6))
+    split = build_dataset(own(tmp_path), None)
+    assert split.sizes() == {"train": 6, "val": 2, "test": 4}
+    assert "left out, since an official part for measuring has the same: 6 pictures" in split.notes
+
+
+@pytest.mark.parametrize("labels", [("cats", "dogs"), ("all",)])
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_files_are_in_one_part(tmp_path, seed, labels):
+    """Pairs and triples among 60 files, some of them in two classes."""
+    contents = [*range(20), *range(20), *range(10), *range(100, 110)]
+    files = {f"{labels[i % len(labels)]}/{i:02d}.bmp": bmp(value) for i, value in enumerate(contents)}
+    put(tmp_path, files)
+    split = build_dataset(own(tmp_path, split_seed=seed, val_size=7, test_size=10), None)
+    found = [{digest for _, digest in rows} for rows in split.manifest.values()]
+    assert sum(map(len, found)) == len(set.union(*found)) == 30
+    sizes = split.sizes()
+    assert sum(sizes.values()) == 60
+    assert 8 <= sizes["test"] <= 10
+    assert 5 <= sizes["val"] <= 7
+    assert "equal to others, and drawn together with them: 30 pictures" in split.notes
+
+
+def test_a_set_of_pairs_has_a_test_part(tmp_path):
+    put(tmp_path, grey(8, "a") | grey(8, "b"))
+    split = build_dataset(own(tmp_path, test_size=1, val_size=1), None)
+    assert split.sizes() == {"train": 12, "val": 2, "test": 2}
+    put(tmp_path / "same", {f"{i}.bmp": bmp(1) for i in range(9)})
+    with pytest.raises(DataError, match="no training image is left"):
+        build_dataset(own(tmp_path / "same"), None)
+
+
+def test_a_split_that_0_1_0_saved_is_taken_again(tmp_path):
+    """Its folders train and test were labels, and its equal files lie in several parts."""
+    greys = [i // 4 if i < 12 else i for i in range(24)]
+    names = [f"{'train' if i % 2 else 'test'}/{'cats' if i % 3 else 'dogs'}/{i:02d}.bmp" for i in range(24)]
+    put(tmp_path, {name: bmp(value) for name, value in zip(names, greys, strict=True)})
+    test, val = ["test/dogs/06.bmp", "train/dogs/15.bmp"], ["test/cats/22.bmp", "train/cats/05.bmp"]
+    saved = {"train": sorted(set(names) - {*test, *val}), "test": test, "val": val}
+    hashes = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in names}
+    manifest = {part: [[name, hashes[name]] for name in rows] for part, rows in saved.items()}
+    split = build_dataset(own(tmp_path), None, manifest=manifest)
+    assert split.manifest == manifest
+    for part, rows in saved.items():
+        assert getattr(split, part).pixels[:, 0, 0, 0].tolist() == [greys[names.index(name)] for name in rows]
+
+
+def test_pictures_without_a_label_are_left_out_of_what_codes_know_of_labels(monkeypatch):
+    rng = np.random.default_rng(0)
+    codes, labels = rng.normal(size=(60, 2)), rng.integers(-1, 3, 60)
+    codes[labels >= 0, 0] += 9 * labels[labels >= 0]
+    codes[labels < 0, 0] = 9 * rng.integers(0, 3, (labels < 0).sum())  # they would mislead
+    train, test = (Images(torch.zeros(30, 1, 1, 1), torch.from_numpy(part)) for part in (labels[:30], labels[30:]))
+    of = {id(train): torch.from_numpy(codes[:30]).float()}
+    monkeypatch.setattr(evaluator, "encode", lambda model, images, device: of[id(images)])
+    subject = Mock(train=train, images=test, codes=torch.from_numpy(codes[30:]).float())
+    known, asked = labels[:30] >= 0, labels[30:] >= 0
+    found = evaluator._codes(subject)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+    for name, model in (("knn_accuracy", KNeighborsClassifier(5)), ("linear_probe_accuracy", probe)):
+        model.fit(codes[:30][known], labels[:30][known])
+        assert found[name] == model.score(codes[30:][asked], labels[30:][asked]), name
+    subject.images = replace(test, labels=torch.full((30,), -1))
+    assert evaluator._codes(subject) == {}
+
+
+def test_pictures_without_a_label_are_grey_in_the_plane_of_codes():
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+
+    def colours(labels: list[int]) -> set[tuple[int, ...]]:
+        shown = figures.scatter(points, torch.tensor(labels), "", ("", ""))
+        return {tuple(pixel) for pixel in shown.reshape(-1, shown.shape[-1]).tolist() if len(set(pixel)) > 1}
+
+    assert colours([-1, -1, -1]) == set(), "nothing but greys"
+    assert colours([-1, 0, 0])
+
+
+def test_the_start_of_a_run_says_what_was_found(aectl, tmp_path):
+    files = grey(10, "set/train/cats") | grey(10, "set/train/dogs", 20) | grey(4, "set/test/dogs", 40)
+    zipped(tmp_path / "in.zip", files | {"cover.bmp": bmp(99), "notes.txt": b""} | grey(1, "set/train", 60))
+    done = aectl("train", "dataset=folder", "dataset.root=in.zip", *TINY, "hydra.run.dir=run")
+    assert done.status == 0, done.err
+    assert (
+        "26 pictures in in.zip; parts by folder: train 21, test 4; in none of them and left out: 1, such as "
+        "cover.bmp; labels by folder: 0 cats (10), 1 dogs (14); outside of these folders, without a label: 1, "
+        "such as set/train/60.bmp" in done.out
+    )
+    assert "passed over: .txt 1" in done.out
+    assert "19 train, 2 val, 4 test" in done.out
+    saved = json.loads((tmp_path / "run/split.json").read_text())["parts"]
+    assert {name for name, _ in saved["test"]} == set(grey(4, "set/test/dogs", 40))
+    assert aectl("eval", "run=run").status == 0
 
 
 def test_several_sizes_need_a_policy(tmp_path):

@@ -1,0 +1,94 @@
+"""Where a command's files go: names that fit beside each other, and folders that are there before the work begins."""
+
+import contextlib
+import errno
+import os
+import stat
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from aectl import storage
+from aectl.errors import DataError, StorageError, brief
+
+
+class Places:
+    """The names below an output folder, each for one file, or for a folder.
+
+    `reports` are files of the command's own. `fold`: A and a are one name, as the file systems of macOS and Windows
+    have it; None: as that of the folder has it.
+    """
+
+    def __init__(self, target: Path, reports: Sequence[str], fold: bool | None = None) -> None:
+        self._fold = _ignores_case(target) if fold is None else fold
+        self._files = {self._key(name): name for name in reports}
+        self._folders: dict[str, str] = {}
+
+    def take(self, names: Sequence[str], whose: str) -> None:
+        """Take all of `names`, with `/`, for what becomes of the picture `whose`.
+
+        Raises:
+            DataError: one is taken, or needs a folder where a file goes, or the other way round; then none is.
+        """
+        files = [self._key(name) for name in names]
+        folders = [folder for name in files for folder in self._new_folders(name)]
+        wanted = [*files, *folders]
+        others = [self._files.get(name) or (self._folders.get(name) if name in files else None) for name in wanted]
+        other = next(filter(None, others), whose if set(files) & set(folders) else None)
+        if other is not None:
+            raise DataError(f"its output cannot be there beside that of {other}; rename one of them")
+        self._files |= dict.fromkeys(files, whose)
+        self._folders |= dict.fromkeys(folders, whose)
+
+    def _key(self, name: str) -> str:
+        return unicodedata.normalize("NFC", name.casefold()) if self._fold else name
+
+    def _new_folders(self, name: str) -> Iterator[str]:
+        """Those that `name` lies in, innermost first, up to one that is known."""
+        folder = name.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            yield folder
+            folder = folder.rpartition("/")[0]
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Asked of the nearest folder that is there and has letters in its name."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        other = place.with_name(place.name.swapcase()) if place.name else place
+        if other != place and place.exists():
+            return other.exists() and other.samefile(place)
+    return False
+
+
+def prepare(paths: Iterable[Path]) -> None:
+    """Make the folders of files that are to be written, so that what would refuse a file does so before the work.
+
+    Raises:
+        StorageError: a name is too long, a file is where a folder must go or the other way round, or nothing may be
+            written there. The folders made are taken away again.
+    """
+    made: list[Path] = []
+    try:
+        for path in paths:
+            for folder in storage.make_parents(path):
+                made.append(folder)  # those before an error count as well
+            with storage.naming(path):
+                _refuse_impossible(path)
+    except OSError as error:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        where = brief(error.filename, 300)
+        raise StorageError(f"{where}: cannot be written ({error.strerror}); nothing has been") from None
+
+
+def _refuse_impossible(path: Path) -> None:
+    for name in (path, storage.temporary_for(path)):
+        try:
+            found = os.stat(name)  # noqa: PTH116  # which names are too long, the file system knows
+        except FileNotFoundError:
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path.parent, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
