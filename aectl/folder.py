@@ -82,7 +82,7 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     named_bad = [(found.entries[number].name, reason) for number, reason in bad.items()]
     unusable.settle(named_bad, len(found.entries), f"dataset.root={root}", "dataset.on_bad", config.on_bad)
     arranged = arrange(names)
-    notes = [f"{len(names)} pictures in {root}; {arranged.describe()}"]
+    notes = [f"{len(names)} pictures in {brief(root, 200)}; {arranged.describe()}"]
     if found.rest():
         notes.append(f"passed over: {found.rest()}")
     numbers = arranged.numbers()
