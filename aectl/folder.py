@@ -109,7 +109,8 @@ def _cached(
     Raises:
         DataError: the storage does not keep it.
     """
-    memory = cache_root() / "contents" / f"{contents.sha256(os.fsencode(root.resolve()))[:32]}.json"
+    # Not where 0.1.0 kept them, without a seal.
+    memory = cache_root() / "hashes" / f"{contents.sha256(os.fsencode(root.resolve()))[:32]}.json"
     for attempt in range(3):
         hashes = contents.hashes(entries, memory)
         key = _key(entries, hashes, config)
