@@ -13,6 +13,7 @@ from aectl.patches import Patches, Pictures
 from aectl.sources import SOURCES, Found, data_root
 
 Manifest = Mapping[str, Sequence[Sequence[str]]]
+Parts = dict[str, torch.Tensor]  # indices of each
 
 
 def build_dataset(
@@ -58,9 +59,6 @@ def build_dataset(
     if found.names:
         named = {name: [[found.names[i], found.hashes[i]] for i in rows.tolist()] for name, rows in index.items()}
     return Split(**parts, manifest=named, bad=found.bad, notes=[*found.notes, *notes])
-
-
-Parts = dict[str, torch.Tensor]  # indices of each
 
 
 def _drawn(found: Found, config: DatasetConfig) -> tuple[Parts, list[str]]:

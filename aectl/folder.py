@@ -82,7 +82,7 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     named_bad = [(found.entries[number].name, reason) for number, reason in bad.items()]
     unusable.settle(named_bad, len(found.entries), f"dataset.root={root}", "dataset.on_bad", config.on_bad)
     arranged = arrange(names)
-    notes = [f"{len(names)} pictures in {root}; {arranged.describe()}"]
+    notes = [f"{len(names)} pictures in {brief(root, 200)}; {arranged.describe()}"]
     if found.rest():
         notes.append(f"passed over: {found.rest()}")
     numbers = arranged.numbers()
@@ -109,7 +109,8 @@ def _cached(
     Raises:
         DataError: the storage does not keep it.
     """
-    memory = cache_root() / "contents" / f"{contents.sha256(os.fsencode(root.resolve()))[:32]}.json"
+    # Not where 0.1.0 kept them, without a seal.
+    memory = cache_root() / "hashes" / f"{contents.sha256(os.fsencode(root.resolve()))[:32]}.json"
     for attempt in range(3):
         hashes = contents.hashes(entries, memory)
         key = _key(entries, hashes, config)

@@ -211,10 +211,11 @@ def test_a_reference_of_another_size_is_refused(aectl, runs, tmp_path):
 def test_outputs_that_cannot_be_beside_each_other_are_named_before_anything_is_written(aectl, runs, tmp_path):
     picture = bmp(7)
     names = ["a.bmp", "a.bmp/b.bmp", "c/d.bmp", "c//d.bmp", "e.bmp", "psnr_ssim.csv/f.bmp"]
-    zipped(tmp_path / "in.zip", [(name, picture) for name in names])
+    zipped(tmp_path / "in.zip", [(name, picture) for name in [*names, "g.heic"]])
     refused = aectl("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out")
     assert refused.status == 3
     assert "3 of 6 pictures cannot be used" in refused.err
+    assert "passed over in in.zip: .heic 1" in refused.out
     assert "a.bmp/b.bmp: its output cannot be there beside that of a.bmp" in refused.out
     assert "c/d.bmp: is in the zip once more" in refused.out
     assert not (tmp_path / "out").exists()
