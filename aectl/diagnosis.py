@@ -15,10 +15,11 @@ def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
     """The sentences for the figures `found` of `run`, under the names that `metrics.json` gives them."""
     if run.progress.epoch == 0:
         return [_too_early(run)]
-    said = []
+    said, comparing = [], (_latents, _reconstruction, _denoising)
     if found["images"] == 1:
-        said.append("One image: no figure has a standard error, and no latent can be seen to vary.")
-    for sentence in (_latents, _reconstruction, _prior, _floor, _density, _draws, _denoising):
+        said.append("One image: no figure has a standard error, so that no difference is sure, and no latent varies.")
+        comparing = ()
+    for sentence in (*comparing, _prior, _floor, _density, _draws):
         said += sentence(run, found)
     return said
 
@@ -64,10 +65,7 @@ def _reconstruction(run: Run, found: dict[str, Any]) -> list[str]:
     if not _apart(found, "mse", "mean_image_mse"):
         return ["The reconstructions are no better than the mean image, within the standard error."]
     if mse > mean:
-        return [
-            f"The reconstructions are worse than the mean image, with {_times(mse / mean)}: train longer, or with a "
-            "smaller lr."
-        ]
+        return [f"The error is {_above(mse / mean)} that of the mean image: train longer, or with a smaller lr."]
     if mse > 0.95 * mean:
         return [
             f"The reconstructions are hardly better than the mean image: the error is {_share(1 - mse / mean)} less."
@@ -89,9 +87,7 @@ def _against_pca(run: Run, found: dict[str, Any]) -> str:
     if mse < pca:
         return f"Its error is {_share(1 - mse / pca)} below that of {name}."
     advice = "PCA pays no KL" if run.model.has_prior else "a linear autoencoder can reach that; train longer"
-    if mse > 1.5 * pca:
-        return f"Its error is above that of {name}, {_times(mse / pca)}: {advice}."
-    return f"Its error is {_share(mse / pca - 1)} above that of {name}: {advice}."
+    return f"Its error is {_above(mse / pca)} that of {name}: {advice}."
 
 
 def _prior(run: Run, found: dict[str, Any]) -> list[str]:
@@ -158,9 +154,8 @@ def _decibels(found: dict[str, Any], other: str, words: str) -> str:
 
 
 def _apart(found: dict[str, Any], one: str, other: str) -> bool:
-    """Whether two figures differ by more than chance would have it, as far as that is known."""
-    error = found.get("standard_errors", {}).get(f"{one} - {other}", 0.0)
-    return abs(found[one] - found[other]) > SURE * error
+    """Whether two figures differ by more than chance would have it."""
+    return abs(found[one] - found[other]) > SURE * found["standard_errors"][f"{one} - {other}"]
 
 
 def _verb(count: int, one: str, many: str) -> str:
@@ -174,7 +169,10 @@ def _share(value: float) -> str:
     return "more than 99%" if 0.99 < value < 1 else f"{value:.0%}"
 
 
-def _times(ratio: float) -> str:
+def _above(ratio: float) -> str:
+    """How far above another an error of `ratio` > 1 times that is; in percent up to half as much again."""
+    if ratio < 1.5:
+        return f"{_share(ratio - 1)} above"
     if ratio > 1e6:
-        return "more than a million times its error"
-    return f"{ratio:,.3g} times its error" if ratio < 1000 else f"{ratio:,.0f} times its error"
+        return "more than a million times"
+    return f"{ratio:.3g} times" if ratio < 1000 else f"{ratio:,.0f} times"

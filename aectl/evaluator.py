@@ -36,14 +36,8 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     images: Images = getattr(data, config.split)
     if not len(images):
         raise DataError(f"split={config.split}: is empty in this run (dataset.val_size=0); choose another split")
-    log.info(
-        "evaluating %s, %s checkpoint, on %d %s images",
-        run.title,
-        config.checkpoint,
-        len(images),
-        config.split,
-    )
     subject = Subject(run, config, images, data.train, device)
+    log.info("evaluating %s, %s checkpoint, on %s", run.title, config.checkpoint, subject.counted)
     found: dict[str, Any] = {
         "run": str(run.path), "checkpoint": config.checkpoint, "split": config.split, "images": len(images),
         "epoch": run.progress.epoch, "step": run.progress.step,
@@ -133,6 +127,11 @@ class Subject:
             x_hat = self.model.reconstruct(x_noisy)
             rows.append(torch.stack([metrics.mse(x_hat, x), metrics.psnr(x_hat, x), metrics.ssim(x_hat, x)]).cpu())
         return torch.cat(rows, dim=1)
+
+    @property
+    def counted(self) -> str:
+        """How many images of which part, in words."""
+        return f"{len(self.images):,} {self.config.split} image{'s' if len(self.images) > 1 else ''}"
 
     @property
     def pixels(self) -> int:
@@ -267,12 +266,12 @@ def _pictures(subject: Subject) -> Iterator[tuple[str, pictures.Picture]]:
     yield "reconstructions", pictures.reconstructions(run.model, images, noise, device, title, draws=3)
     codes = subject.scores.codes
     if codes is not None:
-        title = f"codes of {len(images):,} {subject.config.split} images"
+        title = f"codes of {subject.counted}"
         yield "latent_scatter", pictures.latent_scatter(codes, images.labels, title)
         if run.config.latent > 1:
             yield "latent_map", pictures.latent_map(run.model, codes, device)
         yield "prior_samples", pictures.prior_samples(run.model, run.config.latent, device)
     if subject.scores.latent_kl is not None:
         yield "latent_kl", pictures.latent_kl(subject.scores.latent_kl, subject.scores.active_units)
-    title = f"error of each of {len(images):,} {subject.config.split} images"
+    title = f"squared error by image, {subject.counted}"
     yield "errors", figures.histogram(subject.errors[0] * subject.pixels, title, "sum of squared errors per image")
