@@ -86,7 +86,8 @@ def _against_pca(run: Run, found: dict[str, Any]) -> str:
         return f"Its error is that of {name}, within the standard error ({mse:.3g} and {pca:.3g} per pixel)."
     if mse < pca:
         return f"Its error is {_share(1 - mse / pca)} below that of {name}."
-    advice = "PCA pays no KL" if run.model.has_prior else "a linear autoencoder can reach that; train longer"
+    pays = run.model.has_prior and run.config.kl_weight > 0
+    advice = "PCA pays no KL" if pays else "a linear autoencoder can reach that; train longer"
     return f"Its error is {_above(mse / pca)} that of {name}: {advice}."
 
 
@@ -175,4 +176,4 @@ def _above(ratio: float) -> str:
         return f"{_share(ratio - 1)} above"
     if ratio > 1e6:
         return "more than a million times"
-    return f"{ratio:.3g} times" if ratio < 1000 else f"{ratio:,.0f} times"
+    return f"{ratio:.3g} times" if ratio < 100 else f"{ratio:,.0f} times"

@@ -1,6 +1,7 @@
 """Shared: the real commands, run once in-process on the smallest data, each in a folder of its own."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from aectl import cli
+from aectl import checkpoint, cli
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
+
+
+def replace_checkpoint(saved: checkpoint.Checkpoint, **changes: dict[str, torch.Tensor]) -> None:
+    """Write a checkpoint again in its place, whole, with other tensors."""
+    shutil.rmtree(saved.path)
+    parts = {"model": saved.model, "config": saved.config, "trainer": saved.trainer, "state": saved.state, **changes}
+    checkpoint.save(saved.path.parent, checkpoint.step_of(saved.path), **parts)
 
 
 @dataclass

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from aectl import baselines, metrics
+from aectl import baselines, figures, metrics, pictures
 from aectl.images import Images
 
 RNG = torch.Generator().manual_seed(0)
@@ -168,3 +168,28 @@ def test_many_large_images_give_their_components_by_a_sample(monkeypatch):
     variance = np.var(pixels.flatten(1).double().numpy() / 255, axis=0).sum()
     assert sampled.sse(images, 0) == pytest.approx(variance), "the mean is that of all images"
     assert scikit_learns(pixels, pixels, 3) < sampled.sse(images, 3) < 1.2 * scikit_learns(pixels, pixels, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+@pytest.mark.parametrize("latent", [1, 2, 3, 7])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_codes_of_any_number_of_images_can_be_shown(count, latent, labelled):
+    codes = torch.randn(count, latent, generator=RNG)
+    labels = torch.arange(count) % 3 if labelled else None
+    picture = pictures.latent_scatter(codes, labels, "codes")
+    assert picture.ndim == 3
+    assert (picture < 250).any()
+
+
+def test_more_than_two_latents_are_shown_by_their_principal_components():
+    from sklearn.decomposition import PCA
+
+    codes = torch.randn(50, 5, generator=RNG) * torch.tensor([3.0, 1, 0.3, 2, 0.1])
+    points, names = figures.two_dimensional(codes)
+    theirs = PCA(2, svd_solver="full").fit(codes.double().numpy())
+    expected = theirs.transform(codes.double().numpy())
+    np.testing.assert_allclose(np.abs(points.numpy()), np.abs(expected), rtol=1e-4, atol=1e-4)
+    assert names[0] == f"principal component 1 of z ({theirs.explained_variance_ratio_[0]:.0%})"
+    single, names = figures.two_dimensional(codes[:1])
+    assert torch.equal(single, codes[:1, :2])
+    assert names == ("z1", "z2")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, replace_checkpoint
 
 from aectl import checkpoint, importance, runs
 from aectl.config import MIXTURE, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
@@ -202,12 +202,7 @@ def test_a_run_of_an_older_version_whose_ae_had_a_kl_is_resumed(aectl, only_run)
     assert aectl("train", *SMALL, "model=ae", "figures_every=0").status == 0
     run = only_run()
     saved = checkpoint.newest(runs.checkpoints_of(run))[0]
-    older = {**saved.trainer, "sums": torch.zeros(3, dtype=torch.float64)}
-    for path in saved.path.iterdir():
-        path.unlink()
-    saved.path.rmdir()
-    step = checkpoint.step_of(saved.path)
-    checkpoint.save(runs.checkpoints_of(run), step, saved.model, saved.config, older, saved.state)
+    replace_checkpoint(saved, trainer={**saved.trainer, "sums": torch.zeros(3, dtype=torch.float64)})
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines = [{**line, "train/kl": 0.0, "train/elbo": -line["train/recon"], "val/kl": 0.0} for line in lines]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -216,6 +211,17 @@ def test_a_run_of_an_older_version_whose_ae_had_a_kl_is_resumed(aectl, only_run)
     result = json.loads((run / "result.json").read_text())
     assert result["epochs"] == 3
     assert "train/kl" not in json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 3)])
+def test_running_sums_of_another_kind_are_refused_in_one_line(aectl, only_run, shape):
+    assert aectl("train", *SMALL, "figures_every=0", "epochs=1").status == 0
+    saved = checkpoint.newest(runs.checkpoints_of(only_run()))[0]
+    replace_checkpoint(saved, trainer={**saved.trainer, "sums": torch.zeros(shape, dtype=torch.float64)})
+    refused = aectl("train", "resume=latest", "epochs=2")
+    assert refused.status == 4
+    assert "sums" in refused.err
+    assert len(refused.err.strip().splitlines()) == 1
 
 
 # ------------------------------------------------------------------------------- the bound's own errors
