@@ -1,6 +1,7 @@
 """How a model stands up to noise of many kinds and strengths, beside doing nothing, a median and non-local means."""
 
 import importlib.util
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,12 @@ def _nl_means(images: Tensor) -> Tensor:
 
     results = []
     for image in images.permute(0, 2, 3, 1).numpy():
-        sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", RuntimeWarning
+            )  # an image without detail has no σ: NaN, and stays as it is
+            sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
         settings = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
-        results.append(denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, **settings) if sigma > 0 else image)
+        cleaned = denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, **settings) if sigma > 0 else image
+        results.append(cleaned.reshape(image.shape))  # scikit-image drops a single channel
     return torch.from_numpy(np.stack(results)).float().permute(0, 3, 1, 2)
