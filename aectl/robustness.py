@@ -76,7 +76,7 @@ def _nl_means(images: Tensor) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", RuntimeWarning
-            )  # an image without detail has no σ: NaN, and stays as it is
+            )  # without detail there is no σ: NaN, and it stays as it is
             sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
         settings = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
         cleaned = denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, **settings) if sigma > 0 else image
