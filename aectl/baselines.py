@@ -16,6 +16,7 @@ from aectl.images import Images
 CHUNK = 1000  # images at a time
 MAX_EXACT = 4096  # values in an image, for a covariance of all of them
 SAMPLE = 1000  # images beyond that
+RANK = 1e-12  # of the largest eigenvalue; what is below is rounding, a direction in which no image varies
 
 
 @dataclass(frozen=True)
@@ -24,43 +25,52 @@ class Principal:
 
     Attributes:
         mean: (D,).
-        directions: (D, n), orthonormal columns, the one of least variance first.
+        directions: (D, n), orthonormal columns, the one of least variance first; none in which nothing varies.
     """
 
     mean: Tensor
     directions: Tensor
 
-    def sse(self, images: Images, k: int) -> float:
-        """Sum of squared errors per image, as values in [0, 1], projected onto the first `k` components; 0: the mean.
+    def components(self, k: int) -> int:
+        """How many directions `k` components have: fewer where the images do not vary in as many."""
+        return min(k, self.directions.shape[1])
 
-        `k` above the number of directions takes all of them.
+    def errors(self, images: Images, k: int) -> Tensor:
+        """Sum of squared errors of each image, (N,), as values in [0, 1], projected onto the first `k` components.
+
+        `k` = 0 is the mean image; above the number of directions it takes all of them.
         """
-        n = self.directions.shape[1]
-        basis = self.directions[:, n - min(k, n) :]
-        total = 0.0
+        basis = self.directions[:, self.directions.shape[1] - self.components(k) :]
+        found = []
         for part in images.chunks(CHUNK):
             residual = part.flatten(1).double() / 255 - self.mean
             residual = residual - (residual @ basis) @ basis.T
-            total += residual.square().sum().item()
-        return total / len(images)
+            found.append(residual.square().sum(1))
+        return torch.cat(found)
+
+    def sse(self, images: Images, k: int) -> float:
+        """The mean of `errors` over images."""
+        return self.errors(images, k).mean().item()
 
 
 def principal(images: Images) -> Principal:
-    """PCA of images as values in [0, 1], by the eigenvectors of their covariance, summed over chunks.
+    """PCA of images as values in [0, 1]: all directions in which they vary, at most D = C·H·W and their number − 1.
 
-    Exact up to D = C·H·W of 4,096; beyond, from the differences of 1,000 images, evenly spread, from the mean.
+    By the eigenvectors of their covariance, or of their inner products where there are fewer images than values.
+    Exact up to D of 4,096; beyond, from the differences of 1,000 images, evenly spread, from the mean.
     """
     d = math.prod(images.shape)
     total = sum(chunk.flatten(1).double().sum(0) for chunk in images.chunks(CHUNK))
     mean = total / (255 * len(images))
-    if d > MAX_EXACT:
-        few = images.spread(SAMPLE).pixels.flatten(1).double() / 255 - mean
-        values, vectors = torch.linalg.eigh(few @ few.T)
-        kept = values > values[-1] * 1e-10
-        return Principal(mean, few.T @ vectors[:, kept] / values[kept].sqrt())
-    centred = (chunk.flatten(1).double() / 255 - mean for chunk in images.chunks(CHUNK))
-    scatter = sum(part.T @ part for part in centred)
-    return Principal(mean, torch.linalg.eigh(scatter).eigenvectors)  # eigenvalues ascend
+    if d > MAX_EXACT or len(images) <= d:
+        few = images.spread(SAMPLE) if d > MAX_EXACT else images
+        centred = few.pixels.flatten(1).double() / 255 - mean
+        values, vectors = torch.linalg.eigh(centred @ centred.T)  # eigenvalues ascend
+        kept = values > RANK * values[-1]
+        return Principal(mean, centred.T @ vectors[:, kept] / values[kept].sqrt())
+    chunks = (chunk.flatten(1).double() / 255 - mean for chunk in images.chunks(CHUNK))
+    values, vectors = torch.linalg.eigh(sum(part.T @ part for part in chunks))
+    return Principal(mean, vectors[:, values > RANK * values[-1]])
 
 
 def median_filter(x: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
     test = open_data(run, config.data.root).test
     corrupt = build_noise(run.config.noise)
     with torch.inference_mode():
-        found = denoising_table(run.model, batches(test, corrupt, device, config.seed))
+        measured = denoising(run.model, batches(test, corrupt, device, config.seed))
+    found = {name: values.mean().item() for name, values in measured.items()}
     log.info("%d test images, noise=%s", len(test), run.config.noise.name)
     log.info("  %-18s %10s %8s", "", "PSNR (dB)", "SSIM")
     for label, name in (("doing nothing", "noisy"), ("3×3 median", "median"), ("this run", "denoised")):
@@ -60,10 +61,8 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
 
 
 @torch.inference_mode()
-def denoising_table(
-    model: Autoencoder, triples: Iterable[tuple[Tensor, Tensor, torch.Generator]]
-) -> dict[str, float]:
-    """PSNR (dB) and SSIM of the noisy images, of a 3×3 median and of the model, averaged over images."""
+def denoising(model: Autoencoder, triples: Iterable[tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Tensor]:
+    """PSNR (dB) and SSIM of each image, (N,): of the noisy one, of its 3×3 median, of what the model makes of it."""
     columns: dict[str, list[Tensor]] = {}
     for x, x_noisy, _ in triples:
         for name, image in (
@@ -73,4 +72,4 @@ def denoising_table(
         ):
             columns.setdefault(f"psnr_{name}", []).append(metrics.psnr(image, x).cpu())
             columns.setdefault(f"ssim_{name}", []).append(metrics.ssim(image, x).cpu())
-    return {name: torch.cat(values).mean().item() for name, values in columns.items()}
+    return {name: torch.cat(values) for name, values in columns.items()}

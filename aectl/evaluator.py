@@ -1,10 +1,10 @@
 """`aectl eval`: a trained run's metrics, baselines, figures and diagnosis."""
 
+import functools
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import baselines, devices, figures, importance, metrics, pictures, robustness, storage
+from aectl import baselines, devices, eval_table, figures, importance, metrics, pictures, robustness, storage
 from aectl.config import EvalConfig
-from aectl.denoiser import denoising_table
+from aectl.denoiser import denoising
 from aectl.diagnosis import diagnose
-from aectl.errors import ConfigError, DataError
+from aectl.errors import CheckpointError, ConfigError, DataError
 from aectl.images import Images
 from aectl.losses import Bernoulli, Gaussian
 from aectl.models import Autoencoder
 from aectl.noise import Corruption, build_noise
 from aectl.runs import Run, open_data, open_run
-from aectl.scoring import Scores, active_units, batches, encode, score
+from aectl.scoring import Scores, batches, encode, score
 from aectl.tracking import Tracker, plain
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,8 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     images: Images = getattr(data, config.split)
     if not len(images):
         raise DataError(f"split={config.split}: is empty in this run (dataset.val_size=0); choose another split")
-    log.info(
-        "evaluating %s, %s checkpoint, on %d %s images",
-        run.title,
-        config.checkpoint,
-        len(images),
-        config.split,
-    )
     subject = Subject(run, config, images, data.train, device)
+    log.info("evaluating %s, %s checkpoint, on %s", run.title, config.checkpoint, subject.counted)
     found: dict[str, Any] = {
         "run": str(run.path), "checkpoint": config.checkpoint, "split": config.split, "images": len(images),
         "epoch": run.progress.epoch, "step": run.progress.step,
@@ -62,43 +56,69 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
         for part in bar:
             bar.set_description(part.__name__.strip("_").replace("_", " "))
             found |= part(subject)
+    if subject.standard_errors:
+        found["standard_errors"] = subject.standard_errors
     sentences = diagnose(run, found)
     _write(subject, found, sentences, folder)
     return found["loss"]
 
 
+Batches = Iterator[tuple[Tensor, Tensor, Tensor | None]]
+
+
 @dataclass
 class Subject:
-    """What is measured; results that several parts need are kept here once made."""
+    """What is measured; results that several parts need are kept here once made.
+
+    Attributes:
+        standard_errors: over images, of the figures that are means over them, and of differences as `mse - pca_mse`.
+    """
 
     run: Run
     config: EvalConfig
     images: Images
     train: Images
     device: torch.device
+    standard_errors: dict[str, float] = field(default_factory=dict)
+
+    def mean(self, name: str, values: Tensor) -> float:
+        """The figure `name`: the mean of its `values` for each image, (N,)."""
+        self.compare(name, values)
+        return values.double().mean().item()
+
+    def compare(self, name: str, values: Tensor) -> None:
+        """Keep the standard error of the mean of `values`, (N,); a single image has none."""
+        error = metrics.standard_error(values)
+        if error is not None:
+            self.standard_errors[name] = error
 
     @property
     def model(self) -> Autoencoder:
         """The run's model."""
         return self.run.model
 
-    @cached_property
+    @functools.cached_property
     def corrupt(self) -> Corruption:
         """The run's own noise."""
         return build_noise(self.run.config.noise)
 
-    @cached_property
+    @functools.cached_property
     def scores(self) -> Scores:
-        """The objective at the full weight on the KL."""
+        """The objective at the full weight on the KL, and the codes.
+
+        Raises:
+            CheckpointError: the weights are finite and what they make of these images is not.
+        """
         beta, size = self.run.config.kl_weight, self.config.batch_size
-        return score(self.model, self.images, self.corrupt, beta, self.device, self.config.seed, size)
+        scores = score(self.model, self.images, self.corrupt, beta, self.device, self.config.seed, size)
+        if not math.isfinite(scores.loss) or (scores.codes is not None and not scores.codes.isfinite().all()):
+            raise CheckpointError(
+                f"{self.run.checkpoint.path}: its loss or its codes of {self.config.split} images are not finite; "
+                "give an earlier checkpoint, or train again with a smaller lr"
+            )
+        return scores
 
-    @cached_property
-    def codes(self) -> Tensor:
-        """Codes of the clean images."""
-        return encode(self.model, self.images, self.device, self.config.batch_size)
-
-    @cached_property
+    @functools.cached_property
     @torch.inference_mode()
     def errors(self) -> Tensor:
         """(MSE, PSNR, SSIM) of each reconstruction from the mean of its code, (3, N); the input carries the noise."""
@@ -109,26 +129,35 @@ class Subject:
         return torch.cat(rows, dim=1)
 
     @property
+    def counted(self) -> str:
+        """How many images of which part, in words."""
+        return f"{len(self.images):,} {self.config.split} image{'s' if len(self.images) > 1 else ''}"
+
+    @property
     def pixels(self) -> int:
         """Values in an image."""
         return math.prod(self.run.shape)
 
-    @cached_property
+    @functools.cached_property
     def grey(self) -> bool:
         """Whether a Bernoulli scores pixels between 0 and 1, for which it is no likelihood."""
         between = any(bool(((part > 0) & (part < 255)).any()) for part in self.images.chunks())
         return between and isinstance(self.model.likelihood, Bernoulli)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
-        """(x, x̃, generator), the same each time."""
-        return batches(self.images, self.corrupt, self.device, self.config.seed, self.config.batch_size)
+    def batches(self) -> Batches:
+        """(x, x̃, None), the same each time."""
+        return self.batches_of(self.config.batch_size)
+
+    def batches_of(self, size: int) -> Batches:
+        """The same images with the same noise, `size` at a time."""
+        return batches(self.images, self.corrupt, self.device, self.config.seed, size)
 
 
 def _objective(subject: Subject) -> dict[str, Any]:
     scores = subject.scores
     found: dict[str, Any] = scores.named()
-    if subject.model.has_code:
-        found["active_units"] = active_units(subject.codes)
+    for name, values in scores.each.items():
+        subject.compare(name, values)
     likelihood = subject.model.likelihood
     if subject.grey:
         found["recon_floor"] = grey_floor(subject.images)
@@ -141,15 +170,17 @@ def _importance(subject: Subject) -> dict[str, Any]:
     """−log p(x) by importance sampling; called NLL only where p(x|z) is normalised over what the pixels are."""
     config = subject.config
     settings = (config.nll_samples, config.nll_repeats, config.seed)
-    bound = importance.bound(subject.model, subject.batches, len(subject.images), *settings)
+    count, at_once = len(subject.images), functools.partial(subject.batches_of, importance.STRIDE)
+    bound = importance.bound(subject.model, at_once, count, *settings)
     name = "grey_bce_bound" if subject.grey else "nll"
     found: dict[str, Any] = {
         name: bound.mean,
-        f"{name}_se_images": bound.se_images,
-        f"{name}_se_draws": bound.se_draws,
+        **({} if bound.se_images is None else {f"{name}_se_images": bound.se_images}),
+        **({} if bound.se_draws is None else {f"{name}_se_draws": bound.se_draws}),
         f"{name}_samples": config.nll_samples,
         f"{name}_repeats": config.nll_repeats,
         f"{name}_effective_samples": bound.effective_samples,
+        f"{name}_scarce": bound.scarce,
     }
     if name == "nll":
         found["bits_per_dim"] = bound.mean / (subject.pixels * math.log(2))
@@ -157,8 +188,9 @@ def _importance(subject: Subject) -> dict[str, Any]:
 
 
 def _reconstruction(subject: Subject) -> dict[str, Any]:
-    mse, psnr, ssim = subject.errors.mean(1).tolist()
-    return {"mse": mse, "sse": mse * subject.pixels, "psnr": psnr, "ssim": ssim}
+    mse, psnr, ssim = subject.errors
+    figures = {"mse": mse, "sse": mse * subject.pixels, "psnr": psnr, "ssim": ssim}
+    return {name: subject.mean(name, values) for name, values in figures.items()}
 
 
 def _against_baselines(subject: Subject) -> dict[str, Any]:
@@ -166,7 +198,14 @@ def _against_baselines(subject: Subject) -> dict[str, Any]:
     components = {"mean_image_mse": 0}
     if subject.model.has_code:
         components["pca_mse"] = subject.run.config.latent
-    return {name: principal.sse(subject.images, k) / subject.pixels for name, k in components.items()}
+    found: dict[str, Any] = {}
+    for name, k in components.items():
+        errors = principal.errors(subject.images, k) / subject.pixels
+        found[name] = subject.mean(name, errors)
+        subject.compare(f"mse - {name}", subject.errors[0] - errors)
+    if subject.model.has_code:
+        found["pca_components"] = principal.components(subject.run.config.latent)
+    return found
 
 
 def _codes(subject: Subject) -> dict[str, Any]:
@@ -178,7 +217,7 @@ def _codes(subject: Subject) -> dict[str, Any]:
     if len(train.labels[known].unique()) < 2 or not asked.any():
         return {}
     codes = encode(subject.model, train, subject.device)
-    parts = (codes[known], train.labels[known], subject.codes[asked], images.labels[asked])
+    parts = (codes[known], train.labels[known], subject.scores.codes[asked], images.labels[asked])
     return {
         "knn_accuracy": baselines.knn_accuracy(*parts),
         "linear_probe_accuracy": baselines.linear_probe_accuracy(*parts),
@@ -192,7 +231,10 @@ def _robustness(subject: Subject) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _denoising(subject: Subject) -> dict[str, Any]:
-    return denoising_table(subject.model, subject.batches())
+    found = denoising(subject.model, subject.batches())
+    for other in ("psnr_noisy", "psnr_median"):
+        subject.compare(f"psnr_denoised - {other}", found["psnr_denoised"] - found[other])
+    return {name: subject.mean(name, values) for name, values in found.items()}
 
 
 def grey_floor(images: Images) -> float:
@@ -203,35 +245,16 @@ def grey_floor(images: Images) -> float:
     return (counts @ entropy).item() / len(images)
 
 
-UNITS = {
-    "nll": "nats per image", "nll_se_images": "nats", "nll_se_draws": "nats", "grey_bce_bound": "nats per image",
-    "bits_per_dim": "bits per value", "sigma": "on [0, 1] pixels",
-    "loss": "nats per image", "recon": "nats per image", "kl": "nats per image",
-    "elbo": "nats per image, higher is better", "recon_floor": "nats per image", "mse": "per pixel",
-    "sse": "per image", "psnr": "dB", "pca_mse": "per pixel", "mean_image_mse": "per pixel",
-    "psnr_noisy": "dB", "psnr_median": "dB", "psnr_denoised": "dB",
-}  # fmt: skip
-
-
 def _write(subject: Subject, found: dict[str, Any], sentences: list[str], folder: Path) -> None:
     """The table and the sentences, on the screen and in the folder."""
-    width = max(map(len, found))
-    table = found.get("robustness", [])
-    for name, value in found.items():
-        if name == "robustness":
-            continue
-        shown = f"{value:.4f}" if isinstance(value, float) else str(value)
-        log.info("  %s  %s %s", name.ljust(width), shown, UNITS.get(name, ""))
-    for line in _robustness_lines(table):
+    for line in (*eval_table.lines(found), *sentences):
         log.info("%s", line)
-    for sentence in sentences:
-        log.info("%s", sentence)
     tracker = Tracker(folder)
     try:
         step = found["step"]
         tracker.scalars({f"eval/{name}": value for name, value in found.items() if isinstance(value, float)}, step)
         tracker.text("diagnosis", "\n".join(sentences))
-        for name, picture in _pictures(subject, found):
+        for name, picture in _pictures(subject):
             tracker.picture(name, picture, step)
     finally:
         tracker.close()
@@ -240,28 +263,19 @@ def _write(subject: Subject, found: dict[str, Any], sentences: list[str], folder
     log.info("metrics.json and figures: %s", folder)
 
 
-def _robustness_lines(table: list[dict[str, Any]]) -> Iterator[str]:
-    """PSNR in dB, a line for each kind and strength."""
-    columns = ("noisy", "median", "nl_means", "model")
-    if table:
-        yield "  PSNR (dB)".ljust(28) + "".join(column.rjust(10) for column in columns)
-    for row in table:
-        figures = "".join(("-" if row[name] is None else f"{row[name]:.2f}").rjust(10) for name in columns)
-        yield f"  {row['noise']} {row['strength']:g}".ljust(28) + figures
-
-
-def _pictures(subject: Subject, found: dict[str, Any]) -> Iterator[tuple[str, pictures.Picture]]:
+def _pictures(subject: Subject) -> Iterator[tuple[str, pictures.Picture]]:
     run, images, device = subject.run, subject.images, subject.device
     noise = subject.corrupt if run.config.noise.name != "none" else None
     title = f"{subject.config.split} images"
     yield "reconstructions", pictures.reconstructions(run.model, images, noise, device, title, draws=3)
-    if run.model.has_code:
-        title = f"codes of {len(images):,} {subject.config.split} images"
-        yield "latent_scatter", pictures.latent_scatter(subject.codes, images.labels, title)
+    codes = subject.scores.codes
+    if codes is not None:
+        title = f"codes of {subject.counted}"
+        yield "latent_scatter", pictures.latent_scatter(codes, images.labels, title)
         if run.config.latent > 1:
-            yield "latent_map", pictures.latent_map(run.model, subject.codes, device)
+            yield "latent_map", pictures.latent_map(run.model, codes, device)
         yield "prior_samples", pictures.prior_samples(run.model, run.config.latent, device)
-    if run.model.has_prior:
-        yield "latent_kl", pictures.latent_kl(subject.scores.latent_kl, found["active_units"])
-    title = f"error of each of {len(images):,} {subject.config.split} images"
+    if subject.scores.latent_kl is not None:
+        yield "latent_kl", pictures.latent_kl(subject.scores.latent_kl, subject.scores.active_units)
+    title = f"squared error by image, {subject.counted}"
     yield "errors", figures.histogram(subject.errors[0] * subject.pixels, title, "sum of squared errors per image")

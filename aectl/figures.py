@@ -184,7 +184,7 @@ def curves(records: Sequence[dict[str, Any]], title: str) -> np.ndarray:
     """Training and validation loss, reconstruction and KL against the epoch."""
     from matplotlib.figure import Figure
 
-    names = ["loss", "recon", "kl"] if any(record["train/kl"] for record in records) else ["loss"]
+    names = ["loss", "recon", "kl"] if any(record.get("train/kl") for record in records) else ["loss"]
     figure = Figure(figsize=(max(5.5, 4.2 * len(names)), 3.6), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     epochs = [record["epoch"] for record in records]
@@ -206,9 +206,12 @@ def curves(records: Sequence[dict[str, Any]], title: str) -> np.ndarray:
 
 
 def two_dimensional(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
-    """Codes (N, K) as points (N, 2) with the names of their axes: themselves for K = 2, else their PCA."""
-    if codes.shape[1] == 2:
-        return codes, ("z1", "z2")
+    """Codes (N, K ≥ 2) as points (N, 2) with the names of their axes: for K > 2 their PCA.
+
+    For K = 2 they are shown as they are, and a single one by its first two latents: it has no principal components.
+    """
+    if codes.shape[1] == 2 or len(codes) == 1:
+        return codes[:, :2], ("z1", "z2")
     centred = codes.double() - codes.double().mean(0)
     _, scale, basis = torch.linalg.svd(centred, full_matrices=False)
     share = scale.square() / scale.square().sum().clamp_min(1e-300)

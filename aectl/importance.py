@@ -12,14 +12,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import threads
+from aectl.metrics import standard_error
 from aectl.models import Autoencoder
 from aectl.rng import generator
 
 # The decoder makes STRIDE·DRAWS images at a time, which bounds the memory whatever the number of draws.
 STRIDE = 10
 DRAWS = 100
+ENOUGH = 10  # effective draws of an image, below which neither the bound nor the spread of its weights says much
+MANY = 0.1  # share of the images with fewer, from which on their mean does not say much either
 
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor, torch.Generator]]]
+Batches = Callable[[], Iterable[tuple[Tensor, Tensor, Tensor | None]]]
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,18 @@ class Bound:
 
     Attributes:
         mean: −log p̂(x), nats per image, averaged over images and repeats.
-        se_images: standard error of the mean over images.
+        se_images: standard error of the mean over images; None for a single image.
         se_draws: standard error from the draws of z: over the repeats, or with a single one estimated from the
-            spread of the weights, which is too small where few draws carry all the weight.
-        effective_samples: (Σw)²/Σw² of the draws for an image, the median over images.
+            spread of the weights, which is too small where few draws carry all the weight; None for a single draw.
+        effective_samples: (Σw)²/Σw² of the draws for an image, the median over images and repeats.
+        scarce: share of the images with fewer than `ENOUGH` effective draws.
     """
 
     mean: float
-    se_images: float
-    se_draws: float
+    se_images: float | None
+    se_draws: float | None
     effective_samples: float
+    scarce: float
 
 
 @torch.inference_mode()
@@ -63,23 +68,27 @@ def log_marginal(
 
 
 def bound(model: Autoencoder, batches: Batches, count: int, samples: int, repeats: int, seed: int) -> Bound:
-    """The bound over all `count` images that `batches` gives each time it is called; draws depend on `seed` alone."""
+    """The bound over all `count` images that `batches` gives each time it is called, `STRIDE` at a time.
+
+    Draws depend on `seed` and an image's place among them. More at a time need more memory, and have other draws.
+    """
     bounds, effective = [], []
     with tqdm(total=count * repeats, unit="image", desc=f"NLL, K = {samples}", disable=None, leave=False) as bar:
         for repeat in range(repeats):
             for index, (x, x_noisy, _) in enumerate(batches()):
                 rng = generator(x.device, "importance", seed, repeat, index)
-                for part in zip(x.split(STRIDE), x_noisy.split(STRIDE), strict=True):
-                    threads.look()
-                    found = log_marginal(model, *part, samples, rng)
-                    bounds.append(found[0].cpu())
-                    effective.append(found[1].cpu())
-                    bar.update(len(part[0]))
+                threads.look()
+                found = log_marginal(model, x, x_noisy, samples, rng)
+                bounds.append(found[0].cpu())
+                effective.append(found[1].cpu())
+                bar.update(len(x))
     values, ess = torch.cat(bounds).view(repeats, count), torch.cat(effective).view(repeats, count)
     each = values.mean(0)
+    se_draws = None
     if repeats > 1:
-        se_draws = values.mean(1).std().item() / math.sqrt(repeats)
-    else:
+        se_draws = standard_error(values.mean(1))
+    elif samples > 1:
         # Var(log mean w) ≈ Var(w)/(K·E[w]²) = 1/ESS − 1/K for each image (the delta method).
         se_draws = (1 / ess - 1 / samples).clamp_min(0).sum().sqrt().item() / count
-    return Bound(-each.mean().item(), each.std().item() / math.sqrt(count), se_draws, ess.median().item())
+    scarce = (ess < ENOUGH).double().mean().item()
+    return Bound(-each.mean().item(), standard_error(each), se_draws, ess.median().item(), scarce)

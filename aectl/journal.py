@@ -82,7 +82,7 @@ def _kind(settings: config.TrainConfig) -> str:
 def epoch(session: Session, tracker: Tracker, record: dict[str, Any], scores: Scores | None) -> None:
     """Record an epoch; draw its pictures when it is their turn."""
     tracker.epoch(record)
-    if scores is not None and session.model.has_prior:
+    if scores is not None and scores.latent_kl is not None:
         tracker.latent_kl(scores.latent_kl, record["step"])
     log.info("%s", _line(session, record))
     every = session.config.figures_every
@@ -94,7 +94,7 @@ def _line(session: Session, record: dict[str, Any]) -> str:
     names = ("loss", "recon", "kl") if session.model.has_prior else ("loss",)
     parts = [f"epoch {record['epoch']}/{session.config.epochs}"]
     for part in ("train", "val"):
-        if record[f"{part}/loss"] is not None:
+        if f"{part}/loss" in record:
             values = " ".join(f"{name} {record[f'{part}/{name}']:.2f}" for name in names)
             parts.append(f"{part} {values}")
     return "  ".join(parts) + f"  {record['images_per_s']:,.0f} images/s"
@@ -138,7 +138,7 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
     session.model.eval()
     scores = draw(session, tracker)
     images, _ = shown(session)
-    if session.model.has_prior:
+    if scores.latent_kl is not None:
         tracker.picture("latent_kl", pictures.latent_kl(scores.latent_kl, scores.active_units), progress.step)
     records = read_metrics(session.run_dir)
     if records:
@@ -186,7 +186,7 @@ def _figures_line(session: Session, record: dict[str, Any]) -> str:
     pixels = math.prod(session.data.train.shape)
     texts = []
     for part in ("train", "val"):
-        recon = record[f"{part}/recon"]
+        recon = record.get(f"{part}/recon")
         if recon is None:
             continue
         text = f"{part} recon {recon:.2f} ({_per_pixel(session, recon / pixels)})"

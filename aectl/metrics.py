@@ -1,8 +1,18 @@
-"""How good an image is against its reference. Each maps two (N, C, H, W) in [0, 1] to (N,), one figure an image."""
+"""How good an image is against its reference. Each maps two (N, C, H, W) in [0, 1] to (N,), one figure an image.
+
+And how sure their mean over images is.
+"""
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def standard_error(values: Tensor) -> float | None:
+    """Of the mean of `values`, (N,): s/√N, s being the sample's standard deviation (n − 1); None for one value."""
+    return None if len(values) < 2 else values.double().std().item() / math.sqrt(len(values))
 
 
 def mse(x: Tensor, reference: Tensor) -> Tensor:

@@ -41,10 +41,10 @@ class Code:
         squared_eps = (z - self.mu).square() * (-self.logvar).exp()
         return 0.5 * (z.square() - squared_eps - self.logvar).sum(-1)
 
-    def kl(self) -> Tensor:
-        """KL(q(z|x) ‖ N(0, I)) for each image and latent, (N, K), in nats; zeros for a point."""
+    def kl(self) -> Tensor | None:
+        """KL(q(z|x) ‖ N(0, I)) for each image and latent, (N, K), in nats; a point has none."""
         if self.logvar is None:
-            return torch.zeros_like(self.mu)
+            return None
         return kl_to_standard_normal(self.mu, self.logvar)
 
 
@@ -91,6 +91,11 @@ class Autoencoder(nn.Module):
     def has_prior(self) -> bool:
         """Whether codes are trained towards N(0, I), so that drawing from it makes sense."""
         return self.posterior is not None
+
+    @property
+    def objective(self) -> tuple[str, ...]:
+        """The names of what `Terms.means` gives for this model."""
+        return ("loss", "recon", "kl") if self.has_prior else ("loss", "recon")
 
     @property
     def has_code(self) -> bool:
@@ -175,8 +180,7 @@ class Denoiser(Autoencoder):
 
     def terms(self, x: Tensor, x_noisy: Tensor, eps: None) -> tuple[Terms, Code]:
         """−log p(x | x̃) and no KL; nothing is drawn."""
-        none = x.new_zeros(len(x), 1)
-        return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None], none), Code(none)
+        return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None]), Code(x.new_zeros(len(x), 1))
 
 
 def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:

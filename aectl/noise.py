@@ -115,13 +115,18 @@ NOISES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def identity(x: Tensor, generator: torch.Generator) -> Tensor:
+    """X itself, for runs without noise; nothing is drawn."""
+    return x
+
+
 def build_noise(config: NoiseConfig) -> Corruption:
-    """The corruption that `config` describes as a function of (x, generator); `none` returns x itself.
+    """The corruption that `config` describes as a function of (x, generator); `none` is `identity`.
 
     With `config.clip` the result is clipped to [0, 1], as a camera or a file would.
     """
     if config.name == "none":
-        return lambda x, generator: x
+        return identity
     corrupt = _corruption(config)
     if config.clip:
         return lambda x, generator: corrupt(x, generator).clamp(0, 1)

@@ -91,7 +91,7 @@ def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Picture:
     return figures.scatter(points, labels, title, names)
 
 
-def latent_kl(kl: Tensor, active: int) -> Picture:
-    """KL of each latent, (K,), with the number of active units."""
-    title = f"KL of each latent: {kl.sum():.2f} nats, {active} of {len(kl)} active"
+def latent_kl(kl: Tensor, active: int | None) -> Picture:
+    """KL of each latent, (K,), with the number of active units where that is known."""
+    title = f"KL of each latent: {kl.sum():.2f} nats" + ("" if active is None else f", {active} of {len(kl)} active")
     return figures.bars(kl, title, "latents in order of their KL", "KL (nats)")

@@ -126,7 +126,7 @@ class Bench:
             found["active_units"] = active_units(encode(model, images, self.device))
         records = read_metrics(run.path)
         part = "val" if "val/loss" in job else "train"
-        found["chosen_by"] = job[f"{part}/recon"] + job[f"{part}/kl"]
+        found["chosen_by"] = job[f"{part}/recon"] + job.get(f"{part}/kl", 0.0)
         given = sweep.settings_of(job)
         return Measured(
             job["job"],

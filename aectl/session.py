@@ -43,7 +43,7 @@ class Session:
     model: Autoencoder
     parallel: nn.Module  # the model, its gradients averaged over the processes
     adam: Adam
-    sums: Tensor  # (loss, recon, kl) summed over the images of the epoch so far, (3,), float64
+    sums: Tensor  # `model.objective` summed over the images of the epoch so far, (3,) or (2,), float64
     held: Tensor  # steps that the optimizer did not make because something was not finite, (), float32
     progress: Progress = field(default_factory=Progress)
     world: World = field(default_factory=World)
@@ -92,7 +92,9 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
     if config.network.name == "mlp":
         threads.limit(count_parameters(model) * config.batch_size)
     adam = Adam(dict(model.named_parameters()), config.adam)
-    sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    sums = torch.zeros(
+        len(model.objective), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device
+    )
     held = torch.zeros((), device=device)
     parallel, corrupt = world.parallel(model, device), build_noise(config.noise)
     if config.execution == "compile":
@@ -204,8 +206,10 @@ def _restore_training(session: Session, saved: checkpoint.Checkpoint) -> None:
     tensors = dict(saved.trainer)
     try:
         sums = tensors.pop("sums")
+        if sums.ndim != 1 or len(sums) < len(session.sums):
+            raise CheckpointError(f"{where}: sums is {tuple(sums.shape)}, and this run needs {len(session.sums)}")
         if session.world.first:  # they are added up again when they are read
-            session.sums.copy_(sums)
+            session.sums.copy_(sums[: len(session.sums)])  # an older aectl kept a KL of 0 for an AE
         for name, state in session.adam.state.items() if tensors else ():  # none before an older aectl's first step
             for key in STATE:
                 value = tensors.pop(f"adam/{name}/{key}")

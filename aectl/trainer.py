@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import checkpoint, devices, distributed, journal, runs, threads
+from aectl import checkpoint, devices, distributed, journal, losses, runs, threads
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
@@ -124,17 +124,17 @@ def _rng_of(session: Session, first: int, n: int) -> torch.Generator:
 def _step(
     session: Session, x: Tensor, x_noisy: Tensor, eps: Tensor | None, weight: Tensor | None, beta: float, lr: float
 ) -> Tensor:
-    """One optimizer step; (loss, recon, kl) averaged over the batch, (3,), nats per image."""
+    """One optimizer step; `model.objective` averaged over the batch, (3,) or (2,), nats per image."""
     config, model = session.config, session.model
     with devices.precision(session.device, config.precision):
         terms, _ = session.parallel(x, x_noisy, eps)
-    loss, recon, kl = terms.means(beta)
+    means = terms.means(beta)
     for parameter in session.adam.parameters.values():
         parameter.grad = None
-    loss.backward(weight)
+    means[0].backward(weight)
     if config.grad_clip is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
-    values = torch.stack([loss, recon, kl]).detach()
+    values = torch.stack(means).detach()
     session.adam.step(lr, _not_finite(session, values))
     return values
 
@@ -150,7 +150,7 @@ def _interrupted(session: Session, request: StopRequest) -> bool:
 def _end_epoch(session: Session, tracker: Tracker | None, images_per_s: float) -> None:
     """Validate, record, draw, and save if it is time to."""
     config, progress = session.config, session.progress
-    loss, recon, kl = _means(session, len(session.data.train))
+    trained = losses.named(*_means(session, len(session.data.train)))
     session.model.eval()
     scores = None
     if len(session.data.val):
@@ -161,12 +161,8 @@ def _end_epoch(session: Session, tracker: Tracker | None, images_per_s: float) -
     record = {
         "epoch": progress.epoch,
         "step": progress.step,
-        "train/loss": loss,
-        "train/recon": recon,
-        "train/kl": kl,
-        "train/elbo": -(recon + kl),
-        **{f"val/{name}": scores.named()[name] if scores else None for name in ("loss", "recon", "kl", "elbo")},
-        "val/active_units": scores.active_units if scores else None,
+        **{f"train/{name}": value for name, value in trained.items()},
+        **{f"val/{name}": value for name, value in (scores.named() if scores else {}).items()},
         "lr": session.lr(progress.step - 1),
         "kl_weight": session.beta(progress.step - 1),
         "images_per_s": images_per_s,
@@ -186,7 +182,7 @@ def _note_best(session: Session, record: dict[str, Any]) -> bool:
     Patience begins when the warm-up ends: until then the objective is not what is being minimised.
     """
     progress = session.progress
-    if record["val/loss"] is None:
+    if "val/loss" not in record:
         value = record["train/loss"]
         improved = True  # without validation the last epoch is taken
     else:
@@ -205,7 +201,7 @@ def _stops_early(session: Session) -> bool:
 
 
 def _not_finite(session: Session, values: Tensor) -> Tensor | None:
-    """What keeps the optimizer from moving if `values` = (loss, recon, kl) or a gradient is not finite.
+    """What keeps the optimizer from moving if `values`, `model.objective`, or a gradient is not finite.
 
     The sum of everything is not finite as soon as one number is not. With CUDA reading it here would make the host
     wait: there it returns 1 instead of 0 on the device, which is noticed at the next look. Elsewhere None, or the
@@ -221,8 +217,8 @@ def _not_finite(session: Session, values: Tensor) -> Tensor | None:
         session.held += found
         return found
     if not math.isfinite(total.item()):
-        loss, recon, kl = values
-        terms = {"recon": recon, "kl": kl, "loss": loss}
+        terms = dict(zip(session.model.objective, values, strict=True))
+        terms["loss"] = terms.pop("loss")  # blamed last: it has what the others have
         named = {f"the gradient of {name}": one.grad for name, one in session.adam.parameters.items()}
         culprit = next(name for name, value in {**terms, **named}.items() if not value.isfinite().all())
         raise _diverged(session, culprit, f"in step {session.progress.step + 1}")
@@ -238,7 +234,7 @@ def _diverged(session: Session, culprit: str, when: str) -> DivergedError:
 
 
 def _means(session: Session, count: int) -> list[float]:
-    """(loss, recon, kl) averaged over the epoch's first `count` images; where a GPU's held steps are noticed."""
+    """`model.objective` averaged over the epoch's first `count` images; where a GPU's held steps are noticed."""
     if session.held.item():
         raise _diverged(
             session, "the loss or a gradient", f"in the last {REFRESH} steps before {session.progress.step}"
@@ -250,7 +246,7 @@ def _refresh(bar: tqdm, session: Session) -> None:
     progress, config = session.progress, session.config
     if progress.batch:
         count = min(progress.batch * config.batch_size, len(session.data.train))
-        loss, recon, kl = _means(session, count)
-        bar.set_postfix_str(f"loss {loss:.2f}, recon {recon:.2f}, KL {kl:.2f}", refresh=False)
+        values = zip(session.model.objective, _means(session, count), strict=True)
+        bar.set_postfix_str(", ".join(f"{name} {value:.2f}" for name, value in values), refresh=False)
     bar.set_description_str(f"epoch {min(progress.epoch + 1, config.epochs)}/{config.epochs}", refresh=False)
     bar.update(progress.step - bar.n)

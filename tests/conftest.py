@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from aectl import cli, trainer
+from aectl import checkpoint, cli, trainer
 from aectl.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
+
+
+def replace_checkpoint(saved: checkpoint.Checkpoint, **changes: dict[str, torch.Tensor]) -> None:
+    """Write a checkpoint again in its place, whole, with other tensors."""
+    shutil.rmtree(saved.path)
+    parts = {"model": saved.model, "config": saved.config, "trainer": saved.trainer, "state": saved.state, **changes}
+    checkpoint.save(saved.path.parent, checkpoint.step_of(saved.path), **parts)
 
 
 @dataclass
