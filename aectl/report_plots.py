@@ -46,8 +46,9 @@ def plots(groups: Sequence[Group]) -> Iterator[Named]:
     priors = [group for group in groups if group.has_prior]
     if any(comparison.varies(priors, axis) for axis in AXES):
         yield "rate_distortion", _rate_distortion(priors, palette)
+    groups = [group for group in groups if all(run.curve for run in group.runs)]
     along = comparison.series(groups)
-    if len(along) == len(groups):
+    if groups and len(along) == len(groups):
         yield "curves", _curves({comparison.label(group): group for group in groups}, palette, "objective by epoch")
         return
     for name, members in list(along.items())[:MAX_SHOWN]:
