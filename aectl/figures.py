@@ -129,14 +129,17 @@ def shades(colour: str, count: int) -> list[str]:
     from matplotlib.colors import to_hex, to_rgb
 
     own = np.array(to_rgb(colour))
-    strengths = [0.0] if count == 1 else np.linspace(-0.5, 0.5, count)
+    strengths = [0.0] if count == 1 else np.linspace(-0.45, 0.45, count)
     return [to_hex(own + abs(much) * ((1.0 if much < 0 else 0.0) - own)) for much in strengths]
 
 
 def lines(
     given: Sequence[Line], title: str, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False
 ) -> np.ndarray:
-    """Lines in one plot; on a logarithmic x axis the ticks are the values themselves."""
+    """Lines in one plot; on a logarithmic x axis the ticks are the values themselves.
+
+    With `log_y` the other axis is logarithmic too if the values span enough.
+    """
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     many = len(given) > 10
@@ -168,7 +171,8 @@ def lines(
         axes.set_xticklabels([f"{value:g}" for value in values])
     elif all(isinstance(x, int) for x in values):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if log_y and min(y for line in given for y in line.y) > 0:
+    heights = [y for line in given for y in line.y]
+    if log_y and 0 < min(heights) < max(heights) / 4:  # within less there may be no 1, 2, 3 or 5
         axes.set_yscale("log")
         for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             which(FuncFormatter(_first_digits))

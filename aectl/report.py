@@ -11,7 +11,7 @@ from aectl import comparison, devices, report_page, report_plots, storage, sweep
 from aectl.config import ReportConfig
 from aectl.errors import DataError
 from aectl.findings import findings
-from aectl.measuring import Bench
+from aectl.measuring import PARTS, Bench
 from aectl.runs import OUTPUTS
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,10 @@ def run_report(config: ReportConfig, folder: Path) -> None:
     jobs = sweep.read_jobs(where)
     finished = [job for job in jobs if job["status"] == "completed"]
     if not finished:
-        raise DataError(f"sweep={where}: none of its {len(jobs)} jobs has finished; see its summary.md")
-    log.info("measuring %d runs of %s on their %s images", len(finished), where, config.split)
+        none = "its only job has not" if len(jobs) == 1 else f"none of its {len(jobs)} jobs has"
+        raise DataError(f"sweep={where}: {none} finished; see its summary.md")
+    count = "one run" if len(finished) == 1 else f"{len(finished)} runs"
+    log.info("measuring %s of %s on %s images", count, where, PARTS[config.split])
     bench = Bench(config, device)
     with tqdm(finished, unit="run", disable=None, leave=False) as bar:
         runs = [bench.measure(job, given) for job, given in zip(bar, sweep.differing(finished), strict=True)]

@@ -154,7 +154,7 @@ def _value(key: str, given: dict[str, str], saved: dict[str, Any]) -> str:
 
 
 def _written(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 

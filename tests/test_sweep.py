@@ -95,15 +95,17 @@ def test_a_setting_differs_where_its_value_does_however_it_was_given(tmp_path):
     jobs = [
         job(tmp_path, 0, "lr=0.01 latent=2", {"lr": 0.01, "latent": 2}),
         job(tmp_path, 1, "lr=1e-2 latent=2 epochs=20", {"lr": 0.01, "latent": 2}),  # 20 is the default
-        job(tmp_path, 2, "++lr=1e-5 kl_weight=1.0", {"lr": 1e-5, "latent": 2}),
+        job(tmp_path, 2, "++lr=1e-5 kl_weight=1.0 free_bits=1e30", {"lr": 1e-5, "free_bits": 1e30, "latent": 2}),
         job(tmp_path, 3, "lr=1E-2 latent=3"),  # failed: what it was given is all there is
     ]
     found = sweep.differing(jobs[:3])
-    assert found == [{"lr": "0.01"}, {"lr": "0.01"}, {"lr": "1e-05"}]
+    assert [one["free_bits"] for one in found] == ["0", "0", "1e+30"]
+    assert found[:2] == [{"lr": "0.01", "free_bits": "0"}] * 2
+    assert found[2]["lr"] == "1e-05"
     assert [one["lr"] for one in sweep.differing(jobs)] == ["0.01", "0.01", "1e-05", "0.01"]
     assert [one["latent"] for one in sweep.differing(jobs)] == ["2", "2", "2", "3"]
     header, rows = sweep.table(jobs[:3])
-    assert (header, rows[2]) == (["job", "lr", "status"], ["2", "1e-05", "completed"])
+    assert (header, rows[2]) == (["job", "lr", "free_bits", "status"], ["2", "1e-05", "1e+30", "completed"])
 
 
 def test_lists_texts_and_choices_are_written_as_they_were_meant(tmp_path):
