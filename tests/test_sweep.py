@@ -79,6 +79,12 @@ def job(folder: Path, number: int, overrides: str, saved: dict | None = None) ->
 def test_what_bears_on_no_number_tells_no_jobs_apart(tmp_path, key):
     jobs = [job(tmp_path, 0, f"seed=0 {key}=1", {"seed": 0}), job(tmp_path, 1, "seed=1", {"seed": 1}),
             job(tmp_path, 2, f"seed=2 {key}=2", {"seed": 2})]  # fmt: skip
+    for one in jobs:
+        path = one["folder"] / "config.yaml"
+        saved = yaml.safe_load(path.read_text())
+        outer, _, inner = key.rpartition(".")
+        (saved.setdefault(outer, {}) if outer else saved)[inner] = int(one["job"])
+        path.write_text(yaml.safe_dump(saved))
     assert sweep.differing(jobs) == [{"seed": "0"}, {"seed": "1"}, {"seed": "2"}]
 
 
