@@ -15,6 +15,7 @@ from aectl.errors import OtherSweepError
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
+UNKNOWN = ""  # what a job was given that ended before it left word
 LOOKS = 0.5  # seconds between looks at the folder of a sweep
 COLUMNS = (
     "train/loss",
@@ -120,13 +121,14 @@ def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     """For each job, what some job was given and not all have, by key in the order of the command line.
 
     What a job was not given it has from its configuration: `lr=0.001` and nothing, or `1e-3`, are the same where that
-    is the default. Of a choice, such as `model=dae`, it is what was asked for.
+    is the default. Of a choice, such as `model=dae`, it is what was asked for. A job that was interrupted before it
+    left word differs in nothing that is known.
     """
     given = [given_to(job) for job in jobs]
     keys = dict.fromkeys(key for setting in given for key in setting)
     saved = [_saved_settings(job) for job in jobs]
     full = [{key: _value(key, *both) for key in keys} for both in zip(given, saved, strict=True)]
-    kept = [key for key in keys if len({setting[key] for setting in full}) > 1]
+    kept = [key for key in keys if len({setting[key] for setting in full} - {UNKNOWN}) > 1]
     return [{key: setting[key] for key in kept} for setting in full]
 
 
@@ -143,7 +145,7 @@ def _value(key: str, given: dict[str, str], saved: dict[str, Any]) -> str:
     if key in saved:
         return _written(saved[key])
     if key not in given:
-        return _written(saved.get(f"{key}.name", ""))
+        return _written(saved.get(f"{key}.name", UNKNOWN))
     try:
         value = yaml.safe_load(given[key])
         with contextlib.suppress(TypeError, ValueError):
@@ -156,7 +158,7 @@ def _value(key: str, given: dict[str, str], saved: dict[str, Any]) -> str:
 def _written(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
 def command(folder: Path) -> str:

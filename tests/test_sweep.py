@@ -114,6 +114,17 @@ def test_a_setting_differs_where_its_value_does_however_it_was_given(tmp_path):
     assert (header, rows[2]) == (["job", "lr", "free_bits", "status"], ["2", "1e-05", "1e+30", "completed"])
 
 
+def test_a_job_without_a_word_makes_no_columns_of_what_the_others_share(tmp_path):
+    jobs = [
+        job(tmp_path, 0, "experiment=smoke latent=2 dataset.root=2024-01-02"),
+        job(tmp_path, 1, "experiment=smoke latent=3 dataset.root=2024-01-02"),
+        {**job(tmp_path, 2, ""), "status": "interrupted"},
+    ]
+    assert sweep.table(jobs) == (
+        ["job", "latent", "status"], [["0", "2", "completed"], ["1", "3", "completed"], ["2", "", "interrupted"]]
+    )  # fmt: skip
+
+
 def test_lists_texts_and_choices_are_written_as_they_were_meant(tmp_path):
     jobs = [
         job(tmp_path, 0, "network.hidden=[8,9] model=dae dataset.root='1e3'",
