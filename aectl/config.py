@@ -329,10 +329,19 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
 }
 
-# What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
-RESUMABLE = (
-    "resume", "epochs", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every",
+# Settings that bear on no figure but the seconds (and what the last bits of a sum depend on): where files lie, what
+# computes, what is saved and drawn on the way. Runs that differ in them alone are the same experiment.
+WITHOUT_BEARING = (
+    "resume", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every", "sweep.resume",
 )  # fmt: skip
+
+# What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
+RESUMABLE = ("resume", "epochs", *(key for key in WITHOUT_BEARING if key not in ("resume", "sweep.resume")))
+
+
+def bears_on_numbers(key: str) -> bool:
+    """Whether the setting `key`, such as `noise.sigma`, can change what is measured; Hydra's own settings cannot."""
+    return key not in WITHOUT_BEARING and not key.startswith(("hydra.", "hydra/"))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from aectl.images import to_uint8
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE = "#3b6ea8", "#d9772b"
+BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
 _MAX_LEGEND = 20
 
 
@@ -105,7 +105,7 @@ def manifold(
 
 @dataclass(frozen=True)
 class Line:
-    """A named line through points, with a bar of ± `sd` at each, and words beside them."""
+    """A named line through points in a colour, with a bar of ± `sd` at each, and words beside them."""
 
     name: str
     x: Sequence[float]
@@ -113,30 +113,59 @@ class Line:
     sd: Sequence[float] = ()
     words: Sequence[str] = ()
     dashed: bool = False
+    colour: str = GREY
+
+
+def palette(count: int) -> list[str]:
+    """`count` colours that are easy to tell apart."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    distinct = [colour for index, colour in enumerate(colormaps["tab10"].colors) if index != 7]  # which is grey
+    if count <= len(distinct):
+        return [to_hex(colour) for colour in distinct[:count]]
+    return [to_hex(colormaps["turbo"](index / (count - 1))) for index in range(count)]
+
+
+def shades(colour: str, count: int) -> list[str]:
+    """`count` shades of one colour, from light to dark; itself for one."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    own = np.array(to_rgb(colour))
+    strengths = [0.0] if count == 1 else np.linspace(-0.45, 0.45, count)
+    return [to_hex(own + abs(much) * ((1.0 if much < 0 else 0.0) - own)) for much in strengths]
 
 
 def lines(
     given: Sequence[Line], title: str, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False
 ) -> np.ndarray:
-    """Lines in one plot; on a logarithmic x axis the ticks are the values themselves."""
-    from matplotlib import colormaps
+    """Lines in one plot; on a logarithmic x axis the ticks are the values themselves.
+
+    With `log_y` the other axis is logarithmic too if the values span enough.
+    """
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     many = len(given) > 10
     figure, axes = _figure(8.4 if many else 6.8, 4.8)
-    colours = colormaps["turbo"] if many else colormaps["tab10"]
-    for index, line in enumerate(given):
-        colour = "0.45" if line.dashed else colours(index / len(given) if many else index)
+    for line in given:
         style = "--" if line.dashed else "-"
         marker = None if line.dashed or len(line.x) > 12 else "o"
         sd = line.sd if any(line.sd) else None
         axes.errorbar(
-            line.x, line.y, sd, color=colour, linestyle=style, marker=marker, markersize=4, capsize=3, label=line.name
+            line.x,
+            line.y,
+            sd,
+            color=line.colour,
+            linestyle=style,
+            marker=marker,
+            markersize=4,
+            capsize=3,
+            label=line.name,
         )
         for number, word in enumerate(line.words):
-            beside = (4, 5) if number % 2 else (-4, -13)  # neighbours may lie close together
+            beside = (5, 5) if number % 2 else (5, -13)  # neighbours may lie close together
             point = (line.x[number], line.y[number])
-            axes.annotate(word, point, beside, textcoords="offset points", fontsize=8, color=colour)
+            axes.annotate(word, point, beside, textcoords="offset points", fontsize=8, color=line.colour)
     values = sorted({x for line in given for x in line.x})
     if log_x and values[0] > 0:
         axes.set_xscale("log")
@@ -145,7 +174,8 @@ def lines(
         axes.set_xticklabels([f"{value:g}" for value in values])
     elif all(isinstance(x, int) for x in values):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if log_y and min(y for line in given for y in line.y) > 0:
+    heights = [y for line in given for y in line.y]
+    if log_y and 0 < min(heights) < max(heights) / 4:  # within less there may be no 1, 2, 3 or 5
         axes.set_yscale("log")
         for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             which(FuncFormatter(_first_digits))

@@ -155,7 +155,9 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         )
     names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
     final = {name: chosen[name] for name in names}
-    tracker.hparams(_flat(typed.to_dict(settings)), {f"hparam/{name}": value for name, value in final.items()})
+    part = "val/" if chosen.get("val/loss") is not None else "train/"
+    compared = {f"hparam/{name}": value for name, value in final.items() if name.startswith(part)}
+    tracker.hparams(_hyperparameters(session), compared)
     result = {
         "status": "completed",
         "overrides": list(overrides),
@@ -208,12 +210,15 @@ def _per_pixel(session: Session, recon: float) -> str:
     return f"{recon:.4f} nats per pixel"
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, `noise.sigma` style, without those that are not set."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[prefix + key] = value
-    return flat
+def _hyperparameters(session: Session) -> dict[str, Any]:
+    """What defines the run, and `train.` all other settings that bear on its numbers: TensorBoard goes by name."""
+    settings = session.config
+    first = {"dataset": settings.dataset.name, "model": _kind(settings), "network": settings.network.name}
+    first |= {"latent": settings.latent} if session.model.has_code else {}
+    said = ("dataset.name", "model.name", "network.name", "latent", "seed")
+    rest = {
+        f"train.{key}": value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        for key, value in typed.flat(typed.to_dict(settings)).items()
+        if value is not None and key not in said and config.bears_on_numbers(key)
+    }
+    return {**first, "seed": settings.seed, **rest}

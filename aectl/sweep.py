@@ -1,8 +1,6 @@
 """A sweep's jobs: what is there of one, a bar while they run, and one table of what varies and what came out."""
 
 import contextlib
-import csv
-import io
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,11 +10,12 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from aectl import config, typed
+from aectl import config, tables, typed
 from aectl.errors import OtherSweepError
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
+UNKNOWN = ""  # what a job was given that ended before it left word
 LOOKS = 0.5  # seconds between looks at the folder of a sweep
 COLUMNS = (
     "train/loss",
@@ -46,7 +45,7 @@ def begun(folder: Path, settings: config.TrainConfig) -> dict[str, Any] | None:
     if not any(folder.glob("checkpoints/step-*")):
         return None
     theirs, ours = yaml.safe_load((folder / CONFIG).read_text()), typed.to_dict(settings)
-    free = {key.partition(".")[0] for key in config.RESUMABLE} - {"epochs"}
+    free = {key.partition(".")[0] for key in config.WITHOUT_BEARING}
     other = next((key for key in ours if key not in free and theirs.get(key) != ours[key]), None)
     if other is not None:
         raise OtherSweepError(
@@ -112,37 +111,78 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     return jobs
 
 
-def settings_of(job: dict[str, Any]) -> dict[str, str]:
-    """A job's overrides by key."""
-    return dict(item.split("=", 1) for item in job["overrides"] if "=" in item)
+def given_to(job: dict[str, Any]) -> dict[str, str]:
+    """A job's overrides by key, without those that bear on no number."""
+    pairs = (item.lstrip("+").partition("=") for item in job["overrides"])
+    return {key: value for key, equals, value in pairs if equals and config.bears_on_numbers(key)}
 
 
-def varying(jobs: Sequence[dict[str, Any]]) -> list[str]:
-    """The overrides that differ between jobs, in the order of the command line."""
-    settings = [settings_of(job) for job in jobs]
-    keys = dict.fromkeys(key for setting in settings for key in setting)
-    return [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
+def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """For each job, what some job was given and not all have, by key in the order of the command line.
+
+    What a job was not given it has from its configuration: `lr=0.001` and nothing, or `1e-3`, are the same where that
+    is the default. Of a choice, such as `model=dae`, it is what was asked for. A job that was interrupted before it
+    left word differs in nothing that is known.
+    """
+    given = [given_to(job) for job in jobs]
+    keys = dict.fromkeys(key for setting in given for key in setting)
+    saved = [_saved_settings(job) for job in jobs]
+    full = [{key: _value(key, *both) for key in keys} for both in zip(given, saved, strict=True)]
+    kept = [key for key in keys if len({setting[key] for setting in full} - {UNKNOWN}) > 1]
+    return [{key: setting[key] for key in kept} for setting in full]
+
+
+def _saved_settings(job: dict[str, Any]) -> dict[str, Any]:
+    """A job's whole configuration, one level; empty where it has failed before it was saved."""
+    try:
+        return typed.flat(yaml.safe_load((job["folder"] / CONFIG).read_text()))
+    except (OSError, AttributeError, yaml.YAMLError):
+        return {}
+
+
+def _value(key: str, given: dict[str, str], saved: dict[str, Any]) -> str:
+    """What the setting `key` is in a job, written one way."""
+    if key in saved:
+        return _written(saved[key])
+    if key not in given:
+        return _written(saved.get(f"{key}.name", UNKNOWN))
+    try:
+        value = yaml.safe_load(given[key])
+        with contextlib.suppress(TypeError, ValueError):
+            value = float(value) if isinstance(value, str) else value  # YAML takes 1e-3 for text
+        return _written(value)
+    except yaml.YAMLError:
+        return given[key]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
 def command(folder: Path) -> str:
     """The command line that made the sweep in `folder`, as its jobs have kept it; empty where none has."""
-    for path in folder.glob(f"*/{CONFIG}"):
-        first = path.read_text().partition("\n")[0]
+    found = []
+    for job in read_jobs(folder):
+        path = job["folder"] / CONFIG
+        first = path.read_text().partition("\n")[0] if path.is_file() else ""
         if first.startswith("# "):
-            return first.removeprefix("# ")
-    return ""
+            found.append(first.removeprefix("# "))
+    # Jobs that a later `sweep.resume=` has begun keep that command, which is the first one and more.
+    return min(found, key=lambda line: "sweep.resume=" in line, default="")
 
 
 def table(jobs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: job, the overrides that differ between jobs, status, the metrics that some job has."""
-    keys = varying(jobs)
+    """Header and rows: job, the settings that differ between jobs, status, the metrics that some job has."""
+    settings = differing(jobs)
+    keys = list(settings[0]) if jobs else []
     metrics = [name for name in COLUMNS if any(job.get(name) is not None for job in jobs)]
     header = ["job", *keys, "status", *metrics]
     rows = []
-    for job in jobs:
-        setting = settings_of(job)
+    for job, setting in zip(jobs, settings, strict=True):
         figures = [_number(job.get(name)) for name in metrics]
-        rows.append([job["job"], *(setting.get(key, "") for key in keys), job["status"], *figures])
+        rows.append([job["job"], *setting.values(), job["status"], *figures])
     return header, rows
 
 
@@ -152,24 +192,14 @@ def _number(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with its columns aligned."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [header, *rows]]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
     """Print the table of the jobs of the sweep in `folder`; write it there as `summary.md` and `summary.csv`."""
     if not jobs:
         return
     header, rows = table(jobs)
-    text = markdown(header, rows)
+    text = tables.markdown(header, rows)
     (folder / "summary.md").write_text(text + "\n")
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
-    (folder / "summary.csv").write_text(buffer.getvalue())
+    (folder / "summary.csv").write_text(tables.as_csv(header, rows))
     print(f"\n{text}\n")
     for job in jobs:
         if job["status"] == "failed":

@@ -111,15 +111,21 @@ class Tracker:
         images = F.pad(images, (0, max(0, height - width), 0, max(0, width - height)))
         self._writer.add_embedding(codes, names, images, step, tag="codes")
 
-    def hparams(self, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
-        """The hparams tab's row, in this run itself; `SummaryWriter.add_hparams` would make a run of its own."""
+    def hparams(self, parameters: dict[str, bool | int | float | str], metrics: dict[str, float]) -> None:
+        """The hparams tab's row, in this run itself; `SummaryWriter.add_hparams` would make a run of its own.
+
+        TensorBoard shows five columns of each kind unasked. Where no run describes the whole experiment, it takes all
+        runs together and puts first the parameters that differ between them, then goes by name. With a description,
+        torch's third summary, it would take that of any one run for all, in the order of the names.
+        """
         from torch.utils.tensorboard.summary import hparams
 
         simple = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
+            key: str(value).lower() if isinstance(value, bool) else value  # torch makes numbers of them
             for key, value in parameters.items()
         }
-        for summary in hparams(simple, metrics):
+        _, start, end = hparams(simple, metrics)
+        for summary in (start, end):
             self._writer.file_writer.add_summary(summary)
         self.scalars(metrics, 0)
 

@@ -16,6 +16,17 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, in the style of `noise.sigma`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
     """`schema` from plain data of a file, every type checked; nothing in it is interpolated or called.
 

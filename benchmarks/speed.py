@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from aectl import sweep
+from aectl import machine, tables
 from aectl.config import DatasetConfig
 from aectl.data import build_dataset
 
@@ -116,7 +116,7 @@ def training(rounds: int, folder: Path) -> str:
             by_hand = f"{statistics.median(found['bare']) / middle:.2f}"
             rows.append((WORDS[name], f"{middle:.0f}", f"{low:.0f} to {high:.0f}", *row, by_hand))
         header = ("program", "steps/s", "range", "aectl / it", "goal", "with epochs' ends", "bare loop / it")
-        text.append(f"Batch {batch}:\n\n{sweep.markdown(header, rows)}")
+        text.append(f"Batch {batch}:\n\n{tables.markdown(header, rows)}")
     return "\n\n".join(text)
 
 
@@ -125,7 +125,7 @@ def anatomy(rounds: int, folder: Path) -> str:
     path = save_images(folder)
     found = [script("step.py", path, batch, 3 * rounds) for batch in BATCHES]
     rows = [(name, *(f"{one[name]:,.0f}" for one in found)) for name in found[0]]
-    return sweep.markdown(("in turn in one process", *(f"batch {batch}: µs" for batch in BATCHES)), rows)
+    return tables.markdown(("in turn in one process", *(f"batch {batch}: µs" for batch in BATCHES)), rows)
 
 
 # ------------------------------------------------------------------------------------------- starting
@@ -168,7 +168,7 @@ def starting(rounds: int, folder: Path) -> str:
     ratio = found["the first training step, `experiment=smoke`"] / found["`import torch, torchvision`"]
     verdict = "reached" if ratio <= 1.3 else "missed"
     return (
-        sweep.markdown(("until", "seconds"), rows)
+        tables.markdown(("until", "seconds"), rows)
         + f"\n\nThe first step comes after {ratio:.2f} times the two imports (goal 1.3: {verdict})."
     )
 
@@ -197,7 +197,7 @@ def sweeping(rounds: int, folder: Path) -> str:
     side, one = found.values()
     verdict = "reached" if one / side >= 1.7 else "missed"
     return (
-        sweep.markdown(("eight jobs of 20 epochs, mnist5k", "seconds"), [(n, f"{v:.1f}") for n, v in found.items()])
+        tables.markdown(("eight jobs of 20 epochs, mnist5k", "seconds"), [(n, f"{v:.1f}") for n, v in found.items()])
         + f"\n\nSide by side is {one / side:.2f} times as fast (goal 1.7: {verdict})."
     )
 
@@ -242,7 +242,7 @@ def scaling(rounds: int, folder: Path) -> str:
 
     found = median_of({name: lambda name=name: one(name) for name in cases}, rounds, "scaling")
     rows = [(name, f"{statistics.median(values):,.0f}", f"{memory[name]:,.0f}") for name, values in found.items()]
-    return sweep.markdown(("VAE on drawn shapes, batch 128", "images/s", "peak memory (MiB)"), rows)
+    return tables.markdown(("VAE on drawn shapes, batch 128", "images/s", "peak memory (MiB)"), rows)
 
 
 def evaluating(rounds: int, folder: Path) -> str:
@@ -262,7 +262,7 @@ def evaluating(rounds: int, folder: Path) -> str:
     found = {name: statistics.median(values) for name, values in median_of(measure, rounds, "evaluating").items()}
     plain, bound = found.values()
     return (
-        sweep.markdown(("lecture's VAE, 500 digits", "seconds"), [(n, f"{v:.1f}") for n, v in found.items()])
+        tables.markdown(("lecture's VAE, 500 digits", "seconds"), [(n, f"{v:.1f}") for n, v in found.items()])
         + f"\n\nThe bound takes {500 * 1000 / (bound - plain):,.0f} draws of z per second, from code to score."
     )
 
@@ -303,7 +303,7 @@ def beside(rounds: int, folder: Path) -> str:
     kept = idle["default"] / idle[f"threads={cores}"]
     best = busy["default"] / max(value for name, value in busy.items() if name not in ("default", f"threads={cores}"))
     return (
-        sweep.markdown(("lecture's VAE, batch 32: images/s", "idle machine", "one busy process beside"), rows)
+        tables.markdown(("lecture's VAE, batch 32: images/s", "idle machine", "one busy process beside"), rows)
         + f"\n\nThe default makes {kept:.2f} of what all cores' threads make on the idle machine (goal 0.97: "
         f"{'reached' if kept >= 0.97 else 'missed'}), and beside a busy process {best:.2f} of the better of the last "
         f"two (goal 0.8: {'reached' if best >= 0.8 else 'missed'})."
@@ -329,17 +329,9 @@ def main() -> None:
         folder = Path(name)
         parts = written(given.out) if given.sections else {}
         for title in given.sections or SECTIONS:
-            parts[title] = f"{machine(given.rounds)}\n\n{SECTIONS[title](given.rounds, folder)}"
+            parts[title] = f"{measured_on(given.rounds)}\n\n{SECTIONS[title](given.rounds, folder)}"
             given.out.write_text(page(parts))
     print(f"written: {given.out}")
-
-
-def processor() -> str:
-    """How many cores of what, as far as the system says."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    return f"{os.cpu_count()} cores of {model}"
 
 
 def written(path: Path) -> dict[str, str]:
@@ -348,10 +340,10 @@ def written(path: Path) -> dict[str, str]:
     return {title: text.strip().split("\n\n", 1)[1] for title, _, text in (chunk.partition("\n") for chunk in chunks)}
 
 
-def machine(rounds: int) -> str:
+def measured_on(rounds: int) -> str:
     """Where a section was measured, and how often."""
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    return f"Medians of {rounds} rounds on {processor()}, {versions}, no GPU:"
+    return f"Medians of {rounds} rounds on {machine.processor()}, {versions}, no GPU:"
 
 
 def page(parts: dict[str, str]) -> str:

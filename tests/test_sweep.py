@@ -12,8 +12,8 @@ import yaml
 from conftest import SMALL
 from hydra.errors import MissingConfigException
 
-from aectl import cli, messages, sweep
-from aectl.config import TrainConfig
+from aectl import cli, config, messages, sweep, typed
+from aectl.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
 from aectl.errors import OtherSweepError
 
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
@@ -46,12 +46,100 @@ def test_a_sweep_goes_on_with_what_is_missing_alone(aectl, tmp_path):
     written = (folder / "0_ae-latent2/result.json").stat().st_mtime_ns
     assert [status for status, _ in figures(folder).values()] == ["completed", "interrupted", "completed"]
 
-    again = aectl(*SWEEP, f"sweep.resume={folder}")
+    # What bears on no number may be another now, and tells no job from another.
+    more = (f"sweep.resume={folder}", "figures_every=0", "data.memory_gb=2", "checkpoint_every=3", "lr=1e-3")
+    again = aectl(*SWEEP, *more)
     assert again.status == 0, again.err
     assert figures(folder) == before
     assert (folder / "0_ae-latent2/result.json").stat().st_mtime_ns == written
-    assert "sweep.resume=" not in (folder / "summary.md").read_text()
+    header = (folder / "summary.md").read_text().partition("\n")[0]
+    assert [word.strip() for word in header.split("|")[1:5]] == ["job", "latent", "model", "status"]
+    assert sweep.differing(sweep.read_jobs(folder)) == [
+        {"latent": latent, "model": model} for latent in "23" for model in ("ae", "vae")
+    ]
+    assert "sweep.resume" not in sweep.command(folder)
     assert only_sweep(tmp_path) == folder
+
+
+def job(folder: Path, number: int, overrides: str, saved: dict | None = None) -> dict:
+    """A job of a sweep as it lies there; without `saved` it failed before it kept its configuration."""
+    where = folder / f"{number}_x"
+    where.mkdir()
+    if saved is not None:
+        settings = TrainConfig(**saved)
+        (where / "config.yaml").write_text(f"# aectl train\n{yaml.safe_dump(typed.to_dict(settings))}")
+    return {"job": str(number), "folder": where, "overrides": overrides.split(), "status": "completed"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["device", "threads", "figures_every", "checkpoint_every", "data.root", "data.memory_gb", "sweep.resume",
+     "resume", "hydra.launcher.n_jobs", "hydra/launcher", "+hydra.job.name"],
+)  # fmt: skip
+def test_what_bears_on_no_number_tells_no_jobs_apart(tmp_path, key):
+    jobs = [job(tmp_path, 0, f"seed=0 {key}=1", {"seed": 0}), job(tmp_path, 1, "seed=1", {"seed": 1}),
+            job(tmp_path, 2, f"seed=2 {key}=2", {"seed": 2})]  # fmt: skip
+    for one in jobs:
+        path = one["folder"] / "config.yaml"
+        saved = yaml.safe_load(path.read_text())
+        outer, _, inner = key.rpartition(".")
+        (saved.setdefault(outer, {}) if outer else saved)[inner] = int(one["job"])
+        path.write_text(yaml.safe_dump(saved))
+    assert sweep.differing(jobs) == [{"seed": "0"}, {"seed": "1"}, {"seed": "2"}]
+
+
+def test_every_setting_is_said_to_bear_on_numbers_or_not():
+    """A new setting is asked about here: does it change a figure?"""
+    known = set(typed.flat(typed.to_dict(TrainConfig())))
+    assert {key for key in known if not config.bears_on_numbers(key)} == set(config.WITHOUT_BEARING)
+    assert set(config.WITHOUT_BEARING) - {"sweep.resume"} == set(config.RESUMABLE) - {"epochs"}
+    assert config.bears_on_numbers("seed")
+    assert config.bears_on_numbers("dataset.root")
+
+
+def test_a_setting_differs_where_its_value_does_however_it_was_given(tmp_path):
+    jobs = [
+        job(tmp_path, 0, "lr=0.01 latent=2", {"lr": 0.01, "latent": 2}),
+        job(tmp_path, 1, "lr=1e-2 latent=2 epochs=20", {"lr": 0.01, "latent": 2}),  # 20 is the default
+        job(tmp_path, 2, "++lr=1e-5 kl_weight=1.0 free_bits=1e30", {"lr": 1e-5, "free_bits": 1e30, "latent": 2}),
+        job(tmp_path, 3, "lr=1E-2 latent=3"),  # failed: what it was given is all there is
+    ]
+    found = sweep.differing(jobs[:3])
+    assert [one["free_bits"] for one in found] == ["0", "0", "1e+30"]
+    assert found[:2] == [{"lr": "0.01", "free_bits": "0"}] * 2
+    assert found[2]["lr"] == "1e-05"
+    assert [one["lr"] for one in sweep.differing(jobs)] == ["0.01", "0.01", "1e-05", "0.01"]
+    assert [one["latent"] for one in sweep.differing(jobs)] == ["2", "2", "2", "3"]
+    header, rows = sweep.table(jobs[:3])
+    assert (header, rows[2]) == (["job", "lr", "free_bits", "status"], ["2", "1e-05", "1e+30", "completed"])
+
+
+def test_a_job_without_a_word_makes_no_columns_of_what_the_others_share(tmp_path):
+    jobs = [
+        job(tmp_path, 0, "experiment=smoke latent=2 dataset.root=2024-01-02"),
+        job(tmp_path, 1, "experiment=smoke latent=3 dataset.root=2024-01-02"),
+        {**job(tmp_path, 2, ""), "status": "interrupted"},
+    ]
+    assert sweep.table(jobs) == (
+        ["job", "latent", "status"], [["0", "2", "completed"], ["1", "3", "completed"], ["2", "", "interrupted"]]
+    )  # fmt: skip
+
+
+def test_lists_texts_and_choices_are_written_as_they_were_meant(tmp_path):
+    jobs = [
+        job(tmp_path, 0, "network.hidden=[8,9] model=dae dataset.root='1e3'",
+            {"network": NetworkConfig(hidden=[8, 9]), "dataset": DatasetConfig(root="1e3")}),
+        job(tmp_path, 1, "grad_clip=null network=conv", {"network": NetworkConfig("conv", hidden=[])}),
+        job(tmp_path, 2, "grad_clip=1 model.name=vae", {"grad_clip": 1.0, "model": ModelConfig("vae")}),
+    ]  # fmt: skip
+    assert sweep.differing(jobs) == [
+        {"network.hidden": "[8,9]", "model": "dae", "dataset.root": "1e3", "grad_clip": "null", "network": "mlp",
+         "model.name": "ae"},
+        {"network.hidden": "[]", "model": "ae", "dataset.root": "null", "grad_clip": "null", "network": "conv",
+         "model.name": "ae"},
+        {"network.hidden": "[300,300]", "model": "vae", "dataset.root": "null", "grad_clip": "1", "network": "mlp",
+         "model.name": "vae"},
+    ]  # fmt: skip
 
 
 def test_an_interrupted_job_is_resumed_not_begun_again(aectl, tmp_path):
