@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, devices, fitting, metrics, storage, unusable
+from aectl import commandline, decoding, devices, fitting, metrics, storage, unusable
 from aectl.config import BACKGROUNDS, DecodeConfig, EncodeConfig, FilesConfig
 from aectl.errors import ConfigError, DataError, StorageError, brief
 from aectl.images import to_float, to_uint8
@@ -57,7 +57,9 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         "%d bytes a picture become %d: compression %.1f to 1, PSNR %.2f dB", raw, kept, raw / kept,
         torch.cat(errors).mean(),
     )  # fmt: skip
-    log.info("back to pictures: aectl decode run=%s input=%s output=<folder>", run.path, target)
+    places = {"run": run.path, "input": target, "output": target.with_name(f"{target.stem}_pictures")}
+    back = commandline.command("decode", *(commandline.setting(key, path) for key, path in places.items()))
+    log.info("back to pictures: %s", back)
 
 
 def run_decode(config: DecodeConfig, folder: Path) -> None:

@@ -6,7 +6,7 @@ YAML becomes these dataclasses once, in `aectl.job`; below that, code sees plain
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 DATASETS = (
@@ -50,6 +50,7 @@ BACKGROUNDS = ("black", "white")
 CODES = (".npz", ".csv", ".parquet")  # files of codes
 SPLITS = ("train", "val", "test")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
+PATH = {"path": True}  # the metadata of a setting that is a path; `paths` finds them
 
 
 @dataclass
@@ -72,7 +73,7 @@ class DatasetConfig:
     emnist_split: str | None = None
     synthetic_size: int | None = None
     synthetic_shape: list[int] | None = None
-    root: str | None = None
+    root: str | None = field(default=None, metadata=PATH)
     channels: Any = None
     size: Any = None
     fit: str | None = None
@@ -88,7 +89,7 @@ class DataConfig:
     `memory_gb`: decoded pictures larger than that stay in their file and are mapped into memory.
     """
 
-    root: str | None = None
+    root: str | None = field(default=None, metadata=PATH)
     memory_gb: float = 4.0
 
 
@@ -177,7 +178,7 @@ class AdamConfig:
 class SweepConfig:
     """`resume`: the folder of a sweep that was begun by the same command; only what is missing there is run."""
 
-    resume: str | None = None
+    resume: str | None = field(default=None, metadata=PATH)
 
 
 @dataclass
@@ -213,7 +214,7 @@ class TrainConfig:
     execution: str = "eager"
     figures_every: int = 5
     checkpoint_every: int = 1
-    resume: str | None = None
+    resume: str | None = field(default=None, metadata=PATH)
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
 
@@ -231,7 +232,7 @@ class MeasureConfig:
 class RunConfig(MeasureConfig):
     """What those on one run take: which, and which of its checkpoints."""
 
-    run: str = "latest"
+    run: str = field(default="latest", metadata=PATH)
     checkpoint: str = "best"
 
 
@@ -258,8 +259,8 @@ class SampleConfig(RunConfig):
 class FilesConfig(RunConfig):
     """What the commands on files take beyond that."""
 
-    input: str | None = None
-    output: str | None = None
+    input: str | None = field(default=None, metadata=PATH)
+    output: str | None = field(default=None, metadata=PATH)
     overwrite: bool = False
 
 
@@ -274,7 +275,7 @@ class PicturesConfig(FilesConfig):
 class DenoiseConfig(PicturesConfig):
     """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
 
-    reference: str | None = None
+    reference: str | None = field(default=None, metadata=PATH)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
 
@@ -294,7 +295,7 @@ class DecodeConfig(FilesConfig):
 class ReportConfig(MeasureConfig):
     """`aectl report`: which sweep, and the part of the data that its runs are measured on."""
 
-    sweep: str = "latest"
+    sweep: str = field(default="latest", metadata=PATH)
     split: str = "test"
 
 
@@ -302,7 +303,7 @@ class ReportConfig(MeasureConfig):
 class DoctorConfig:
     """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
 
-    run: str | None = None
+    run: str | None = field(default=None, metadata=PATH)
     data: DataConfig = field(default_factory=DataConfig)
 
 
@@ -328,6 +329,9 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
 }
 
+# Hydra's own settings that are paths.
+HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
 RESUMABLE = (
     "resume", "epochs", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every",
@@ -338,3 +342,23 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """The ending `, did you mean 'x'?` for the choice most like `name`; empty where none is."""
     match = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
     return f", did you mean '{match[0]}'?" if match else ""
+
+
+def paths(config: Any, prefix: str = "") -> dict[str, str | None]:
+    """Every setting of a command's configuration that is a path, by its key on the command line, and its value."""
+    found: dict[str, str | None] = {}
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if is_dataclass(value):
+            found |= paths(value, f"{prefix}{one.name}.")
+        elif one.metadata.get("path"):
+            found[prefix + one.name] = value
+    return found
+
+
+def name_of(network: str, model: str, noise: str, latent: int) -> tuple[str, str]:
+    """What people call a run, and what more there is to say: ("vae", "latent 2"); ("dae", "unet"), it has no code."""
+    kind = model
+    if noise != "none":
+        kind = "dae" if model == "ae" else f"denoising {model}"
+    return kind, "unet" if network == "unet" else f"latent {latent}"

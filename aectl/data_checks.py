@@ -13,7 +13,7 @@ from aectl.config import (
     DatasetConfig,
     NoiseConfig,
 )
-from aectl.ranges import choice, fail, number, path
+from aectl.ranges import choice, fail, number
 
 
 def check_dataset(dataset: DatasetConfig) -> None:
@@ -55,7 +55,6 @@ def _check_own(dataset: DatasetConfig, own: bool) -> None:
         fail("dataset.root", "null", f"dataset={dataset.name} needs dataset.root=<path>")
     if not own and dataset.root is not None:
         fail("dataset.root", dataset.root, "goes with dataset=folder and dataset=array; other sets use data.root")
-    path("dataset.root", dataset.root)
     folder = dataset.name == "folder"
     for key, choices in (
         ("fit", FITS),

@@ -3,12 +3,13 @@
 import json
 import logging
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
-from aectl import checks, config, figures, pictures, storage, typed, unusable
+from aectl import checks, commandline, config, figures, pictures, storage, typed, unusable
 from aectl.errors import DataError
 from aectl.images import Images, to_float
 from aectl.losses import Gaussian, per_pixel_weight
@@ -35,10 +36,11 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
         storage.replace(session.run_dir / CONFIG, saved.encode())
         _save_split(session)
     sizes = data.sizes()
+    kind, detail = _name(settings)
     log.info("run %s", session.run_dir)
     log.info(
         "%s %s%s, %s on %s %s: %d train, %d val, %d test; %d parameters; %s",
-        settings.network.name, _kind(settings), f", latent {settings.latent}" if session.model.has_code else "",
+        settings.network.name, kind, f", {detail}" if session.model.has_code else "",
         settings.likelihood.name, settings.dataset.name,
         "×".join(map(str, data.train.shape)), sizes["train"], sizes["val"], sizes["test"],
         count_parameters(session.model), session.device,
@@ -67,14 +69,11 @@ def _save_split(session: Session) -> None:
 
 
 def _title(settings: config.TrainConfig) -> str:
-    return f"{_kind(settings)}, latent {settings.latent}, {settings.dataset.name}"
+    return ", ".join((*_name(settings), settings.dataset.name))
 
 
-def _kind(settings: config.TrainConfig) -> str:
-    """`ae`, `dae`, `vae` or `denoising vae`, as people call it."""
-    if settings.noise.name == "none":
-        return settings.model.name
-    return "dae" if settings.model.name == "ae" else f"denoising {settings.model.name}"
+def _name(settings: config.TrainConfig) -> tuple[str, str]:
+    return config.name_of(settings.network.name, settings.model.name, settings.noise.name, settings.latent)
 
 
 def epoch(session: Session, tracker: Tracker, record: dict[str, Any], scores: Scores | None) -> None:
@@ -173,10 +172,19 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         log.info("stopped early: no better validation objective for %d epochs", progress.since_best)
     log.info("best epoch %d: %s", progress.best.epoch, _figures_line(session, chosen))
     log.info("curves, pictures and checkpoints: %s", session.run_dir)
-    suggestion = "denoise" if settings.noise.name != "none" else "sample"
-    where = f"run={session.run_dir}"
-    log.info("next: aectl eval %s | aectl %s %s | tensorboard --logdir outputs", where, suggestion, where)
+    log.info("next:")
+    for line in _next(session):
+        log.info("  %s", line)
     return progress.best.value
+
+
+def _next(session: Session) -> list[str]:
+    """Commands that fit the run, each as a line to paste."""
+    run = commandline.setting("run", session.run_dir)
+    then = "denoise" if session.config.noise.name != "none" else "sample" if session.model.has_code else None
+    commands = [commandline.command(name, run) for name in ("eval", then) if name]
+    root = next((str(path) for path in session.run_dir.parents if path.name == "outputs"), str(session.run_dir))
+    return [*commands, shlex.join(["tensorboard", "--logdir", root])]
 
 
 def _figures_line(session: Session, record: dict[str, Any]) -> str:

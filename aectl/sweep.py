@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from aectl import config, typed
+from aectl import commandline, config, typed
 from aectl.errors import OtherSweepError
 
 RESULT = "result.json"
@@ -176,4 +176,4 @@ def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
             print(f"job {job['job']} failed: {job['error']}")
     print(f"sweep: {folder} (summary.md, summary.csv)")
     if any(job["status"] != "completed" for job in jobs):
-        print(f"go on with what is missing: the same command with sweep.resume={folder}")
+        print(f"go on with what is missing: the same command with {commandline.shown('sweep.resume', folder)}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import checkpoint, devices, distributed, journal, runs
+from aectl import checkpoint, commandline, devices, distributed, journal, runs
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
@@ -43,7 +43,8 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
         run_dir, config, saved = resumed(config, overrides)
     elif checkpoint.listing(runs.checkpoints_of(run_dir)):
         raise ConfigError(
-            f"hydra.run.dir={run_dir}: holds a run already; go on with resume={run_dir} or choose another folder"
+            f"hydra.run.dir={run_dir}: holds a run already; go on with "
+            f"{commandline.shown('resume', run_dir)} or choose another folder"
         )
     if not distributed.world().first:
         return _follow(config, run_dir, saved)
@@ -105,7 +106,8 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
             if stopping or _interrupted(session, request):
                 if progress.step not in session.verified:
                     save(session)
-                log.info("stopped at step %d; go on: aectl train resume=%s", progress.step, session.run_dir)
+                go_on = commandline.command("train", commandline.setting("resume", session.run_dir))
+                log.info("stopped at step %d; go on: %s", progress.step, go_on)
                 request.stop()
 
 
