@@ -258,6 +258,12 @@ def notices(config: TrainConfig) -> list[str]:
         )
     if config.lr_factor != defaults.lr_factor and config.schedule != "steps":
         found.append(f"lr_factor={config.lr_factor:g} is ignored: schedule={config.schedule} has no steps")
+    sigma = config.likelihood.sigma
+    if sigma is not None and sigma > 1:
+        found.append(
+            f"likelihood.sigma={sigma:g} is wider than the pixels' range, [0, 1]; {sigma:g} of 255 grey levels is "
+            f"likelihood.sigma={sigma / 255:.4g}"
+        )
     if config.likelihood.name == "continuous_bernoulli" and config.dataset.binarize != "none":
         found.append("likelihood=continuous_bernoulli is a density on [0, 1]; for binarized pixels use bernoulli")
     if config.dataset.val_size == 0:

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import yaml
 
-from aectl import checks, commandline, config, figures, pictures, storage, typed, unusable
+from aectl import advice, baselines, checks, commandline, config, figures, pictures, storage, typed, unusable
 from aectl.errors import DataError
 from aectl.images import Images, to_float
 from aectl.losses import Gaussian, per_pixel_weight
@@ -150,6 +151,9 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         raise DataError(
             f"{session.run_dir / METRICS}: has no record of the best epoch, {progress.best.epoch}; was it edited?"
         )
+    likelihood, mean = session.model.likelihood, session.data.train.mean()
+    reference = baselines.constant_recon(likelihood, likelihood.inverse_mean(mean), images)
+    untrained = baselines.constant_recon(likelihood, torch.zeros_like(mean), images)
     names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
     final = {name: chosen[name] for name in names}
     tracker.hparams(_flat(typed.to_dict(settings)), {f"hparam/{name}": value for name, value in final.items()})
@@ -165,17 +169,49 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         "step": progress.step,
         "seconds": round(progress.seconds, 3),
         "objective": progress.best.value,
+        "mean_image_recon": reference,
+        "learnt": _recon(chosen) < reference,
         **final,
     }
     storage.replace(session.run_dir / RESULT, storage.dump_json(plain(result)))
     if progress.epoch < settings.epochs:
         log.info("stopped early: no better validation objective for %d epochs", progress.since_best)
     log.info("best epoch %d: %s", progress.best.epoch, _figures_line(session, chosen))
+    if verdict := _verdict(session, chosen, records, reference, untrained):
+        log.warning("%s", verdict)
     log.info("curves, pictures and checkpoints: %s", session.run_dir)
     log.info("next:")
     for line in _next(session):
         log.info("  %s", line)
     return progress.best.value
+
+
+def _recon(record: dict[str, Any]) -> float:
+    """An epoch's reconstruction, of validation images where there are any, in nats per image."""
+    recon = record["val/recon" if record["val/loss"] is not None else "train/recon"]
+    return math.inf if recon is None else recon
+
+
+def _verdict(
+    session: Session, chosen: dict[str, Any], records: Sequence[dict[str, Any]], reference: float, untrained: float
+) -> str | None:
+    """What to know of a run that is no better than `reference`, the mean image's recon, or not any more.
+
+    It diverged if it is further from that than twice the way to `untrained`, which a decoder has that gives nothing.
+    """
+    settings, pixels = session.config, math.prod(session.data.train.shape)
+    unit = _per_pixel(session, reference / pixels).partition(", σ")[0]
+    best, last = _recon(chosen), _recon(records[-1])
+    than = f"{reference:.2f} ({unit}), which the mean training image has in place of every reconstruction"
+    if best > reference + 2 * max(untrained - reference, 0) or last >= reference > best:
+        when = f" after its best epoch, {chosen['epoch']}" if best < reference else ""
+        tips = advice.against_divergence(settings)
+        return f"it diverged{when}: recon came to {last:.2f}, worse than {than}; {advice.words(tips)}"
+    if best >= reference:
+        recons = [record["train/recon"] for record in records]
+        tips = advice.against_not_learning(settings, recons, chosen["val/active_units"])
+        return f"it has not learnt: recon {best:.2f} is no better than {than}; {advice.words(tips)}"
+    return None
 
 
 def _next(session: Session) -> list[str]:

@@ -47,6 +47,8 @@ def begun(folder: Path, settings: config.TrainConfig) -> dict[str, Any] | None:
         return None
     theirs, ours = yaml.safe_load((folder / CONFIG).read_text()), typed.to_dict(settings)
     free = {key.partition(".")[0] for key in config.RESUMABLE} - {"epochs"}
+    if (theirs.get("precision"), ours["precision"]) == ("float32", "bf16"):
+        ours["precision"] = "float32"  # which a run took where it would have been emulated
     other = next((key for key in ours if key not in free and theirs.get(key) != ours[key]), None)
     if other is not None:
         raise OtherSweepError(
@@ -142,8 +144,13 @@ def table(jobs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     for job in jobs:
         setting = settings_of(job)
         figures = [_number(job.get(name)) for name in metrics]
-        rows.append([job["job"], *(setting.get(key, "") for key in keys), job["status"], *figures])
+        rows.append([job["job"], *(setting.get(key, "") for key in keys), _status(job), *figures])
     return header, rows
+
+
+def _status(job: dict[str, Any]) -> str:
+    """How a job ended, and whether it is any better than the mean image."""
+    return f"{job['status']}, not learnt" if job.get("learnt") is False else job["status"]
 
 
 def _number(value: Any) -> str:

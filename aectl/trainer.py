@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import checkpoint, commandline, devices, distributed, journal, runs
+from aectl import advice, checkpoint, commandline, devices, distributed, journal, runs
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
@@ -56,6 +56,7 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
             if saved is None:
                 save(session)  # from its first second on, a run can be resumed
             _loop(session, tracker)
+            _best_of(session)
             return journal.finish(session, tracker, overrides)
         finally:
             tracker.close()
@@ -67,8 +68,14 @@ def _follow(config: TrainConfig, run_dir: Path, saved: Checkpoint | None) -> flo
     if saved is None:
         save(session)
     _loop(session, None)
-    assert session.progress.best is not None, "an epoch has ended"
-    return session.progress.best.value
+    return _best_of(session).value
+
+
+def _best_of(session: Session) -> Best:
+    """The best epoch of a run that has ended; raises DivergedError where none had a validation loss."""
+    if session.progress.best is None:
+        raise _diverged(session, "the validation loss", "in any epoch")
+    return session.progress.best
 
 
 def _loop(session: Session, tracker: Tracker | None) -> None:
@@ -225,10 +232,10 @@ def _not_finite(session: Session, values: Tensor) -> Tensor | None:
 
 
 def _diverged(session: Session, culprit: str, when: str) -> DivergedError:
+    kept = "the last good checkpoint" if session.progress.epoch else "no epoch had ended, and the untrained start"
     return DivergedError(
-        f"{culprit} is not finite {when}; the weights were not changed by it. Try a smaller lr than "
-        f"{session.config.lr:g}, grad_clip=1 or model.posterior=logvar; the last good checkpoint is in "
-        f"{session.run_dir}"
+        f"{culprit} is not finite {when}; {advice.words(advice.against_divergence(session.config))}; {kept} "
+        f"is in {session.run_dir}"
     )
 
 
