@@ -110,7 +110,9 @@ def listing(root: Path, key: str = "dataset.root") -> list[Entry]:
     elif root.is_file() and zipfile.is_zipfile(root):
         found = list(_members(root, key))
     else:
-        raise DataError(f"{key}={root}: no such folder, and no zip either")
+        what = "is neither a folder nor a zip" if root.exists() else "no such folder, and no zip either"
+        hint = "; dataset=array takes NumPy files" if root.suffix in (".npy", ".npz") else ""
+        raise DataError(f"{key}={root}: {what}{hint}")
     if not found:
         raise DataError(f"{key}={root}: has no pictures ({', '.join(SUFFIXES)})")
     return sorted(found, key=lambda entry: entry.name)
