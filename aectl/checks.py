@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from aectl.commandline import paths_of
 from aectl.config import (
     ACTIVATIONS,
     CODES,
@@ -35,7 +36,6 @@ from aectl.config import (
     RunConfig,
     SampleConfig,
     TrainConfig,
-    paths,
 )
 from aectl.data_checks import check_dataset, check_noise
 from aectl.ranges import MAX_LAYERS, choice, fail, number, path, widths
@@ -43,7 +43,7 @@ from aectl.ranges import MAX_LAYERS, choice, fail, number, path, widths
 
 def check(config: Any) -> None:
     """Raise `ConfigError` for the first value of `config` out of its range; it touches no file and no data."""
-    for key, value in paths(config).items():
+    for key, value in paths_of(config).items():
         path(key, value)
     {
         TrainConfig: _check_train,

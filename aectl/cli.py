@@ -103,7 +103,7 @@ def _main(args: list[str], task: Task) -> int:
     os.environ["AECTL_STAMP"], os.environ["AECTL_UNIQUE"] = stamp, unique
     overrides = [commandline.for_hydra(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
     _check_overrides(command, overrides)
-    task.command, task.places = command, commandline.paths(overrides)
+    task.command, task.places = command, commandline.paths_among(overrides)
     job = Job(task, commandline.command(*args))
     if multirun:
         return _sweep(job, overrides)
@@ -194,7 +194,7 @@ def _check_overrides(command: str, overrides: list[str]) -> None:
             raise ConfigError(f"{override}: leave the + out: {override.lstrip('+')}")
         if key == "hydra.job.chdir" and value.lower() not in ("", "false", "null"):
             raise ConfigError(f"{override}: aectl works in the folder where it is started; leave this out")
-        if key in config.HYDRA_PATHS and not value:
+        if key in commandline.HYDRA_PATHS and not value:
             raise ConfigError(f"{override}: is empty; give a folder")
 
 

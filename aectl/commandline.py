@@ -4,9 +4,10 @@ import os
 import re
 import shlex
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aectl import config
 
@@ -14,11 +15,24 @@ if TYPE_CHECKING:  # Hydra is imported when it is needed
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Override
 
-PATH_KEYS = frozenset(
-    (*config.HYDRA_PATHS, *(key for schema in config.SCHEMAS.values() for key in config.paths(schema())))
-)
+HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+
+
+def paths_of(settings: Any, prefix: str = "") -> dict[str, str | None]:
+    """Every setting of a command's configuration that is a path, by its key on the command line, and its value."""
+    found: dict[str, str | None] = {}
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if is_dataclass(value):
+            found |= paths_of(value, f"{prefix}{one.name}.")
+        elif one.metadata.get("path"):
+            found[prefix + one.name] = value
+    return found
+
+
+PATH_KEYS = frozenset((*HYDRA_PATHS, *(key for schema in config.SCHEMAS.values() for key in paths_of(schema()))))
 # Those of a sweep as a whole: a comma in them is part of the name.
-OF_THE_SWEEP = frozenset((*config.HYDRA_PATHS, "sweep.resume"))
+OF_THE_SWEEP = frozenset((*HYDRA_PATHS, "sweep.resume"))
 WORDS = ("latest", "null")  # that mean something else than a folder of that name
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -53,7 +67,7 @@ def for_hydra(override: str, multirun: bool = False) -> str:
     return f"{name}={','.join(_quoted(key, choice) for choice in _choices(value))}"
 
 
-def paths(overrides: Iterable[str]) -> dict[str, Path]:
+def paths_among(overrides: Iterable[str]) -> dict[str, Path]:
     """Where the path settings among overrides lead that `for_hydra` has made: one path each, the last one given."""
     found = {}
     for override in overrides:

@@ -6,7 +6,7 @@ YAML becomes these dataclasses once, in `aectl.job`; below that, code sees plain
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 DATASETS = (
@@ -50,7 +50,7 @@ BACKGROUNDS = ("black", "white")
 CODES = (".npz", ".csv", ".parquet")  # files of codes
 SPLITS = ("train", "val", "test")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
-PATH = {"path": True}  # the metadata of a setting that is a path; `paths` finds them
+PATH = {"path": True}  # the metadata of a setting that is a path
 
 
 @dataclass
@@ -329,9 +329,6 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
 }
 
-# Hydra's own settings that are paths.
-HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
-
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
 RESUMABLE = (
     "resume", "epochs", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every",
@@ -342,18 +339,6 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """The ending `, did you mean 'x'?` for the choice most like `name`; empty where none is."""
     match = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
     return f", did you mean '{match[0]}'?" if match else ""
-
-
-def paths(config: Any, prefix: str = "") -> dict[str, str | None]:
-    """Every setting of a command's configuration that is a path, by its key on the command line, and its value."""
-    found: dict[str, str | None] = {}
-    for one in fields(config):
-        value = getattr(config, one.name)
-        if is_dataclass(value):
-            found |= paths(value, f"{prefix}{one.name}.")
-        elif one.metadata.get("path"):
-            found[prefix + one.name] = value
-    return found
 
 
 def name_of(network: str, model: str, noise: str, latent: int) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aectl import checks, composing, config, signals, typed
+from aectl import checks, commandline, composing, config, signals, typed
 from aectl.errors import ConfigError, OtherSweepError
 from aectl.messages import Task, explain
 
@@ -122,7 +122,9 @@ def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, P
     from aectl import sources
 
     settings = typed.from_dict(config.SCHEMAS[command], OmegaConf.to_container(cfg, resolve=True), "")
-    given = {key: Path(value) for key, value in config.paths(settings).items() if value not in (None, "latest")}
+    given = {
+        key: Path(value) for key, value in commandline.paths_of(settings).items() if value not in (None, "latest")
+    }
     own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
     return {"AECTL_CACHE": decoded.cache_root(), "data.root": sources.data_root(settings.data.root), **given, **own}
 

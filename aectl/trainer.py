@@ -113,8 +113,11 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
             if stopping or _interrupted(session, request):
                 if progress.step not in session.verified:
                     save(session)
-                go_on = commandline.command("train", commandline.setting("resume", session.run_dir))
-                log.info("stopped at step %d; go on: %s", progress.step, go_on)
+                log.info(
+                    "stopped at step %d; go on: %s",
+                    progress.step,
+                    commandline.command("train", commandline.setting("resume", session.run_dir)),
+                )
                 request.stop()
 
 

@@ -71,8 +71,8 @@ def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
     ("overrides", "label", "title"),
     [([], "vae-latent2", "vae, latent 2"), (["model=dae", "latent=8"], "dae-latent8", "dae, latent 8"),
      (["model=ae", "noise=blur"], "dae-latent2", "dae, latent 2"), (["model=dae", "noise=none"], "ae-latent2", "ae,"),
-     (["noise=blur"], "denoising-vae-latent2", "denoising vae, latent 2"), (["network=unet"], "dae-unet", "dae, unet"),
-     (["network=unet", "noise=none"], "ae-unet", "ae, unet")],
+     (["noise=blur"], "denoising-vae-latent2", "denoising vae, latent 2"),
+     (["network=unet"], "dae-unet", "dae, unet"), (["network=unet", "noise=none"], "ae-unet", "ae, unet")],
 )  # fmt: skip
 def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrides, label, title):
     shown = aectl("train", *overrides, "--cfg", "all", "--resolve")

@@ -36,8 +36,8 @@ def computed(folder) -> tuple[str, str, dict]:
 def test_the_probe_asks_the_processor(monkeypatch):
     for capabilities, expected in (
         ({"avx512_bf16": True, "amx_bf16": False, "avx2": True}, {"avx512_bf16"}), ({"avx2": True}, set()),
-        ({"amx_bf16": True, "avx512_bf16": True}, {"amx_bf16", "avx512_bf16"}), ({"neon": True, "bf16": True}, {"bf16"}),
-        ({"neon": True, "bf16": False}, set()),
+        ({"amx_bf16": True, "avx512_bf16": True}, {"amx_bf16", "avx512_bf16"}),
+        ({"neon": True, "bf16": True}, {"bf16"}), ({"neon": True, "bf16": False}, set()),
     ):  # fmt: skip
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
         assert devices.bf16_instructions() == expected
