@@ -16,7 +16,7 @@ from aectl.images import Images, to_float
 from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
 from aectl.runs import MANIFEST, chosen_by
-from aectl.scoring import Scores, encode, score
+from aectl.scoring import Scores, batches, encode, score
 from aectl.session import Session
 from aectl.sweep import CONFIG, RESULT
 from aectl.tracking import METRICS, Tracker, plain, read_metrics
@@ -153,7 +153,7 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         )
     likelihood, mean = session.model.likelihood, session.data.train.mean()
     reference = baselines.constant_recon(likelihood, likelihood.inverse_mean(mean), images)
-    untrained = baselines.constant_recon(likelihood, torch.zeros_like(mean), images)
+    untrained = _untrained(session, images)
     names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
     final = {name: chosen[name] for name in names}
     tracker.hparams(_flat(typed.to_dict(settings)), {f"hparam/{name}": value for name, value in final.items()})
@@ -192,12 +192,22 @@ def _recon(record: dict[str, Any]) -> float:
     return math.inf if recon is None else recon
 
 
+def _untrained(session: Session, images: Images) -> float:
+    """Recon before the first step: of a decoder that gives zeros, or of the noisy pictures where it adds to them."""
+    likelihood = session.model.likelihood
+    if session.model.has_code:
+        return baselines.constant_recon(likelihood, torch.zeros(images.shape), images)
+    triples = batches(images, session.corrupt, session.device, session.config.seed)
+    with torch.inference_mode():
+        return sum(likelihood.neg_log_prob(x, noisy).sum().item() for x, noisy, _ in triples) / len(images)
+
+
 def _verdict(
     session: Session, chosen: dict[str, Any], records: Sequence[dict[str, Any]], reference: float, untrained: float
 ) -> str | None:
     """What to know of a run that is no better than `reference`, the mean image's recon, or not any more.
 
-    It diverged if it is further from that than twice the way to `untrained`, which a decoder has that gives nothing.
+    It diverged if it is further from that than twice the way to `untrained`, that of a network before its first step.
     """
     settings, pixels = session.config, math.prod(session.data.train.shape)
     unit = _per_pixel(session, reference / pixels).partition(", σ")[0]

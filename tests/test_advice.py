@@ -108,6 +108,9 @@ def test_advice_that_is_followed_ends_the_divergence(tmp_path):
     [({"model": ModelConfig("ae"), "lr": 100.0}, False, "it diverged: recon came to .*a smaller lr than 100"),
      ({"lr": 1e-5, "epochs": 1}, False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"kl_weight": 1e4, "lr": 0.01}, False, "it has not learnt: .*a smaller kl_weight than 10000"),
+     ({"network": NetworkConfig("unet", [], [4], 1, activation="relu"), "noise": NoiseConfig("gaussian", sigma=0.5),
+       "model": ModelConfig("ae"), "likelihood": LikelihoodConfig("gaussian", 1.0), "epochs": 1, "lr": 1e-6},
+      False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"model": ModelConfig("ae"), "lr": 0.01, "epochs": 12}, True, None)],
 )  # fmt: skip
 def test_a_run_that_is_no_better_than_the_mean_image_says_so(tmp_path, caplog, changes, learnt, words):
