@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from aectl.commandline import paths_of
 from aectl.config import (
     ACTIVATIONS,
     CODES,
@@ -26,7 +27,6 @@ from aectl.config import (
     DoctorConfig,
     EncodeConfig,
     EvalConfig,
-    FilesConfig,
     LikelihoodConfig,
     MeasureConfig,
     ModelConfig,
@@ -43,6 +43,8 @@ from aectl.ranges import MAX_LAYERS, choice, fail, number, path, widths
 
 def check(config: Any) -> None:
     """Raise `ConfigError` for the first value of `config` out of its range; it touches no file and no data."""
+    for key, value in paths_of(config).items():
+        path(key, value)
     {
         TrainConfig: _check_train,
         EvalConfig: _check_eval,
@@ -51,14 +53,13 @@ def check(config: Any) -> None:
         EncodeConfig: _check_encode,
         DecodeConfig: _check_decode,
         ReportConfig: _check_report,
-        DoctorConfig: lambda config: path("run", config.run),
+        DoctorConfig: lambda config: None,
     }[type(config)](config)
 
 
 def _check_machine(config: TrainConfig | MeasureConfig) -> None:
     choice("device", config.device, DEVICES)
     number("threads", config.threads, 1, 1024)
-    path("data.root", config.data.root)
     number("data.memory_gb", config.data.memory_gb, 0)
     number("seed", config.seed, 0, 2**63 - 1)
 
@@ -66,7 +67,6 @@ def _check_machine(config: TrainConfig | MeasureConfig) -> None:
 def _check_run(config: RunConfig) -> None:
     _check_machine(config)
     choice("checkpoint", config.checkpoint, ("best", "last"))
-    path("run", config.run)
 
 
 def _check_eval(config: EvalConfig) -> None:
@@ -83,20 +83,13 @@ def _check_sample(config: SampleConfig) -> None:
     number("n", config.n, 1, 100_000)
 
 
-def _check_files(config: FilesConfig) -> None:
-    _check_run(config)
-    path("input", config.input)
-    path("output", config.output)
-
-
 def _check_pictures(config: PicturesConfig) -> None:
-    _check_files(config)
+    _check_run(config)
     choice("on_bad", config.on_bad, ON_BAD)
 
 
 def _check_denoise(config: DenoiseConfig) -> None:
     _check_pictures(config)
-    path("reference", config.reference)
     for key in ("output", "reference"):
         if getattr(config, key) is not None and config.input is None:
             fail(key, getattr(config, key), "needs input=<image or folder> as well")
@@ -117,7 +110,7 @@ def _check_encode(config: EncodeConfig) -> None:
 
 
 def _check_decode(config: DecodeConfig) -> None:
-    _check_files(config)
+    _check_run(config)
     if config.input is None:
         fail("input", "null", "give the file of codes, such as input=codes.npz")
     _codes("input", config.input)
@@ -127,7 +120,6 @@ def _check_decode(config: DecodeConfig) -> None:
 
 def _check_report(config: ReportConfig) -> None:
     _check_machine(config)
-    path("sweep", config.sweep)
     choice("split", config.split, SPLITS)
 
 
@@ -138,8 +130,6 @@ def _codes(key: str, name: str) -> None:
 
 def _check_train(config: TrainConfig) -> None:
     _check_machine(config)
-    path("resume", config.resume)
-    path("sweep.resume", config.sweep.resume)
     check_dataset(config.dataset)
     check_noise(config.noise)
     _check_network(config.network)
@@ -268,6 +258,12 @@ def notices(config: TrainConfig) -> list[str]:
         )
     if config.lr_factor != defaults.lr_factor and config.schedule != "steps":
         found.append(f"lr_factor={config.lr_factor:g} is ignored: schedule={config.schedule} has no steps")
+    sigma = config.likelihood.sigma
+    if sigma is not None and sigma > 1:
+        found.append(
+            f"likelihood.sigma={sigma:g} is wider than the pixels' range, [0, 1]; {sigma:g} of 255 grey levels is "
+            f"likelihood.sigma={sigma / 255:.4g}"
+        )
     if config.likelihood.name == "continuous_bernoulli" and config.dataset.binarize != "none":
         found.append("likelihood=continuous_bernoulli is a density on [0, 1]; for binarized pixels use bernoulli")
     if config.dataset.val_size == 0:

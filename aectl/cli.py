@@ -5,19 +5,17 @@ Nothing here imports torch before a command really runs, so that help and comple
 
 import contextlib
 import os
-import re
 import secrets
-import shlex
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import NoReturn
 
-from aectl import __version__, composing, config, errors
+from aectl import __version__, commandline, composing, config, errors
 from aectl.errors import ConfigError
 from aectl.job import Job, complain, prepare_process
-from aectl.messages import explain
+from aectl.messages import Task, explain
 
 HELP = f"""aectl {__version__}: the autoencoder workbench
 
@@ -47,18 +45,14 @@ exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 training diverge
              130 interrupted, 143 terminated
 """
 
-PATH_KEYS = (
-    "run", "resume", "input", "output", "reference", "data.root", "dataset.root", "hydra.run.dir", "hydra.sweep.dir",
-    "sweep.resume", "sweep",
-)  # fmt: skip
-
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its documented status; `argv` defaults to the process's own arguments."""
     args = list(sys.argv[1:] if argv is None else argv)
     prepare_process()
+    task = Task()
     try:
-        status = _main(args)
+        status = _main(args, task)
     except KeyboardInterrupt:
         status = errors.INTERRUPTED
     except BrokenPipeError:
@@ -66,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("AECTL_DEBUG") == "1":
             raise
-        status, message = explain(error)
+        status, message = explain(error, task)
         if message is None:
             raise
         complain(message, status)
@@ -83,7 +77,7 @@ def _reader_has_gone() -> int:
     return 128 + signal.SIGPIPE
 
 
-def _main(args: list[str]) -> int:
+def _main(args: list[str], task: Task) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="", file=sys.stdout if args else sys.stderr)
         return 0 if args else 2
@@ -107,26 +101,16 @@ def _main(args: list[str]) -> int:
 
         stamp, unique = distributed.join(f"{stamp} {unique}").split()
     os.environ["AECTL_STAMP"], os.environ["AECTL_UNIQUE"] = stamp, unique
-    job = Job(command, shlex.join(["aectl", *args]))
-    overrides = [_quoted(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
+    overrides = [commandline.for_hydra(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
+    _check_overrides(command, overrides)
+    task.command, task.places = command, commandline.paths_among(overrides)
+    job = Job(task, commandline.command(*args))
     if multirun:
         return _sweep(job, overrides)
     hydra_main(job, overrides)
     if several:
         distributed.leave()
     return job.status
-
-
-def _quoted(override: str, multirun: bool) -> str:
-    """A path among the overrides with its `~` expanded, and quoted for Hydra's grammar where it needs to be."""
-    key, equals, value = override.partition("=")
-    if key not in PATH_KEYS or not value or value[0] in "'\"" or "${" in value or (multirun and "," in value):
-        return override
-    path = str(Path(value).expanduser()) if value.startswith("~") else value
-    if re.fullmatch(r"[A-Za-z0-9_./:-]+", path):
-        return f"{key}{equals}{path}"
-    escaped = re.sub(r"(\\*)'", lambda match: 2 * match[1] + "\\'", path)
-    return f"{key}{equals}'{escaped}'"
 
 
 # --------------------------------------------------------------------------------------------- sweeps
@@ -136,9 +120,10 @@ def _sweep(job: Job, overrides: list[str]) -> int:
     """All jobs of a sweep, then their table; returns the exit code of the first that failed, if any."""
     from aectl import sweep
 
-    folder = _sweep_folder(overrides)
-    overrides = [_quoted(f"hydra.sweep.dir={folder}", multirun=False), *overrides]
-    workers, jobs = (1, 0) if job.command != "train" else _side_by_side(overrides)
+    command = job.task.command
+    folder = job.task.places["hydra.sweep.dir"] = _sweep_folder(job.task.places)
+    overrides = [commandline.for_hydra(commandline.setting("hydra.sweep.dir", folder)), *overrides]
+    workers, jobs = (1, 0) if command != "train" else _side_by_side(overrides)
     if workers > 1:
         overrides += [
             "hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}", "hydra.hydra_logging.root.level=WARNING",
@@ -149,7 +134,7 @@ def _sweep(job: Job, overrides: list[str]) -> int:
             hydra_main(job, ["-m", *overrides])
     finally:
         found = sweep.read_jobs(folder) if folder.is_dir() else []
-        if job.command == "train":
+        if command == "train":
             sweep.summarize(folder, found)
     failed = [one for one in found if one["status"] == "failed"]
     if failed:
@@ -157,13 +142,12 @@ def _sweep(job: Job, overrides: list[str]) -> int:
     return failed[0]["exit_code"] if failed else 0
 
 
-def _sweep_folder(overrides: list[str]) -> Path:
+def _sweep_folder(given: dict[str, Path]) -> Path:
     """Where a sweep lands: in the folder given, in that of the sweep to go on with, else in a new one."""
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    resumed = given.get("sweep.resume", "").strip("'")
-    if resumed and not Path(resumed).is_dir():
+    resumed = given.get("sweep.resume")
+    if resumed and not resumed.is_dir():
         raise ConfigError(f"sweep.resume={resumed}: no such folder; give the folder of the sweep to go on with")
-    return Path(given.get("hydra.sweep.dir", "").strip("'") or resumed or composing.sweep_dir())
+    return given.get("hydra.sweep.dir") or resumed or Path(composing.sweep_dir())
 
 
 def _side_by_side(overrides: list[str]) -> tuple[int, int]:
@@ -193,7 +177,25 @@ def hydra_main(job: Job, args: list[str]) -> None:
     _check_flags(args)
     composing.register()
     sys.argv = ["aectl", *args]
-    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.command)(job)()
+    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
+
+
+def _check_overrides(command: str, overrides: list[str]) -> None:
+    """What Hydra would take, and mean something else by, or refuse in words that lead nowhere."""
+    groups = {path.name for path in composing.config_dir().iterdir() if path.is_dir()} - {"hydra"}
+    choices = composing.choices_of(command)
+    for override in overrides:
+        key, value = commandline.key_of(override), override.partition("=")[2]
+        if key in groups - choices:
+            raise ConfigError(f"{override}: aectl {command} has no {key} to choose (--help lists what it has)")
+        if key in choices and value == "null":
+            raise ConfigError(f"{override}: is no choice; leave it out")
+        if key in choices and override.startswith("+"):
+            raise ConfigError(f"{override}: leave the + out: {override.lstrip('+')}")
+        if key == "hydra.job.chdir" and value.lower() not in ("", "false", "null"):
+            raise ConfigError(f"{override}: aectl works in the folder where it is started; leave this out")
+        if key in commandline.HYDRA_PATHS and not value:
+            raise ConfigError(f"{override}: is empty; give a folder")
 
 
 def _check_flags(args: list[str]) -> None:
@@ -222,5 +224,5 @@ def _complete(args: list[str]) -> int:
         if words[1] not in config.COMMANDS:
             return 0
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
-    hydra_main(Job(words[1] if len(words) > 2 else "train", ""), args)
+    hydra_main(Job(Task(words[1] if len(words) > 2 else "train"), ""), args)
     return 0

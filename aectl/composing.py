@@ -20,6 +20,14 @@ def config_dir() -> Path:
     raise ConfigError(f"{package}/configs: the configuration files are missing; install aectl again")
 
 
+def choices_of(command: str) -> set[str]:
+    """The groups of configuration files that a command chooses among, such as `noise`."""
+    import yaml
+
+    defaults = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())["defaults"]
+    return {group for entry in defaults if isinstance(entry, dict) for group in entry}
+
+
 def sweep_dir() -> str:
     """The folder of this launch's sweep; jobs in other processes inherit the environment and agree."""
     return f"outputs/multirun/{os.environ['AECTL_STAMP']}-{os.environ['AECTL_UNIQUE']}"
@@ -42,20 +50,27 @@ def run_dir(command: str, _root_: Any) -> str:
             if found is not None:
                 return str(found)
         if command == "train":
-            label = f"{_root_.hydra.runtime.choices.model}-latent{_root_.latent}-"
+            label = f"{run_label(_root_)}-"
     except OmegaConfBaseException:
         pass
     return f"outputs/{command}/{os.environ['AECTL_STAMP']}_{label}{os.environ['AECTL_UNIQUE']}"
 
 
+def run_label(_root_: Any) -> str:
+    """How a training run is called in the name of its folder: `vae-latent2`, `dae-unet`."""
+    words = config.name_of(_root_.network.name, _root_.model.name, _root_.noise.name, _root_.latent)
+    return "-".join(words).replace("latent ", "latent").replace(" ", "-")
+
+
 def register() -> None:
-    """Tell Hydra the schemas and the three resolvers that our YAML files use."""
+    """Tell Hydra the schemas and the resolvers that our YAML files use."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
     for name, schema in config.SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=schema)
     OmegaConf.register_new_resolver("aectl.run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("aectl.run_label", run_label, replace=True)
     OmegaConf.register_new_resolver("aectl.sweep_dir", sweep_dir, replace=True)
     OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {config.COMMANDS[name]}", replace=True)
 

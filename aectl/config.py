@@ -50,6 +50,7 @@ BACKGROUNDS = ("black", "white")
 CODES = (".npz", ".csv", ".parquet")  # files of codes
 SPLITS = ("train", "val", "test")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
+PATH = {"path": True}  # the metadata of a setting that is a path
 
 
 @dataclass
@@ -73,7 +74,7 @@ class DatasetConfig:
     emnist_split: str | None = None
     synthetic_size: int | None = None
     synthetic_shape: list[int] | None = None
-    root: str | None = None
+    root: str | None = field(default=None, metadata=PATH)
     channels: Any = None
     size: Any = None
     fit: str | None = None
@@ -89,7 +90,7 @@ class DataConfig:
     `memory_gb`: decoded pictures larger than that stay in their file and are mapped into memory.
     """
 
-    root: str | None = None
+    root: str | None = field(default=None, metadata=PATH)
     memory_gb: float = 4.0
 
 
@@ -178,7 +179,7 @@ class AdamConfig:
 class SweepConfig:
     """`resume`: the folder of a sweep that was begun by the same command; only what is missing there is run."""
 
-    resume: str | None = None
+    resume: str | None = field(default=None, metadata=PATH)
 
 
 @dataclass
@@ -214,7 +215,7 @@ class TrainConfig:
     execution: str = "eager"
     figures_every: int = 5
     checkpoint_every: int = 1
-    resume: str | None = None
+    resume: str | None = field(default=None, metadata=PATH)
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
 
@@ -232,7 +233,7 @@ class MeasureConfig:
 class RunConfig(MeasureConfig):
     """What those on one run take: which, and which of its checkpoints."""
 
-    run: str = "latest"
+    run: str = field(default="latest", metadata=PATH)
     checkpoint: str = "best"
 
 
@@ -259,8 +260,8 @@ class SampleConfig(RunConfig):
 class FilesConfig(RunConfig):
     """What the commands on files take beyond that."""
 
-    input: str | None = None
-    output: str | None = None
+    input: str | None = field(default=None, metadata=PATH)
+    output: str | None = field(default=None, metadata=PATH)
     overwrite: bool = False
 
 
@@ -275,7 +276,7 @@ class PicturesConfig(FilesConfig):
 class DenoiseConfig(PicturesConfig):
     """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
 
-    reference: str | None = None
+    reference: str | None = field(default=None, metadata=PATH)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
 
@@ -295,7 +296,7 @@ class DecodeConfig(FilesConfig):
 class ReportConfig(MeasureConfig):
     """`aectl report`: which sweep, and the part of the data that its runs are measured on."""
 
-    sweep: str = "latest"
+    sweep: str = field(default="latest", metadata=PATH)
     split: str = "test"
 
 
@@ -303,7 +304,7 @@ class ReportConfig(MeasureConfig):
 class DoctorConfig:
     """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
 
-    run: str | None = None
+    run: str | None = field(default=None, metadata=PATH)
     data: DataConfig = field(default_factory=DataConfig)
 
 
@@ -348,3 +349,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """The ending `, did you mean 'x'?` for the choice most like `name`; empty where none is."""
     match = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
     return f", did you mean '{match[0]}'?" if match else ""
+
+
+def name_of(network: str, model: str, noise: str, latent: int) -> tuple[str, str]:
+    """What people call a run, and what more there is to say: ("vae", "latent 2"); ("dae", "unet"), it has no code."""
+    kind = model
+    if noise != "none":
+        kind = "dae" if model == "ae" else f"denoising {model}"
+    return kind, "unet" if network == "unet" else f"latent {latent}"

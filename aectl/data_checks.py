@@ -1,7 +1,5 @@
 """Which data sets and which noise a configuration may ask for."""
 
-import math
-
 from aectl.config import (
     BACKGROUNDS,
     BINARIZATIONS,
@@ -13,7 +11,7 @@ from aectl.config import (
     DatasetConfig,
     NoiseConfig,
 )
-from aectl.ranges import choice, fail, number, path
+from aectl.ranges import choice, fail, number
 
 
 def check_dataset(dataset: DatasetConfig) -> None:
@@ -55,7 +53,6 @@ def _check_own(dataset: DatasetConfig, own: bool) -> None:
         fail("dataset.root", "null", f"dataset={dataset.name} needs dataset.root=<path>")
     if not own and dataset.root is not None:
         fail("dataset.root", dataset.root, "goes with dataset=folder and dataset=array; other sets use data.root")
-    path("dataset.root", dataset.root)
     folder = dataset.name == "folder"
     for key, choices in (
         ("fit", FITS),
@@ -102,10 +99,17 @@ def check_noise(noise: NoiseConfig) -> None:
     for key in ("side", "kinds"):
         if getattr(noise, key) is None and noise.name == {"side": "blocks", "kinds": "mixture"}[key]:
             fail(f"noise.{key}", "null", f"noise={noise.name} needs it")
-    number("noise.sigma", noise.sigma, 0, 100 if noise.name == "blur" else math.inf)
-    number("noise.sigma_max", noise.sigma_max, noise.sigma or 0)
+    for key in ("sigma", "sigma_max"):
+        value = getattr(noise, key)
+        if noise.name in ("gaussian", "speckle") and value is not None and 1 < value <= 255:
+            fail(f"noise.{key}", value, f"pixels are in [0, 1], so it is at most 1; {value:g} of 255 grey levels is "
+                 f"noise.{key}={value / 255:.4g}")  # fmt: skip
+    if noise.p is not None and 1 < noise.p <= 100:
+        fail("noise.p", noise.p, f"is a probability, at most 1; {noise.p:g} % is noise.p={noise.p / 100:g}")
+    number("noise.sigma", noise.sigma, 0, 100 if noise.name == "blur" else 1)  # blur's is in pixels
+    number("noise.sigma_max", noise.sigma_max, noise.sigma or 0, 1)
     number("noise.p", noise.p, 0, 1)
-    number("noise.peak", noise.peak, 0, open_low=True)
+    number("noise.peak", noise.peak, 0.01, 1e6)  # beyond it the noise is less than a grey level
     number("noise.side", noise.side, 1, 4096)
     number("noise.quality", noise.quality, 1, 95)
     if noise.kinds is not None and not noise.kinds:

@@ -45,6 +45,23 @@ def precision(device: torch.device, name: str) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16) if name == "bf16" else nullcontext()
 
 
+def bf16_instructions() -> set[str]:
+    """Which instructions for bfloat16 this processor has: of `amx_bf16`, `avx512_bf16`, and ARM's `bf16`."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return {name for name in ("amx_bf16", "avx512_bf16", "bf16") if found.get(name)}
+    # Before torch 2.11, and for x86 alone; AMX' tiles came with its bfloat16.
+    checks = {"amx_bf16": torch.cpu._is_amx_tile_supported, "avx512_bf16": torch.cpu._is_avx512_bf16_supported}
+    return {name for name, check in checks.items() if check()}
+
+
+def emulates_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is emulated on `device`, many times slower than float32."""
+    if device.type == "cuda":
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and not bf16_instructions()
+
+
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
     """The network through `torch.compile`, which takes some seconds in its first steps.
 

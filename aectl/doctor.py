@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from aectl import __version__, checkpoint, load, runs
+from aectl import __version__, checkpoint, commandline, load, runs
 from aectl.config import DoctorConfig
 from aectl.errors import CheckpointError
 from aectl.sources import data_root
@@ -73,4 +73,5 @@ def _verify_run(run: str) -> None:
             damaged += 1
             log.info("%-12s %s: DAMAGED (%s)", "checkpoint", path, error)
     if damaged:
-        raise CheckpointError(f"{located}: {damaged} of {len(paths)} checkpoints damaged; resume= passes them over")
+        go_on = commandline.command("train", commandline.setting("resume", located))
+        raise CheckpointError(f"{located}: {damaged} of {len(paths)} checkpoints damaged; `{go_on}` passes them over")

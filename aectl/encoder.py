@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import codes, decoding, devices, fitting, formats, listing, metrics, places, unusable
+from aectl import codes, commandline, decoding, devices, fitting, formats, listing, metrics, places, unusable
 from aectl.config import BACKGROUNDS, EncodeConfig
 from aectl.errors import CheckpointError, DataError, StorageError, brief
 from aectl.images import Images, to_float
@@ -72,7 +72,9 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         "%d bytes a picture become %d: compression %.1f to 1, PSNR %.2f dB", raw, kept, raw / kept,
         torch.cat(errors).mean(),
     )  # fmt: skip
-    log.info("back to pictures: aectl decode run=%s input=%s output=<folder>", run.path, target)
+    words = {"run": run.path, "input": target, "output": target.with_name(f"{target.stem}_pictures")}
+    back = commandline.command("decode", *(commandline.setting(key, path) for key, path in words.items()))
+    log.info("back to pictures: %s", back)
 
 
 def _place(output: str, overwrite: bool) -> Path:

@@ -1,5 +1,6 @@
 """One job: from Hydra's composed configuration to the function that does the work, and its failure to one line."""
 
+import dataclasses
 import functools
 import logging
 import os
@@ -9,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aectl import checks, composing, config, signals, typed
+from aectl import checks, commandline, composing, config, signals, typed
 from aectl.errors import ConfigError, OtherSweepError
-from aectl.messages import explain
+from aectl.messages import Task, explain
 
 
 def prepare_process() -> None:
@@ -53,8 +54,8 @@ class Job:
     ours, and end a plain sweep at the first.
     """
 
-    def __init__(self, command: str, line: str):
-        self.command = command
+    def __init__(self, task: Task, line: str):
+        self.task = task
         self.line = line
         self.status = 0
         self.process = os.getpid()
@@ -87,11 +88,16 @@ class Job:
         if follows():
             logging.getLogger().handlers.clear()
         try:
-            return run(self.command, cfg, folder, overrides, self.line, in_sweep)
+            return run(self.task.command, cfg, folder, overrides, self.line, in_sweep)
         except OtherSweepError:
             raise  # it ends the whole sweep, and what is there stays as it is
         except Exception as error:
-            status, message = explain(error)
+            task = self.task
+            if isinstance(error, OSError):
+                task = dataclasses.replace(
+                    task, places={**task.places, **_places(task.command, cfg, folder, in_sweep)}
+                )
+            status, message = explain(error, task)
             if message is None or os.environ.get("AECTL_DEBUG") == "1":
                 raise
             if not follows():
@@ -106,6 +112,21 @@ class Job:
             if hydra_cfg.runtime.choices["hydra/sweeper"] != "basic":
                 raise  # a sweeper that learns from results must know
             return None
+
+
+def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, Path]:
+    """Where the composed settings of a command lead, by what names them, and where it keeps what it makes."""
+    from omegaconf import OmegaConf
+
+    from aectl import folder as decoded
+    from aectl import sources
+
+    settings = typed.from_dict(config.SCHEMAS[command], OmegaConf.to_container(cfg, resolve=True), "")
+    given = {
+        key: Path(value) for key, value in commandline.paths_of(settings).items() if value not in (None, "latest")
+    }
+    own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
+    return {"AECTL_CACHE": decoded.cache_root(), "data.root": sources.data_root(settings.data.root), **given, **own}
 
 
 def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float | None:
@@ -178,13 +199,14 @@ def _check_resume(overrides: list[str]) -> None:
 def _log_to_file(message: str, folder: Path) -> None:
     """The error as the last line of the log, or no folder at all for a command that left nothing but its log."""
     files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
-    made = list(folder.iterdir()) if folder.is_dir() else []
-    left = [path for path in made if path.suffix != ".log" and path.name != ".lock"]
+    ours = {*(Path(handler.baseFilename) for handler in files), folder.absolute() / ".lock"}
+    made = [path.absolute() for path in folder.iterdir()] if folder.is_dir() else []
+    left = set(made) - ours
     for handler in files:
         if left:
             handler.handle(logging.LogRecord("aectl", logging.ERROR, __file__, 0, message, None, None))
         handler.close()
-    if folder.is_dir() and not left:
+    if folder.is_dir() and not left and folder.absolute() != Path.cwd():
         for path in made:
             path.unlink()
         folder.rmdir()

@@ -3,18 +3,20 @@
 import json
 import logging
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import yaml
 
-from aectl import checks, config, figures, pictures, storage, typed, unusable
+from aectl import advice, baselines, checks, commandline, config, figures, pictures, storage, typed, unusable
 from aectl.errors import DataError
 from aectl.images import Images, to_float
 from aectl.losses import Gaussian, per_pixel_weight
 from aectl.networks import count_parameters
 from aectl.runs import MANIFEST, chosen_by
-from aectl.scoring import Scores, encode, score
+from aectl.scoring import Scores, batches, encode, score
 from aectl.session import Session
 from aectl.sweep import CONFIG, RESULT
 from aectl.tracking import METRICS, Tracker, plain, read_metrics
@@ -35,12 +37,13 @@ def begin(session: Session, tracker: Tracker, command: str) -> None:
         storage.replace(session.run_dir / CONFIG, saved.encode())
         _save_split(session)
     sizes = data.sizes()
+    kind, detail = _name(settings)
     log.info("run %s", session.run_dir)
     for line in data.notes:
         log.info("%s", line)
     log.info(
         "%s %s%s, %s on %s %s: %d train, %d val, %d test; %d parameters; %s",
-        settings.network.name, _kind(settings), f", latent {settings.latent}" if session.model.has_code else "",
+        settings.network.name, kind, f", {detail}" if session.model.has_code else "",
         settings.likelihood.name, settings.dataset.name,
         "×".join(map(str, data.train.shape)), sizes["train"], sizes["val"], sizes["test"],
         count_parameters(session.model), session.device,
@@ -69,14 +72,11 @@ def _save_split(session: Session) -> None:
 
 
 def _title(settings: config.TrainConfig) -> str:
-    return f"{_kind(settings)}, latent {settings.latent}, {settings.dataset.name}"
+    return ", ".join((*_name(settings), settings.dataset.name))
 
 
-def _kind(settings: config.TrainConfig) -> str:
-    """`ae`, `dae`, `vae` or `denoising vae`, as people call it."""
-    if settings.noise.name == "none":
-        return settings.model.name
-    return "dae" if settings.model.name == "ae" else f"denoising {settings.model.name}"
+def _name(settings: config.TrainConfig) -> tuple[str, str]:
+    return config.name_of(settings.network.name, settings.model.name, settings.noise.name, settings.latent)
 
 
 def epoch(session: Session, tracker: Tracker, record: dict[str, Any], scores: Scores | None) -> None:
@@ -153,6 +153,9 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         raise DataError(
             f"{session.run_dir / METRICS}: has no record of the best epoch, {progress.best.epoch}; was it edited?"
         )
+    likelihood, mean = session.model.likelihood, session.data.train.mean()
+    reference = baselines.constant_recon(likelihood, likelihood.inverse_mean(mean), images)
+    untrained = _untrained(session, images)
     names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
     final = {name: chosen[name] for name in names}
     part = "val/" if chosen.get("val/loss") is not None else "train/"
@@ -170,17 +173,68 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
         "step": progress.step,
         "seconds": round(progress.seconds, 3),
         "objective": progress.best.value,
+        "mean_image_recon": reference,
+        "learnt": _recon(chosen) < reference,
         **final,
     }
     storage.replace(session.run_dir / RESULT, storage.dump_json(plain(result)))
     if progress.epoch < settings.epochs:
         log.info("stopped early: no better validation objective for %d epochs", progress.since_best)
     log.info("best epoch %d: %s", progress.best.epoch, _figures_line(session, chosen))
+    if verdict := _verdict(session, chosen, records, reference, untrained):
+        log.warning("%s", verdict)
     log.info("curves, pictures and checkpoints: %s", session.run_dir)
-    suggestion = "denoise" if settings.noise.name != "none" else "sample"
-    where = f"run={session.run_dir}"
-    log.info("next: aectl eval %s | aectl %s %s | tensorboard --logdir outputs", where, suggestion, where)
+    log.info("next:")
+    for line in _next(session):
+        log.info("  %s", line)
     return progress.best.value
+
+
+def _recon(record: dict[str, Any]) -> float:
+    """An epoch's reconstruction, of validation images where there are any, in nats per image."""
+    recon = record["val/recon" if record["val/loss"] is not None else "train/recon"]
+    return math.inf if recon is None else recon
+
+
+def _untrained(session: Session, images: Images) -> float:
+    """Recon before the first step: of a decoder that gives zeros, or of the noisy pictures where it adds to them."""
+    likelihood = session.model.likelihood
+    if session.model.has_code:
+        return baselines.constant_recon(likelihood, torch.zeros(images.shape), images)
+    triples = batches(images, session.corrupt, session.device, session.config.seed)
+    with torch.inference_mode():
+        return sum(likelihood.neg_log_prob(x, noisy).sum().item() for x, noisy, _ in triples) / len(images)
+
+
+def _verdict(
+    session: Session, chosen: dict[str, Any], records: Sequence[dict[str, Any]], reference: float, untrained: float
+) -> str | None:
+    """What to know of a run that is no better than `reference`, the mean image's recon, or not any more.
+
+    It diverged if it is further from that than twice the way to `untrained`, that of a network before its first step.
+    """
+    settings, pixels = session.config, math.prod(session.data.train.shape)
+    unit = _per_pixel(session, reference / pixels).partition(", σ")[0]
+    best, last = _recon(chosen), _recon(records[-1])
+    than = f"{reference:.2f} ({unit}), which the mean training image has in place of every reconstruction"
+    if best > reference + 2 * max(untrained - reference, 0) or last >= reference > best:
+        when = f" after its best epoch, {chosen['epoch']}" if best < reference else ""
+        tips = advice.against_divergence(settings)
+        return f"it diverged{when}: recon came to {last:.2f}, worse than {than}; {advice.words(tips)}"
+    if best >= reference:
+        recons = [record["train/recon"] for record in records]
+        tips = advice.against_not_learning(settings, recons, chosen["val/active_units"])
+        return f"it has not learnt: recon {best:.2f} is no better than {than}; {advice.words(tips)}"
+    return None
+
+
+def _next(session: Session) -> list[str]:
+    """Commands that fit the run, each as a line to paste."""
+    run = commandline.setting("run", session.run_dir)
+    then = "denoise" if session.config.noise.name != "none" else "sample" if session.model.has_code else None
+    commands = [commandline.command(name, run) for name in ("eval", then) if name]
+    root = next((str(path) for path in session.run_dir.parents if path.name == "outputs"), str(session.run_dir))
+    return [*commands, shlex.join(["tensorboard", "--logdir", root])]
 
 
 def _figures_line(session: Session, record: dict[str, Any]) -> str:
@@ -213,7 +267,7 @@ def _per_pixel(session: Session, recon: float) -> str:
 def _hyperparameters(session: Session) -> dict[str, Any]:
     """What defines the run, and `train.` all other settings that bear on its numbers: TensorBoard goes by name."""
     settings = session.config
-    first = {"dataset": settings.dataset.name, "model": _kind(settings), "network": settings.network.name}
+    first = {"dataset": settings.dataset.name, "model": _name(settings)[0], "network": settings.network.name}
     first |= {"latent": settings.latent} if session.model.has_code else {}
     said = ("dataset.name", "model.name", "network.name", "latent", "seed")
     rest = {

@@ -95,7 +95,9 @@ def below(root: Path, key: str = "dataset.root") -> Listing:
     elif root.is_file() and zipfile.is_zipfile(root):
         found = _members(root, key, passed_over)
     else:
-        raise DataError(f"{key}={root}: no such folder, and no zip either")
+        what = "is neither a folder nor a zip" if root.exists() else "no such folder, and no zip either"
+        hint = "; dataset=array takes NumPy files" if root.suffix in (".npy", ".npz") else ""
+        raise DataError(f"{key}={root}: {what}{hint}")
     listing = Listing(sorted(found, key=lambda entry: entry.name), passed_over)
     if not found:
         rest = f"; passed over: {listing.rest()}" if listing.rest() else ""

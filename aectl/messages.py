@@ -2,19 +2,56 @@
 
 import dataclasses
 import errno
+import os
 import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from aectl import config, errors
+from aectl import commandline, config, errors
 from aectl.errors import ConfigError, UserError, one_line
 
 
-def explain(error: BaseException) -> tuple[int, str | None]:
-    """The exit status and the one line for an error; no line for one that is a defect of ours."""
+@dataclass
+class Task:
+    """What is known of the command that failed: its name, and the folders and files that its settings name."""
+
+    command: str = ""
+    places: dict[str, Path] = field(default_factory=dict)
+
+    def holding(self, path: str) -> str | None:
+        """The setting to change for a file that cannot be used: that of the nearest place that holds it.
+
+        Else of one below it, or of the file that it is the temporary name of.
+        """
+        spot = Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are named)
+        places = {key: Path(os.path.abspath(place)) for key, place in self.places.items()}  # noqa: PTH100
+        around = [key for key, place in places.items() if spot.is_relative_to(place)]
+        below = [key for key, place in places.items() if place.is_relative_to(spot)]
+        for_now = [key for key, place in places.items() if spot.parent == place.parent and place.name in spot.name]
+        return max(around, key=lambda key: len(places[key].parts), default=next(iter(below + for_now), None))
+
+    def go_on(self) -> str:
+        """What to do once the reason is gone."""
+        if self.command != "train":
+            return "repeat the command"
+        sweep = self.places.get("hydra.sweep.dir")
+        if sweep is not None and any(sweep.glob("*/checkpoints/step-*")):
+            return f"repeat the command with {commandline.shown('sweep.resume', sweep)}; what was saved is whole"
+        run = self.places.get("hydra.run.dir")
+        if run is None or not any(run.glob("checkpoints/step-*")):
+            return "repeat the command"
+        return f"go on: {commandline.command('train', commandline.setting('resume', run))}; what was saved is whole"
+
+
+def explain(error: BaseException, task: Task | None = None) -> tuple[int, str | None]:
+    """The exit status and the one line for an error of `task`; no line for one that is a defect of ours."""
     if isinstance(error, UserError):
         return error.exit_code, one_line(error)
     if isinstance(error, OSError) and not _from_hydra(error):
         where = f"{error.filename}: " if error.filename else ""
-        return errors.StorageError.exit_code, one_line(f"{where}{error.strerror or error}; {_storage_remedy(error)}")
+        return errors.StorageError.exit_code, one_line(
+            f"{where}{error.strerror or error}; {_storage_remedy(error, task or Task())}"
+        )
     if _from_hydra(error):
         return ConfigError.exit_code, one_line(_config_line(error))
     return 1, None
@@ -29,12 +66,14 @@ PLUGINS = {
 }
 
 
-def _storage_remedy(error: OSError) -> str:
+def _storage_remedy(error: OSError, task: Task) -> str:
+    key = task.holding(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    elsewhere = f" or name another place with {key}=<path>" if key else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "free some space, then go on with resume=<run>; what was saved is whole"
+        return f"free some space{elsewhere}, then {task.go_on()}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        return "work in a folder that you may write to, or name another with hydra.run.dir=<folder>"
-    return "the storage refused; what was saved is whole, go on with resume=<run> once it answers"
+        return f"change that{elsewhere}, then {task.go_on()}"
+    return f"the storage refused; once it answers, {task.go_on()}"
 
 
 def _from_hydra(error: BaseException) -> bool:

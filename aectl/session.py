@@ -5,7 +5,7 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
     world = distributed.world()
     if world.size > 1:
         _refuse_apart(config)
+    config = _computed(config, device, world, fresh=saved is None)
     with world.first_alone():
         data = build_dataset(
             config.dataset,
@@ -105,6 +106,26 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         session.verified.append(checkpoint.step_of(saved.path))
         _restore_training(session, saved)
     return session
+
+
+def _computed(config: TrainConfig, device: torch.device, world: World, *, fresh: bool) -> TrainConfig:
+    """`config` with the precision that is computed in: a new run takes float32 where bfloat16 would be emulated.
+
+    A resumed run keeps its own, or it would not be exact.
+    """
+    if config.precision != "bf16":
+        return config
+    emulated = world.any(devices.emulates_bf16(device))
+    if emulated and fresh:
+        log.warning("note: precision=float32, not bf16, which this machine would emulate, many times slower")
+        return replace(config, precision="float32")
+    if emulated:
+        log.warning(
+            "note: precision=bf16 is emulated on this machine, many times slower; a resumed run keeps its own"
+        )
+    elif device.type == "cpu" and devices.bf16_instructions() == {"avx512_bf16"}:
+        log.warning("note: precision=bf16 without AMX may be slower than float32; compare the images/s of the two")
+    return config
 
 
 def _refuse_apart(config: TrainConfig) -> None:

@@ -118,7 +118,10 @@ def _array(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
     path = own_root(config)
     try:
         if not path.is_file():
-            raise ValueError("no such file")
+            raise ValueError("is a folder; dataset=folder takes those" if path.is_dir() else "no such file")
+        with path.open("rb") as file:
+            if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
+                raise ValueError("is no NumPy file; write one with numpy.save, .npy, or numpy.savez, .npz")
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return Found(Images(_stack(loaded), None))

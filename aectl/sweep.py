@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from aectl import config, tables, typed
+from aectl import commandline, config, tables, typed
 from aectl.errors import OtherSweepError
 
 RESULT = "result.json"
@@ -46,6 +46,8 @@ def begun(folder: Path, settings: config.TrainConfig) -> dict[str, Any] | None:
         return None
     theirs, ours = yaml.safe_load((folder / CONFIG).read_text()), typed.to_dict(settings)
     free = {key.partition(".")[0] for key in config.WITHOUT_BEARING}
+    if (theirs.get("precision"), ours["precision"]) == ("float32", "bf16"):
+        ours["precision"] = "float32"  # which a run took where it would have been emulated
     other = next((key for key in ours if key not in free and theirs.get(key) != ours[key]), None)
     if other is not None:
         raise OtherSweepError(
@@ -182,8 +184,13 @@ def table(jobs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for job, setting in zip(jobs, settings, strict=True):
         figures = [_number(job.get(name)) for name in metrics]
-        rows.append([job["job"], *setting.values(), job["status"], *figures])
+        rows.append([job["job"], *setting.values(), _status(job), *figures])
     return header, rows
+
+
+def _status(job: dict[str, Any]) -> str:
+    """How a job ended, and whether it is any better than the mean image."""
+    return f"{job['status']}, not learnt" if job.get("learnt") is False else job["status"]
 
 
 def _number(value: Any) -> str:
@@ -206,4 +213,4 @@ def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
             print(f"job {job['job']} failed: {job['error']}")
     print(f"sweep: {folder} (summary.md, summary.csv)")
     if any(job["status"] != "completed" for job in jobs):
-        print(f"go on with what is missing: the same command with sweep.resume={folder}")
+        print(f"go on with what is missing: the same command with {commandline.shown('sweep.resume', folder)}")

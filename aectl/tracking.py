@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
@@ -99,8 +98,7 @@ class Tracker:
 
     def embedding(self, codes: Tensor, labels: Tensor | None, images: Tensor, step: int) -> None:
         """The projector: codes (N, K), labels (N,), -1 for none, and thumbnails (N, C, H, W) in [0, 1]."""
-        if codes.shape[1] == 1:  # the projector needs two dimensions
-            codes = torch.cat([codes, torch.zeros_like(codes)], dim=1)
+        codes = F.pad(codes, (0, max(0, 3 - codes.shape[1])))  # the projector's PCA needs three columns
         # A resumed run says it again: SummaryWriter would warn of its folder, and list the same embedding twice.
         for earlier in self.folder.glob("[0-9]*/codes"):
             shutil.rmtree(earlier.parent)

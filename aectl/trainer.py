@@ -13,7 +13,17 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import checkpoint, devices, distributed, journal, losses, runs, threads
+from aectl import (
+    advice,
+    checkpoint,
+    commandline,
+    devices,
+    distributed,
+    journal,
+    losses,
+    runs,
+    threads,
+)
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
@@ -44,7 +54,8 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
         run_dir, config, saved = resumed(config, overrides)
     elif checkpoint.listing(runs.checkpoints_of(run_dir)):
         raise ConfigError(
-            f"hydra.run.dir={run_dir}: holds a run already; go on with resume={run_dir} or choose another folder"
+            f"hydra.run.dir={run_dir}: holds a run already; go on with "
+            f"{commandline.shown('resume', run_dir)} or choose another folder"
         )
     if not distributed.world().first:
         return _follow(config, run_dir, saved)
@@ -56,6 +67,7 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
             if saved is None:
                 save(session)  # from its first second on, a run can be resumed
             _loop(session, tracker)
+            _best_of(session)
             return journal.finish(session, tracker, overrides)
         finally:
             tracker.close()
@@ -67,8 +79,14 @@ def _follow(config: TrainConfig, run_dir: Path, saved: Checkpoint | None) -> flo
     if saved is None:
         save(session)
     _loop(session, None)
-    assert session.progress.best is not None, "an epoch has ended"
-    return session.progress.best.value
+    return _best_of(session).value
+
+
+def _best_of(session: Session) -> Best:
+    """The best epoch of a run that has ended; raises DivergedError where none had a validation loss."""
+    if session.progress.best is None:
+        raise _diverged(session, "the validation loss", "in any epoch")
+    return session.progress.best
 
 
 def _loop(session: Session, tracker: Tracker | None) -> None:
@@ -112,7 +130,11 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
             if stopping or _interrupted(session, request):
                 if progress.step not in session.verified:
                     save(session)
-                log.info("stopped at step %d; go on: aectl train resume=%s", progress.step, session.run_dir)
+                log.info(
+                    "stopped at step %d; go on: %s",
+                    progress.step,
+                    commandline.command("train", commandline.setting("resume", session.run_dir)),
+                )
                 request.stop()
 
 
@@ -226,10 +248,10 @@ def _not_finite(session: Session, values: Tensor) -> Tensor | None:
 
 
 def _diverged(session: Session, culprit: str, when: str) -> DivergedError:
+    kept = "the last good checkpoint" if session.progress.epoch else "no epoch had ended, and the untrained start"
     return DivergedError(
-        f"{culprit} is not finite {when}; the weights were not changed by it. Try a smaller lr than "
-        f"{session.config.lr:g}, grad_clip=1 or model.posterior=logvar; the last good checkpoint is in "
-        f"{session.run_dir}"
+        f"{culprit} is not finite {when}; {advice.words(advice.against_divergence(session.config))}; {kept} "
+        f"is in {session.run_dir}"
     )
 
 

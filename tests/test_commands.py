@@ -327,3 +327,13 @@ def test_resume_takes_a_run_and_only_more_epochs(aectl, only_run):
     done = aectl("train", "resume=latest")
     assert done.status == 0
     assert "nothing is left to train" in done.out
+
+
+def test_a_command_that_fails_removes_no_file_that_it_has_not_made(aectl, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for path in (tmp_path / "mine.log", tmp_path / "mine/mine.log"):
+        path.write_text("a year's work")
+    assert aectl("doctor", "run=nowhere").status == 4
+    assert aectl("eval", "run=nowhere", "hydra.run.dir=mine").status == 4
+    for path in (tmp_path / "mine.log", tmp_path / "mine/mine.log"):
+        assert path.read_text() == "a year's work"

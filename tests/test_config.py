@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aectl import checks, config, typed
+from aectl import checks, config, journal, typed
 from aectl.composing import config_dir
 from aectl.config import COMMANDS, NOISE_STRENGTH, NoiseConfig, TrainConfig
 from aectl.errors import ConfigError
@@ -67,6 +67,22 @@ def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
     assert composed(aectl("train", "model=vae", "noise=speckle", "--cfg", "job"))["model"]["name"] == "vae"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "label", "title"),
+    [([], "vae-latent2", "vae, latent 2"), (["model=dae", "latent=8"], "dae-latent8", "dae, latent 8"),
+     (["model=ae", "noise=blur"], "dae-latent2", "dae, latent 2"), (["model=dae", "noise=none"], "ae-latent2", "ae,"),
+     (["noise=blur"], "denoising-vae-latent2", "denoising vae, latent 2"),
+     (["network=unet"], "dae-unet", "dae, unet"), (["network=unet", "noise=none"], "ae-unet", "ae, unet")],
+)  # fmt: skip
+def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrides, label, title):
+    shown = aectl("train", *overrides, "--cfg", "all", "--resolve")
+    hydra = composed(shown)["hydra"]
+    assert re.fullmatch(rf"outputs/train/[0-9_-]+_{label}-[0-9a-f]{{6}}", hydra["run"]["dir"])
+    settings = typed.from_dict(TrainConfig, {k: v for k, v in composed(shown).items() if k != "hydra"}, "")
+    assert journal._title(settings).startswith(title)
+    assert aectl("train", *overrides, "--cfg", "hydra").out.count("aectl.run_label") == 1
+
+
 def test_no_yaml_names_code():
     for path in config_dir().rglob("*.yaml"):
         assert "_target_" not in path.read_text(), path
@@ -86,6 +102,9 @@ WRONG = [
     "early_stop=3 dataset.val_size=0", "dataset=synthetic dataset.synthetic_shape=[2,28,28]",
     "dataset=synthetic dataset.synthetic_shape=[1,28]", "dataset=synthetic dataset.synthetic_size=3",
     "dataset=mnist dataset.test_size=100",
+    "noise=gaussian noise.sigma=25", "noise=gaussian noise.sigma=1.1", "noise=gaussian noise.sigma_max=50",
+    "noise=speckle noise.sigma=1000", "noise=blur noise.sigma=101", "noise=masking noise.p=50",
+    "noise=poisson noise.peak=1e300", "noise=poisson noise.peak=0.001", "noise=jpeg noise.quality=96",
     # Hydra's and OmegaConf's own objections
     "latnet=2", "latent=two", "latent=2.5", "batch_size=2.5", "lr=", "latent=", "dataset=mnits", "nosie=none",
     "noise=gausian", "+latent_size=3", "+model._target_=os.system", "_target_=os.system", "latent=[1", "seed=${seed}",
@@ -115,6 +134,29 @@ def test_near_misses_are_named(aectl):
     assert "did you mean 'sigma'?" in aectl("train", "noise.sgma=2").err
 
 
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [("noise=gaussian noise.sigma=25", "noise.sigma=0.09804"), ("noise=speckle noise.sigma=255", "noise.sigma=1"),
+     ("noise=gaussian noise.sigma=0 noise.sigma_max=55", "noise.sigma_max=0.2157"),
+     ("noise=salt_pepper noise.p=30", "noise.p=0.3")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["train", "denoise input=a output=b"])
+def test_a_strength_on_another_scale_is_named_on_ours(aectl, command, override, meant):
+    refused = aectl(*command.split(), *override.split())
+    assert refused.status == 2
+    assert refused.err.strip().endswith(f" is {meant}")
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [NoiseConfig("gaussian", sigma=1.0), NoiseConfig("gaussian", sigma=0.0, sigma_max=1.0),
+     NoiseConfig("blur", sigma=25.0), NoiseConfig("poisson", peak=0.1), NoiseConfig("poisson", peak=1e5),
+     NoiseConfig("masking", p=1.0), NoiseConfig("speckle", sigma=1.0)],
+)  # fmt: skip
+def test_strengths_that_make_sense_are_let_through(noise):
+    checks.check(TrainConfig(noise=noise, model=config.ModelConfig("ae")))
+
+
 def test_from_dict_checks_every_type_and_interpolates_nothing():
     data = typed.to_dict(TrainConfig())
     assert typed.from_dict(TrainConfig, data, "") == TrainConfig()
@@ -129,6 +171,8 @@ def test_from_dict_checks_every_type_and_interpolates_nothing():
 def test_settings_without_effect_are_mentioned():
     assert any("kl_weight=3 is ignored" in line for line in checks.notices(TrainConfig(kl_weight=3.0)))
     assert checks.notices(TrainConfig()) == []
+    wide = TrainConfig(likelihood=config.LikelihoodConfig("gaussian", 25.0))
+    assert any("likelihood.sigma=0.09804" in line for line in checks.notices(wide))
     with pytest.raises(ConfigError, match=r"noise\.p"):
         checks.check(TrainConfig(noise=NoiseConfig("gaussian", sigma=1.0, p=0.5)))
 

@@ -134,3 +134,22 @@ def test_binary_draws_have_the_grey_values_as_their_means():
 def test_the_mean_image():
     images = build_dataset(DatasetConfig("digits", 100, 100), None).train
     torch.testing.assert_close(images.mean(), to_float(images.pixels).mean(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "words"),
+    [("a.csv", b"1,2,3\n4,5,6\n", "array", "is no NumPy file; write one with numpy.save"),
+     ("a.npy", b"<html>", "array", "is no NumPy file"), ("a.npy", b"", "array", "is no NumPy file"),
+     ("a", None, "array", "is a folder; dataset=folder takes those"), ("b", None, "array", "no such file"),
+     ("a.npz", b"PK", "folder", "is neither a folder nor a zip; dataset=array takes NumPy files"),
+     ("a.csv", b"1,2", "folder", "is neither a folder nor a zip")],
+)  # fmt: skip
+def test_what_a_data_set_cannot_be_made_of_is_said_in_words_that_lead_on(tmp_path, name, content, kind, words):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    elif name == "a":
+        path.mkdir()
+    with pytest.raises(DataError, match=words) as refused:
+        build_dataset(DatasetConfig(kind, None, root=str(path), fit="resize", on_bad="stop", channels="auto"), None)
+    assert "pickle" not in str(refused.value)
