@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, devices, fitting, metrics, storage, unusable
+from aectl import decoding, devices, fitting, metrics, sanity, storage, unusable
 from aectl.config import BACKGROUNDS, DecodeConfig, EncodeConfig, FilesConfig
 from aectl.errors import ConfigError, DataError, StorageError, brief
 from aectl.images import to_float, to_uint8
+from aectl.reading import Reading
 from aectl.rng import generator
 from aectl.runs import Run, open_data, open_run
 
@@ -74,6 +75,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     with torch.inference_mode():
         for start in tqdm(range(0, len(names), BATCH), disable=None, unit="batch", leave=False):
             images = run.model.decode(codes[start : start + BATCH].to(device)).cpu()
+            sanity.check_picture(images, run)
             for path, image in zip(paths[start : start + BATCH], to_uint8(images), strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 buffer = io.BytesIO()
@@ -86,6 +88,7 @@ def _opened(config: FilesConfig, device: torch.device) -> Run:
     run = open_run(config.run, config.checkpoint, device)
     if not run.model.has_code:
         raise ConfigError(f"run={run.path}: network=unet denoises, it has no code; try aectl denoise")
+    sanity.watch(run)
     log.info("with %s, %s checkpoint", run.title, config.checkpoint)
     return run
 
@@ -129,10 +132,11 @@ def _pictures(run: Run, config: EncodeConfig, bad: list[tuple[str, str]]) -> Ite
     own = run.config.dataset
     fit = own.fit if own.fit in ("resize", "crop", "pad") else "resize"
     background = 255 * BACKGROUNDS.index(own.background or "black")
+    reading = Reading(config.scale if config.scale is not None else own.scale, config.picture_gb)
     names, pixels = [], []
     for entry in tqdm(entries, disable=None, unit="picture", leave=False):
         try:
-            values = fitting.with_channels(decoding.decode(entry.read()), channels, background)
+            values = fitting.with_channels(decoding.decode(entry.read(), reading, entry.name), channels, background)
             values = fitting.fitted(values, tuple(size), fit, background)
         except DataError as error:
             bad.append((entry.name, str(error)))
@@ -144,6 +148,8 @@ def _pictures(run: Run, config: EncodeConfig, bad: list[tuple[str, str]]) -> Ite
             names, pixels = [], []
     if names:
         yield names, torch.stack(pixels)
+    for line in reading.notes():
+        log.info("%s", line)
 
 
 # --------------------------------------------------------------------------------- files of codes

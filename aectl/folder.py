@@ -26,8 +26,9 @@ from aectl import contents, decoding, fitting, storage, unusable
 from aectl.config import BACKGROUNDS, DatasetConfig
 from aectl.decoding import Entry
 from aectl.errors import DataError, brief, one_line
+from aectl.reading import PICTURE_GB, Reading
 
-FORMAT = 2  # of the cache; another number is another cache
+FORMAT = 3  # of the cache; another number is another cache
 MAX_INDEX = 2**30  # bytes
 BLOCK = 512  # pictures decoded ahead of the writer
 
@@ -50,6 +51,7 @@ class Library:
         hashes: sha256 of each file's bytes.
         labels: (N,), int64, by `label_names`; None unless all pictures are in sub-folders, two at least.
         bad: name and reason of each file that cannot be used.
+        notes: lines that say how the pictures were read.
     """
 
     pixels: Tensor
@@ -61,6 +63,7 @@ class Library:
     labels: Tensor | None
     label_names: list[str]
     bad: list[tuple[str, str]]
+    notes: list[str]
 
 
 def cache_root() -> Path:
@@ -83,12 +86,14 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     if not (folder / "index.json").is_file():
         _build(entries, hashes, config, folder)
     library = _open(folder, memory_gb)
+    for line in library.notes:
+        log.info("%s", line)
     unusable.settle(library.bad, len(entries), f"dataset.root={root}", "dataset.on_bad", config.on_bad)
     return library
 
 
 def _key(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig) -> str:
-    settings = [FORMAT, config.channels, config.size, config.fit, config.background]
+    settings = [FORMAT, config.channels, config.size, config.fit, config.background, config.scale, config.picture_gb]
     files = [[entry.name, value] for entry, value in zip(entries, hashes, strict=True)]
     return contents.sha256(json.dumps([settings, files]).encode())[:32]
 
@@ -99,6 +104,7 @@ def _key(entries: Sequence[Entry], hashes: Sequence[str | None], config: Dataset
 def _build(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig, folder: Path) -> None:
     """Decode every entry into a cache folder, which appears when it is whole."""
     expected = dict(zip(entries, hashes, strict=True))
+    reading = Reading(config.scale, config.picture_gb or PICTURE_GB, "dataset.")
     temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -112,7 +118,7 @@ def _build(entries: Sequence[Entry], hashes: Sequence[str | None], config: Datas
                     data = entry.read()
                     if contents.sha256(data) != expected[entry]:
                         return "has changed while it was read"
-                    values = fitting.with_channels(decoding.decode(data), channels, background)
+                    values = fitting.with_channels(decoding.decode(data, reading, entry.name), channels, background)
                     if config.fit != "patches":
                         values = fitting.fitted(values, size, config.fit, background)
                     elif values.shape[1] < size[0] or values.shape[2] < size[1]:
@@ -137,6 +143,7 @@ def _build(entries: Sequence[Entry], hashes: Sequence[str | None], config: Datas
             "names": [entry.name for entry in used],
             "hashes": [expected[entry] for entry in used],
             "bad": bad,
+            "notes": reading.notes(),
         }
         if config.fit == "patches":
             index["sizes"] = sizes
@@ -223,7 +230,9 @@ def _open(folder: Path, memory_gb: float) -> Library:
         pixels = torch.from_numpy(np.fromfile(path, np.uint8).reshape(shape))
     labels, label_names = _labels(index["names"])
     bad = [tuple(item) for item in index["bad"]]
-    return Library(pixels, mapped, channels, sizes, index["names"], index["hashes"], labels, label_names, bad)
+    return Library(
+        pixels, mapped, channels, sizes, index["names"], index["hashes"], labels, label_names, bad, index["notes"]
+    )
 
 
 def _labels(names: Sequence[str]) -> tuple[Tensor | None, list[str]]:
