@@ -8,7 +8,7 @@ every flipped bit and runs as fast as a file is read from memory, so that all pi
 import math
 import shutil
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from aectl import storage, typed
 from aectl.errors import brief
 
-FORMAT = 3  # another number is another cache
+FORMAT = 4  # another number is another cache
 INDEX, PIXELS = "index.json", "pixels.bin"
 MAX_INDEX = 2**30  # bytes
 
@@ -33,6 +33,7 @@ class Index:
         sizes: height and width of each usable picture, one after another, where they differ; else empty.
         checksums: CRC-32 of each usable picture's values.
         bad, reasons: the numbers of the files that cannot be used, and why.
+        notes: lines that say how the pictures were read.
     """
 
     key: str
@@ -41,15 +42,23 @@ class Index:
     checksums: list[int]
     bad: list[int]
     reasons: list[str]
+    notes: list[str]
 
 
-def write(folder: Path, key: str, shape: Sequence[int], several: bool, found: Iterable[np.ndarray | str]) -> None:
+def write(
+    folder: Path,
+    key: str,
+    shape: Sequence[int],
+    several: bool,
+    found: Iterable[np.ndarray | str],
+    notes: Callable[[], list[str]],
+) -> None:
     """Make a cache folder of each file's values, (C, H, W), uint8, or the reason why it has none.
 
-    `several`: the pictures are of several sizes. The folder appears when it is whole; one that another process has
-    made meanwhile stays.
+    `several`: the pictures are of several sizes; `notes` is asked when all of them have been read. The folder appears
+    when it is whole; one that another process has made meanwhile stays.
     """
-    index = Index(key, list(shape), [], [], [], [])
+    index = Index(key, list(shape), [], [], [], [], [])
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = storage.temporary_for(folder)
     temporary.mkdir()
@@ -65,6 +74,7 @@ def write(folder: Path, key: str, shape: Sequence[int], several: bool, found: It
                 index.checksums.append(zlib.crc32(data))
                 if several:
                     index.sizes.extend(values.shape[1:])
+        index.notes.extend(notes())
         storage.write(temporary / INDEX, storage.seal(vars(index)))
         storage.flush_folder(temporary)
         try:

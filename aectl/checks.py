@@ -38,7 +38,7 @@ from aectl.config import (
     TrainConfig,
 )
 from aectl.data_checks import check_dataset, check_noise
-from aectl.ranges import MAX_LAYERS, choice, fail, number, path, widths
+from aectl.ranges import MAX_LAYERS, choice, fail, number, path, scale, widths
 
 
 def check(config: Any) -> None:
@@ -86,6 +86,8 @@ def _check_sample(config: SampleConfig) -> None:
 def _check_pictures(config: PicturesConfig) -> None:
     _check_run(config)
     choice("on_bad", config.on_bad, ON_BAD)
+    scale("scale", config.scale)
+    number("picture_gb", config.picture_gb, 0, open_low=True)
 
 
 def _check_denoise(config: DenoiseConfig) -> None:

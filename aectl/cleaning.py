@@ -5,22 +5,21 @@ import io
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import decoding, fitting, listing, metrics, places, storage, tiling, unusable
+from aectl import decoding, encoding, fitting, listing, metrics, places, sanity, storage, tiling, unusable
 from aectl.config import DenoiseConfig
-from aectl.decoding import Picture
 from aectl.errors import DataError, StorageError
 from aectl.listing import Entry
 from aectl.noise import Corruption, build_noise
 from aectl.places import Places
+from aectl.reading import Picture, Reading
 from aectl.rng import generator
 from aectl.runs import Run
 
@@ -48,25 +47,35 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
     _refuse_overwriting(jobs, source, target, config.overwrite, noisy)
+    reading = Reading(config.scale if config.scale is not None else run.config.dataset.scale, config.picture_gb)
     reports = [unusable.FILE, FIGURES]
-    bad = _bad(jobs, noisy, Places(target, reports))
+    bad = _bad(jobs, noisy, Places(target, reports), reading)
+    for line in reading.notes():
+        log.info("%s", line)
     unusable.settle(list(bad.values()), len(jobs), f"input={source}", "on_bad", config.on_bad)
     jobs = [job for job in jobs if job not in bad]
     places.prepare(target / name for name in [*(name for job in jobs for name in _outputs(job, noisy)), *reports])
     corrupt = build_noise(config.noise) if noisy else None
     rows = []
     for job in tqdm(jobs, disable=None, unit="picture", leave=False):
-        picture = decoding.decode(job.entry.read())
-        seen = picture if corrupt is None else _with_noise(picture, corrupt, config.seed, job.entry.name)
+        name, original = job.entry.name, job.entry.read()
+        pictures = decoding.decode_pages(original, reading, name)
+        seen = pictures
         if corrupt is not None:
-            _write(seen, target / "noisy" / job.entry.name)
-        _write(_through(run, seen, device), target / job.entry.name)
-        clean = picture if corrupt is not None else None
+            seen = [_with_noise(page, corrupt, config.seed, name, number) for number, page in enumerate(pictures)]
+        result = [_through(run, page, device) for page in seen]
+        files = {target / name: encoding.encode(result, original)}
+        if corrupt is not None:
+            files[target / "noisy" / name] = encoding.encode(seen, original)
+        for path, data in files.items():
+            storage.replace(path, data)
+        clean = pictures if corrupt is not None else None
         if job.reference is not None:
-            clean = decoding.decode(job.reference.read())
+            clean = decoding.decode_pages(job.reference.read(), reading, name)
         if clean is not None:  # the figures are those of the file, with whatever its format lost
-            after = decoding.decode((target / job.entry.name).read_bytes())
-            rows.append((job.entry.name, *_before_and_after(seen, after, clean)))
+            after = decoding.decode_pages(files[target / name], reading, name)
+            after = after if len(after) == len(result) else result
+            rows.append((name, *_means_before_and_after(seen, after, clean)))
     log.info("%d pictures: %s", len(jobs), target)
     unusable.write(target / unusable.FILE, list(bad.values()))
     if rows:
@@ -111,19 +120,18 @@ def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwri
         raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
 
 
-def _bad(jobs: Sequence[Job], noisy: bool, taken: Places) -> dict[Job, tuple[str, str]]:
+def _bad(jobs: Sequence[Job], noisy: bool, taken: Places, reading: Reading) -> dict[Job, tuple[str, str]]:
     """Name and reason of each that cannot be used; all are decoded once before anything is written."""
     bad = {}
     for job in tqdm(jobs, desc="looking", disable=None, unit="picture", leave=False):
         whose = ""
         try:
-            picture = decoding.decode(job.entry.read())
+            original = job.entry.read()
+            pages = decoding.decode_pages(original, reading, job.entry.name)
+            encoding.encode(pages, original)  # what cannot be written is found out before anything is
             if job.reference is not None:
                 whose = "its reference "
-                reference = decoding.decode(job.reference.read())
-                if reference.size != picture.size:
-                    sizes = [f"{width}×{height}" for height, width in (reference.size, picture.size)]
-                    raise DataError(f"is {sizes[0]}, and the picture {sizes[1]}")
+                _refuse_unlike(decoding.decode_pages(job.reference.read(), reading, job.entry.name), pages)
             whose = ""
             taken.take(_outputs(job, noisy), job.entry.name)
         except DataError as error:
@@ -131,21 +139,39 @@ def _bad(jobs: Sequence[Job], noisy: bool, taken: Places) -> dict[Job, tuple[str
     return bad
 
 
+def _refuse_unlike(reference: Sequence[Picture], pages: Sequence[Picture]) -> None:
+    """A reference of another number of pages, or of another size.
+
+    Raises:
+        DataError: says which.
+    """
+    if len(reference) != len(pages):
+        raise DataError(f"has {len(reference)} pages, and the picture has {len(pages)}")
+    for theirs, ours in zip(reference, pages, strict=True):
+        if theirs.size != ours.size:
+            sizes = [f"{width}×{height}" for height, width in (theirs.size, ours.size)]
+            raise DataError(f"is {sizes[0]}, and the picture {sizes[1]}")
+
+
 # -------------------------------------------------------------------------------------- one picture
 
 
-def _with_noise(picture: Picture, corrupt: Corruption, seed: int, name: str) -> Picture:
-    """The picture with noise that depends on the seed and its name; alpha is left alone."""
+def _with_noise(picture: Picture, corrupt: Corruption, seed: int, name: str, page: int) -> Picture:
+    """The picture with noise that depends on the seed, its name and its page; alpha is left alone."""
     x = torch.from_numpy(picture.floats())[None]
-    noisy = corrupt(x, generator("cpu", "denoise", seed, name))[0].clamp(0, 1).numpy()
-    return Picture(_as_deep_as(picture, noisy), picture.alpha, picture.mode, picture.format)
+    key = (name, page) if page else (name,)
+    noisy = corrupt(x, generator("cpu", "denoise", seed, *key))[0].clamp(0, 1).numpy()
+    return replace(picture, values=_as_deep_as(picture, noisy))
 
 
 def _through(run: Run, picture: Picture, device: torch.device) -> Picture:
     """The picture cleaned: a fully convolutional network sees it whole or in large tiles, others in their own size.
 
-    A grey run cleans the channels of a colour picture one by one; a colour run sees a grey picture as colour, and the
-    mean of its channels is kept.
+    A colour run sees red, green and blue together. Anything else goes plane by plane, the inks of CMYK too: a colour
+    run then sees a plane as grey, and the mean of its channels is kept.
+
+    Raises:
+        CheckpointError: what comes out is no picture.
     """
     channels, height, width = run.shape
     values = picture.values
@@ -158,55 +184,36 @@ def _through(run: Run, picture: Picture, device: torch.device) -> Picture:
         overlap = tuple(min(2 * reach, side // 2) for side in tile)
 
     def network(tiles: Tensor) -> Tensor:
-        if tiles.shape[1] == channels:
+        if tiles.shape[1] == channels and picture.mode != "LAB":
             return run.model.reconstruct(tiles)
-        if channels == 1:
-            return run.model.reconstruct(tiles.flatten(0, 1)[:, None]).view(tiles.shape)
-        return run.model.reconstruct(tiles.expand(-1, channels, -1, -1)).mean(1, keepdim=True)
+        planes = tiles.flatten(0, 1)[:, None]
+        return run.model.reconstruct(planes.expand(-1, channels, -1, -1)).mean(1).view(tiles.shape)
 
     result = np.empty_like(values)
     for top, band in tiling.apply(network, values, tile, overlap, device):
+        sanity.check_picture(band, run)
         result[:, top : top + band.shape[1]] = _as_deep_as(picture, band.clip(0, 1))
-    return Picture(result, picture.alpha, picture.mode, picture.format)
+    return replace(picture, values=result)
 
 
 def _as_deep_as(picture: Picture, values: np.ndarray) -> np.ndarray:
     return fitting.to_8_bits(values) if picture.values.dtype == np.uint8 else values.astype(np.float32)
 
 
-def _write(picture: Picture, path: Path) -> None:
-    """The picture as a file of the format and mode that it came in."""
-    buffer = io.BytesIO()
-    lossy = {"quality": 95} if picture.format in ("JPEG", "WEBP") else {}
-    _in_its_mode(picture).save(buffer, picture.format, **lossy)
-    storage.replace(path, buffer.getvalue())
-
-
-def _in_its_mode(picture: Picture) -> Image.Image:
-    """A Pillow image in the picture's own mode."""
-    values, mode = picture.values, picture.mode
-    if mode == "F":
-        return Image.fromarray(values[0])
-    if mode == "I" or mode.startswith("I;16"):
-        return Image.fromarray(np.rint(values[0] * 65535).astype(np.int32 if mode == "I" else np.uint16))
-    planes = list(fitting.to_8_bits(values))
-    if picture.alpha is not None:
-        planes.append(picture.alpha)
-    image = Image.merge({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[len(planes)], [Image.fromarray(p) for p in planes])
-    if mode == "P":
-        method = Image.Quantize.FASTOCTREE if picture.alpha is not None else Image.Quantize.MEDIANCUT
-        return image.quantize(256, method=method)
-    if mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
-        return image.convert(mode, dither=Image.Dither.NONE)
-    return image
-
-
 # --------------------------------------------------------------------------------------- the report
+
+
+def _means_before_and_after(
+    before: Sequence[Picture], after: Sequence[Picture], clean: Sequence[Picture]
+) -> list[float]:
+    """`_before_and_after`, averaged over pages."""
+    found = [_before_and_after(*pages) for pages in zip(before, after, clean, strict=True)]
+    return np.mean(found, axis=0).tolist()
 
 
 def _before_and_after(before: Picture, after: Picture, clean: Picture) -> list[float]:
     """PSNR and SSIM of the picture as it was and as it is; a colour reference of a grey picture counts as grey."""
-    channels = len(before.values)
+    channels = len(fitting.colours(before))
     found = []
     reference = torch.from_numpy(_channels(clean, channels))[None]
     for measure in (metrics.psnr, metrics.ssim):
@@ -216,7 +223,8 @@ def _before_and_after(before: Picture, after: Picture, clean: Picture) -> list[f
 
 
 def _channels(picture: Picture, channels: int) -> np.ndarray:
-    values = picture.floats()
+    values = fitting.colours(picture)
+    values = values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
     if len(values) == channels:
         return values
     return np.tensordot(fitting.LUMA, values, 1)[None] if channels == 1 else np.repeat(values, 3, axis=0)

@@ -64,6 +64,7 @@ class DatasetConfig:
     or the folders val and test of `folder`.
     Of `folder`: `channels` is auto, 1 or 3; `size` is n, [height, width], or null where all pictures have one size;
     `fit` says how the others are brought to it; or `patches`: `patches` random crops of each picture in an epoch.
+    `scale` and `picture_gb` are as in `PicturesConfig`.
     """
 
     name: str = "mnist5k"
@@ -81,6 +82,8 @@ class DatasetConfig:
     patches: int | None = None
     background: str | None = None
     on_bad: str | None = None
+    scale: Any = None
+    picture_gb: float | None = None
 
 
 @dataclass
@@ -267,9 +270,15 @@ class FilesConfig(RunConfig):
 
 @dataclass
 class PicturesConfig(FilesConfig):
-    """And those that read pictures: what becomes of one that cannot be used."""
+    """And those that read pictures: what becomes of one that cannot be used, and how they are read.
+
+    `scale`: the value that is white, or [black, white], in pictures of more than 8 bits; null: the run's own, else
+    that of their type. `picture_gb`: GiB of memory that one picture may take while it is read.
+    """
 
     on_bad: str = "stop"
+    scale: Any = None
+    picture_gb: float = 4.0
 
 
 @dataclass

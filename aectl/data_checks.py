@@ -11,7 +11,7 @@ from aectl.config import (
     DatasetConfig,
     NoiseConfig,
 )
-from aectl.ranges import choice, fail, number
+from aectl.ranges import choice, fail, number, scale
 
 
 def check_dataset(dataset: DatasetConfig) -> None:
@@ -66,6 +66,11 @@ def _check_own(dataset: DatasetConfig, own: bool) -> None:
                 fail(f"dataset.{key}", value, f"no such choice (choices: {', '.join(map(str, choices))})")
         elif value is not None:
             fail(f"dataset.{key}", value, "goes with dataset=folder, and only with it")
+    for key in ("scale", "picture_gb"):
+        if not folder and getattr(dataset, key) is not None:
+            fail(f"dataset.{key}", getattr(dataset, key), "goes with dataset=folder, and only with it")
+    scale("dataset.scale", dataset.scale)
+    number("dataset.picture_gb", dataset.picture_gb, 0, open_low=True)
     if folder != (dataset.patches is not None):
         fail("dataset.patches", "null" if dataset.patches is None else dataset.patches, "goes with dataset=folder")
     number("dataset.patches", dataset.patches, 1, 1_000_000)

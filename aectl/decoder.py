@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import codes, decoding, devices, places, storage
+from aectl import codes, decoding, devices, places, sanity, storage
 from aectl.config import DecodeConfig
-from aectl.errors import DataError, StorageError, brief
+from aectl.errors import CheckpointError, DataError, StorageError, brief
 from aectl.images import to_uint8
 from aectl.runs import Run, open_with_code
 
 BATCH = 500  # pictures held at a time
+LARGE = 1e4  # no encoder gives such a number
 FOLDS = sys.platform in ("darwin", "win32")  # where A.png and a.png are one file
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     except ValueError as error:
         raise DataError(f"input={source}: {error}") from None
     _refuse_overwriting(paths, target, config.overwrite)
-    for name, image in zip(names, _decoded(run, found, device), strict=True):  # all, before the first is written
-        if not image.isfinite().all():
-            raise DataError(f"input={source}: the code of {brief(repr(name))} gives pixels that are not finite")
+    _refuse_senseless(run, names, found, device, source)
     places.prepare(paths)
     images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
     for path, image in zip(paths, images, strict=True):
@@ -51,6 +50,27 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
         decoding.to_image(to_uint8(image).numpy()).save(buffer, "PNG")
         storage.replace(path, buffer.getvalue())
     log.info("%d pictures: %s", len(names), target)
+
+
+def _refuse_senseless(run: Run, names: Sequence[str], codes: Tensor, device: torch.device, source: Path) -> None:
+    """Decode everything before the first picture is written, and look at what comes out.
+
+    Raises:
+        DataError: no picture comes from numbers of a size that no encoder gives.
+        CheckpointError: nor from usual ones, so that it must be the weights.
+    """
+    sanity.watch(run)
+    try:
+        for image in _decoded(run, codes, device):
+            sanity.check_picture(image, run)
+    except CheckpointError:
+        sizes = codes.abs().amax(1)
+        if sizes.max() <= LARGE:
+            raise
+        name = brief(repr(names[int(sizes.argmax())]))
+        raise DataError(
+            f"input={source}: the code of {name} has a number of size {sizes.max():.3g}, from which no picture comes"
+        ) from None
 
 
 def _decoded(run: Run, codes: Tensor, device: torch.device) -> Iterator[Tensor]:

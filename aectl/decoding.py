@@ -1,52 +1,33 @@
-"""From picture files to arrays: the formats and modes that Pillow reads by itself, and what is wrong with others."""
+"""From picture files to arrays: the formats and modes that are read, and what is wrong with others."""
 
+import contextlib
 import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 
+import imagecodecs
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
-from aectl.errors import DataError, brief
+from aectl import containers, exif, tiff
+from aectl.errors import DataError, ScaleError, UserError, brief, one_line
+from aectl.reading import Levels, Picture, Reading
 
 # Formats that Pillow decodes by itself; others, such as EPS, would start another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-ORIENTATION = 0x0112  # EXIF's tag
-# What Pillow raises for damaged files, seen over its decoders.
+ORIENTATION = exif.ORIENTATION
+# Modes that a cleaned picture is written in again; Pillow has others, which these formats do not make.
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16")
+# What Pillow and imagecodecs raise for damaged files, seen over their decoders.
 UNREADABLE = (
-    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
-    zlib.error, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError,
+    struct.error, zlib.error, MemoryError,
 )  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded picture, upright (its EXIF orientation applied), of an animation or a stack the first frame.
-
-    Attributes:
-        values: (C, H, W), C = 1 for grey and 3 for colour; uint8, or float32 in [0, 1] where the file holds more
-            than 8 bits for a value.
-        alpha: (H, W), uint8, or None.
-        mode, format: Pillow's names of the file's mode and format.
-    """
-
-    values: np.ndarray
-    alpha: np.ndarray | None
-    mode: str
-    format: str
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.values.shape[1:]
-
-    def floats(self) -> np.ndarray:
-        """The values as float32 in [0, 1], (C, H, W)."""
-        if self.values.dtype == np.uint8:
-            return self.values.astype(np.float32) / 255
-        return self.values
+# A limit by memory stands in the place of Pillow's by pixels: `Reading.room`, before a pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
@@ -54,23 +35,64 @@ def to_image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
 
 
-def decode(data: bytes) -> Picture:
-    """The picture in the bytes of a file.
+def decode(data: bytes, reading: Reading | None = None, name: str = "") -> Picture:
+    """The picture in the bytes of a file, of an animation or a stack the first frame.
 
-    16 bits keep their range, 0 to 65535 becoming 0 to 1. Floats are taken as they are where they lie in [0, 1], and
-    divided by 255 or 65535 where they lie in that range.
+    `reading` says what is white in values of more than 8 bits, and remembers under `name` what has to be said.
 
     Raises:
         DataError: why it cannot be used; without the file's name, which the caller knows.
+        ScaleError: nothing says what is white.
     """
+    reading = reading or Reading()
+    with _named(name):
+        picture = _first(data, reading)
+    reading.saw(name, picture, alone=True)
+    return picture
+
+
+def decode_pages(data: bytes, reading: Reading, name: str) -> list[Picture]:
+    """All that a file holds, to be cleaned and written again: a TIFF's pages, an animation's frames, or one picture.
+
+    Of the further pictures in a phone's JPEG (MPO: depth, gain maps) none is taken, and `reading` remembers it.
+
+    Raises:
+        DataError, ScaleError: as `decode` does; or it could not be written again as it is.
+    """
+    with _named(name):
+        if data.startswith(tiff.MAGIC):
+            pages = tiff.read(data, reading, whole=True)
+        else:
+            pages = _frames(data, reading, whole=True)
+    picture = pages[0]
+    if picture.format != "TIFF" and picture.mode not in MODES:
+        raise DataError(f"is a {picture.format} in mode {picture.mode}, which cannot be written again")
+    for page in pages:
+        reading.saw(name, page, alone=picture.format == "MPO")
+    return pages
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ScaleError as error:
+        raise ScaleError(f"{one_line(name)}: {error}" if name else str(error)) from None
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The file as Pillow opens it, its pixels not yet decoded; what goes wrong in the block is a `DataError`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of damaged EXIF, which is not needed
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-                mode, kind = file.mode, file.format
-                return Picture(*_converted(ImageOps.exif_transpose(file), mode), mode, kind)
+                yield file
+    except UnidentifiedImageError:  # its text is the address of an object
+        raise DataError(f"is no picture, or none of {', '.join(FORMATS)}") from None
     except UNREADABLE as error:
+        if isinstance(error, UserError):
+            raise
         raise DataError(f"cannot be read as a picture ({brief(error)})") from None
 
 
@@ -80,43 +102,83 @@ def header(data: bytes) -> tuple[bool, tuple[int, int]]:
     Raises:
         DataError: as `decode` does.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-                width, height = file.size
-                # Of a TIFF, Pillow's own size is upright already.
-                turned = file.format != "TIFF" and file.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-                colour = not (file.mode in ("1", "L", "LA", "I", "F") or file.mode.startswith("I;16"))
-                return colour, ((width, height) if turned else (height, width))
-    except UNREADABLE as error:
-        raise DataError(f"cannot be read as a picture ({brief(error)})") from None
+    if data.startswith(tiff.MAGIC):
+        found = tiff.header(data)
+        if found is not None:
+            return found
+    with _opened(data) as file:
+        width, height = file.size
+        colour = not (file.mode in ("1", "L", "LA", "I", "F") or file.mode.startswith("I;16"))
+        return colour, ((width, height) if _orientation(data, file.format) >= 5 else (height, width))
+
+
+def _orientation(data: bytes, kind: str) -> int:
+    """As `exif.orientation`; of a TIFF that Pillow reads, it turns the pixels itself."""
+    return containers.ORIENTATIONS[kind](data) if kind in containers.ORIENTATIONS else 1
+
+
+def _first(data: bytes, reading: Reading) -> Picture:
+    """The first frame or page."""
+    if data.startswith(tiff.MAGIC):
+        pages = tiff.read(data, reading, whole=False)
+        if pages is not None:
+            return pages[0]
+    return _frames(data, reading, whole=False)[0]
+
+
+def _frames(data: bytes, reading: Reading, *, whole: bool) -> list[Picture]:
+    """The first frame of what Pillow opens, or with `whole` all that move; each as it is seen."""
+    with _opened(data) as file:
+        mode, kind = file.mode, file.format
+        several = bool(getattr(file, "is_animated", False))
+        deep = kind == "PNG" and data[24] == 16  # the depth that its header says
+        count = 1
+        if whole and several and kind != "MPO":
+            count = file.n_frames
+            if deep or (kind == "PNG" and (mode in ("1", "P") or file.info.get("default_image"))):
+                raise DataError("is an animated PNG of 16 bits, with a palette, or with a picture beside its frames")
+        planes = 4 if mode == "P" or count > 1 else len(file.getbands())
+        which = _orientation(data, kind)
+        with reading.room(*[(*file.size, planes, 2 if deep else 1)] * count):
+            found = []
+            for index in range(count):
+                if count > 1:
+                    file.seek(index)
+                if deep:
+                    array, levels = _deep_png(data), reading.levels(np.dtype(np.uint16), 16)
+                    mode = {1: mode, 2: "LA", 3: "RGB", 4: "RGBA"}[len(array)]
+                    values, alpha = _split(array)
+                    values = levels.to_unit(values)
+                else:
+                    (values, alpha), levels = _converted(file, file.mode), Levels()
+                values = np.ascontiguousarray(exif.upright(values, which))
+                alpha = None if alpha is None else np.ascontiguousarray(exif.upright(alpha, which))
+                found.append(Picture(values, alpha, mode, kind, levels, several))
+            return found
+
+
+def _deep_png(data: bytes) -> np.ndarray:
+    """(C, H, W), uint16, which Pillow would bring down to 8 bits."""
+    array = imagecodecs.png_decode(data)
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _split(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colours and alpha, which is the last of two or four planes."""
+    return (planes, None) if len(planes) % 2 else (planes[:-1], planes[-1])
 
 
 def _converted(image: Image.Image, mode: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values and alpha."""
-    if mode.startswith("I;16") or mode in ("I", "F"):
-        return _deep(np.asarray(image), mode)[None], None
-    if mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[None].copy(), None
-    alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
-    if mode == "LA":
-        grey, opacity = np.asarray(image).transpose(2, 0, 1)
-        return grey[None].copy(), opacity.copy()
-    if mode not in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "La", "CMYK", "YCbCr", "LAB", "HSV"):
+    """Values and alpha, of 8 bits."""
+    if mode == "CMYK":
+        return 255 - np.asarray(image).transpose(2, 0, 1), None
+    clear = "transparency" in image.info
+    if mode in ("1", "L", "LA"):
+        wanted = "LA" if clear or mode == "LA" else "L"
+        grey = np.asarray(image if mode == wanted else image.convert(wanted))
+        return _split(grey[None] if grey.ndim == 2 else grey.transpose(2, 0, 1))
+    if mode not in ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "La", "YCbCr", "LAB", "HSV"):
         raise DataError(f"is in mode {mode}, which is not supported")
-    channels = np.asarray(image.convert("RGBA" if alpha else "RGB")).transpose(2, 0, 1)
-    return channels[:3].copy(), channels[3].copy() if alpha else None
-
-
-def _deep(array: np.ndarray, mode: str) -> np.ndarray:
-    """Grey values of more than 8 bits as float32 in [0, 1]."""
-    values = array.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise DataError("has values that are not finite")
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    scales = (1.0, 255.0, 65535.0) if mode == "F" else (65535.0,)
-    scale = next((scale for scale in scales if high <= scale), None)
-    if low < 0 or scale is None:
-        raise DataError(f"has values from {low:g} to {high:g}, outside 0 to {scales[-1]:g}")
-    return values / np.float32(scale)
+    alpha = clear or "A" in image.getbands() or "a" in image.getbands()
+    wanted = "RGBA" if alpha else "RGB"
+    return _split(np.asarray(image if mode == wanted else image.convert(wanted)).transpose(2, 0, 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aectl import baselines, devices, metrics, pictures, storage
+from aectl import baselines, devices, metrics, pictures, sanity, storage
 from aectl.cleaning import clean
 from aectl.config import DenoiseConfig
 from aectl.errors import ConfigError
@@ -25,6 +25,7 @@ def run_denoise(config: DenoiseConfig, folder: Path) -> float | None:
     device = devices.choose(config.device, config.threads)
     run = open_run(config.run, config.checkpoint, device)
     log.info("denoising with %s, %s checkpoint", run.title, config.checkpoint)
+    sanity.watch(run)
     if run.config.noise.name == "none":
         log.warning("note: this run was trained without noise, so it reconstructs rather than denoises")
     if config.input is None:

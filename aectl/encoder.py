@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import codes, commandline, decoding, devices, fitting, formats, listing, metrics, places, unusable
+from aectl import codes, commandline, decoding, devices, fitting, formats, listing, metrics, places, sanity, unusable
 from aectl.config import BACKGROUNDS, EncodeConfig
 from aectl.errors import CheckpointError, DataError, StorageError, brief
 from aectl.images import Images, to_float
 from aectl.listing import Entry
+from aectl.reading import Reading
 from aectl.rng import generator
 from aectl.runs import Run, open_data, open_with_code
 
@@ -38,6 +39,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     formats.prepare(target.suffix)
     device = devices.choose(config.device, config.threads)
     run = open_with_code(config.run, config.checkpoint, device)
+    sanity.watch(run)
     bad: list[tuple[str, str]] = []
     if config.input is None:
         batches = _test_images(open_data(run, config.data.root).test)
@@ -45,7 +47,9 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         listed = listing.at(Path(config.input).expanduser(), "input")
         if listed.rest():
             log.info("passed over in %s: %s", config.input, listed.rest())
-        batches = _pictures(run, listed.entries, bad)
+        own = run.config.dataset.scale
+        reading = Reading(config.scale if config.scale is not None else own, config.picture_gb)
+        batches = _pictures(run, listed.entries, reading, bad)
     places.prepare([target, unusable.beside(target)])
     names, found, errors = [], [], []
     with torch.inference_mode():
@@ -91,7 +95,7 @@ def _test_images(test: Images) -> Iterator[Batch]:
         first += len(pixels)
 
 
-def _pictures(run: Run, entries: Sequence[Entry], bad: list[tuple[str, str]]) -> Iterator[Batch]:
+def _pictures(run: Run, entries: Sequence[Entry], reading: Reading, bad: list[tuple[str, str]]) -> Iterator[Batch]:
     """Pictures, brought to the run's channels and size as its own data set was; `bad` gets those that cannot be."""
     channels, *size = run.shape
     own = run.config.dataset
@@ -100,7 +104,7 @@ def _pictures(run: Run, entries: Sequence[Entry], bad: list[tuple[str, str]]) ->
     names, pixels = [], []
     for entry in tqdm(entries, disable=None, unit="picture", leave=False):
         try:
-            values = fitting.with_channels(decoding.decode(entry.read()), channels, background)
+            values = fitting.with_channels(decoding.decode(entry.read(), reading, entry.name), channels, background)
             values = fitting.fitted(values, tuple(size), fit, background)
         except DataError as error:
             bad.append((entry.name, str(error)))
@@ -112,3 +116,5 @@ def _pictures(run: Run, entries: Sequence[Entry], bad: list[tuple[str, str]]) ->
             names, pixels = [], []
     if names:
         yield names, torch.stack(pixels)
+    for line in reading.notes():
+        log.info("%s", line)

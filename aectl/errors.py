@@ -24,6 +24,12 @@ class DataError(UserError):
     exit_code = 3
 
 
+class ScaleError(UserError):
+    """Nothing says what is white in an input's pictures (exit code 3); it bears on all, so none is just left out."""
+
+    exit_code = 3
+
+
 class CheckpointError(UserError):
     """A run or checkpoint that is missing, damaged or does not fit (exit code 4)."""
 

@@ -3,8 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from aectl.decoding import Picture, to_image
+from aectl.decoding import to_image
 from aectl.errors import DataError
+from aectl.reading import Picture
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as Pillow has it
 
@@ -14,16 +15,30 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
     return values if values.dtype == np.uint8 else np.rint(values * 255).astype(np.uint8)
 
 
+def colours(picture: Picture) -> np.ndarray:
+    """Grey or red, green and blue, (1 or 3, H, W), of the picture's own type, whatever its file is in."""
+    values = picture.values
+    if len(values) == 4:  # inks, as light
+        product = picture.floats()[:3] * picture.floats()[3]
+        return to_8_bits(product) if values.dtype == np.uint8 else product
+    if picture.mode == "LAB":
+        lab = Image.merge("LAB", [Image.fromarray(plane) for plane in values])
+        return np.asarray(lab.convert("RGB")).transpose(2, 0, 1)
+    return values
+
+
 def with_channels(picture: Picture, channels: int, background: int) -> np.ndarray:
     """(channels, H, W), uint8: grey from colour by luma, colour from grey by repeating; alpha over `background`."""
-    values = to_8_bits(picture.values)
+    found = colours(picture)
+    values = to_8_bits(found)
     if channels == 1 and len(values) == 3:
-        values = to_8_bits(np.tensordot(LUMA, picture.floats(), 1)[None])
+        floats = found.astype(np.float32) / 255 if found.dtype == np.uint8 else found
+        values = to_8_bits(np.tensordot(LUMA, floats, 1)[None])
     elif channels == 3 and len(values) == 1:
         values = np.repeat(values, 3, axis=0)
-    if picture.alpha is None:
+    if picture.alpha is None or not picture.transparent:
         return values
-    opacity = picture.alpha.astype(np.float32) / 255
+    opacity = picture.opacity()
     return np.rint(values * opacity + background * (1 - opacity)).astype(np.uint8)
 
 

@@ -23,6 +23,7 @@ from aectl.arrangement import arrange
 from aectl.config import BACKGROUNDS, DatasetConfig
 from aectl.errors import DataError, brief, one_line
 from aectl.listing import Entry
+from aectl.reading import PICTURE_GB, Reading
 
 BLOCK = 512  # pictures decoded ahead of the writer
 
@@ -85,6 +86,7 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     notes = [f"{len(names)} pictures in {brief(root, 200)}; {arranged.describe()}"]
     if found.rest():
         notes.append(f"passed over: {found.rest()}")
+    notes += index.notes
     numbers = arranged.numbers()
     labels = None if arranged.classes is None else torch.tensor([numbers.get(name, -1) for name in arranged.classes])
     return Library(
@@ -131,7 +133,9 @@ def _cached(
 
 
 def _key(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig) -> str:
-    settings = [cache.FORMAT, config.channels, config.size, config.fit, config.background]
+    settings = [
+        cache.FORMAT, config.channels, config.size, config.fit, config.background, config.scale, config.picture_gb,
+    ]  # fmt: skip
     files = [[entry.name, value] for entry, value in zip(entries, hashes, strict=True)]
     return contents.sha256(json.dumps([settings, files]).encode())[:32]
 
@@ -153,6 +157,7 @@ def _build(
         StaleError: a hash is not that of its file, and the hashes are `doubtful`: they may have been remembered.
     """
     expected = dict(zip(entries, hashes, strict=True))
+    reading = Reading(config.scale, config.picture_gb or PICTURE_GB, "dataset.")
     background = BACKGROUNDS.index(config.background) * 255
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         channels, size = _shape(entries, config, pool)
@@ -164,7 +169,7 @@ def _build(
                     if doubtful:
                         raise StaleError(entry.name)
                     return "has changed while it was read"
-                values = fitting.with_channels(decoding.decode(data), channels, background)
+                values = fitting.with_channels(decoding.decode(data, reading, entry.name), channels, background)
                 if config.fit != "patches":
                     values = fitting.fitted(values, size, config.fit, background)
                 elif values.shape[1] < size[0] or values.shape[2] < size[1]:
@@ -174,7 +179,7 @@ def _build(
                 return str(error)
 
         found = (values for _, values in _in_order(pool, read, entries, "decoding"))
-        cache.write(folder, key, [channels, *size], config.fit == "patches", found)
+        cache.write(folder, key, [channels, *size], config.fit == "patches", found, reading.notes)
 
 
 def _in_order(

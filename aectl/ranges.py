@@ -49,3 +49,13 @@ def widths(key: str, values: list[int]) -> None:
     for width in values:
         if not 1 <= width <= 65536:
             fail(key, values, "every width must be between 1 and 65536")
+
+
+def scale(key: str, value: object) -> None:
+    """The value that is white, or [black, white]; null where the pictures say it themselves."""
+    if value is None:
+        return
+    ends = value if isinstance(value, list) else [0, value]
+    plain = len(ends) == 2 and all(type(end) in (int, float) and abs(end) < 1e30 for end in ends)
+    if not plain or not ends[0] < ends[1]:
+        fail(key, value, "give the value that is white, such as 4095, or [black, white] with black below white")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aectl import devices, figures, grids, pictures
+from aectl import devices, figures, grids, pictures, sanity
 from aectl.config import SampleConfig
 from aectl.decoding import to_image
 from aectl.errors import ConfigError, DataError
@@ -75,12 +75,14 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     run = open_run(config.run, config.checkpoint, device)
     if not run.model.has_code:
         raise ConfigError(f"run={run.path}: network=unet denoises, it has no code to draw; try aectl denoise")
+    sanity.watch(run)
     needs_data = config.mode != "prior" and not (config.mode == "grid" and run.model.has_prior)
     data = open_data(run, config.data.root) if needs_data or not run.model.has_prior else None
     log.info("sampling from %s, %s checkpoint, mode=%s", run.title, config.checkpoint, config.mode)
     drawn = MODES[config.mode](Source(run, data, config.n, config.seed, device))
     with torch.inference_mode():
         images = torch.cat([run.model.decode(part.to(device)).cpu() for part in drawn.codes.split(500)])
+    sanity.check_picture(images, run)
     if drawn.ticks is not None:
         sheet = figures.manifold(images, drawn.ticks[0], drawn.title, drawn.ticks[1])
     else:

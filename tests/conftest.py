@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from aectl import checkpoint, cli, trainer
-from aectl.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
+from aectl.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
 
@@ -93,3 +93,26 @@ def only_run(tmp_path: Path) -> Callable[[], Path]:
         return run
 
     return find
+
+
+def _trained(folder: Path, network: NetworkConfig, colours: int) -> Path:
+    config = TrainConfig(
+        dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
+        noise=NoiseConfig("gaussian", sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
+        likelihood=LikelihoodConfig("gaussian", 1.0), epochs=1, figures_every=0, threads=1,
+    )  # fmt: skip
+    trainer.train(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A U-net of colours before its first step, when it adds nothing to what it sees."""
+    unet = NetworkConfig("unet", hidden=[], channels=[4, 6], blocks=1, activation="relu")
+    return _trained(tmp_path_factory.mktemp("identity") / "run", unet, 3) / "checkpoints/step-00000000"
+
+
+@pytest.fixture(scope="session")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run with a code, on grey pictures of 12×10."""
+    return _trained(tmp_path_factory.mktemp("autoencoder") / "run", NetworkConfig(hidden=[16]), 1)

@@ -43,22 +43,6 @@ def test_sixteen_bits_keep_their_range():
     assert fitting.to_8_bits(picture.values).tolist() == [[[0, 0, 1, 128, 255]]]
 
 
-@pytest.mark.parametrize(("top", "scale"), [(1.0, 1.0), (200.0, 255.0), (3000.0, 65535.0)])
-def test_floats_are_taken_on_the_scale_that_holds_them(top, scale):
-    buffer = io.BytesIO()
-    Image.fromarray(np.array([[0, top / 2, top]], dtype=np.float32)).save(buffer, "TIFF")
-    found = decoding.decode(buffer.getvalue()).floats()[0, 0]
-    np.testing.assert_allclose(found, [0, top / 2 / scale, top / scale], rtol=1e-6)
-
-
-@pytest.mark.parametrize("array", [[[0, np.nan]], [[-1, 0]], [[0, 1e6]]])
-def test_floats_out_of_every_range_are_refused(array):
-    buffer = io.BytesIO()
-    Image.fromarray(np.array(array, dtype=np.float32)).save(buffer, "TIFF")
-    with pytest.raises(DataError, match="values"):
-        decoding.decode(buffer.getvalue())
-
-
 @pytest.mark.parametrize("kind", ["TIFF", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_are_upright(orientation, kind):

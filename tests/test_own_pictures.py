@@ -94,4 +94,4 @@ def test_a_mixed_folder_goes_through_every_command(aectl, folder, tmp_path):
             turned = before.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             assert after.size == (before.size[::-1] if turned else before.size), name
             assert after.mode == before.mode or before.mode in ("PA", "RGB"), name
-            assert after.format == before.format, name
+            assert after.format == before.format.replace("MPO", "JPEG"), name

@@ -8,7 +8,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
+import tifffile
 from PIL import Image
 
 RNG = np.random.default_rng(0)
@@ -29,13 +31,13 @@ def encoded(kind: str, mode: str = "L", size: tuple[int, int] = (28, 28), **opti
     return buffer.getvalue()
 
 
-def png_with(width: int, height: int) -> bytes:
+def png_with(width: int, height: int, depth: int = 8, colour: int = 0) -> bytes:
     """A PNG whose header claims a size that its data have not."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -74,6 +76,29 @@ def with_orientation(value: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = value
     return encoded("JPEG", exif=exif.tobytes())
+
+
+def deep(suffix: str) -> bytes:
+    """A picture of 16 bits in colour, which Pillow would bring down to 8."""
+    array = np.repeat(GREY[..., None].astype(np.uint16) * 257, 3, axis=2)
+    if suffix == "png":
+        return imagecodecs.png_encode(array)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, photometric="rgb", compression="lzw", predictor=True, metadata=None)
+    return buffer.getvalue()
+
+
+def naming_another_file() -> bytes:
+    """An OME-TIFF whose second plane lies in another file, here in one that must not be opened."""
+    words = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="28" SizeY="28" SizeZ="2" SizeC="1" '
+        'SizeT="1"><TiffData FirstZ="0" IFD="0"><UUID FileName="a.tif">urn:uuid:0</UUID></TiffData><TiffData '
+        'FirstZ="1" IFD="0"><UUID FileName="/etc/hostname">urn:uuid:1</UUID></TiffData></Pixels></Image></OME>'
+    )
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, GREY, photometric="minisblack", description=words, metadata=None)
+    return buffer.getvalue()
 
 
 def animated(kind: str) -> bytes:
@@ -137,6 +162,14 @@ for _kind, _suffix in (
     FILES[f"truncated {_kind}"] = (f"a.{_suffix}", _data[: len(_data) // 2])
     FILES[f"{_kind} header"] = (f"a.{_suffix}", _data[:20])
     FILES[f"flipped {_kind}"] = (f"a.{_suffix}", flipped(_data, len(_data) // 3))
+for _suffix in ("png", "tif"):
+    _data = deep(_suffix)
+    FILES[f"{_suffix} of 16 bits in colour"] = (f"a.{_suffix}", _data)
+    FILES[f"truncated {_suffix} of 16 bits"] = (f"a.{_suffix}", _data[: len(_data) // 2])
+    FILES[f"flipped {_suffix} of 16 bits"] = (f"a.{_suffix}", flipped(_data, len(_data) // 3))
+FILES["animated png"] = ("a.png", animated("PNG"))
+FILES["pictures of a phone"] = ("a.jpg", animated("MPO"))
+FILES["tiff that names another file"] = ("a.tif", naming_another_file())
 for _mode in ("1", "LA", "P", "RGB", "RGBA"):
     FILES[f"png in mode {_mode}"] = ("a.png", encoded("PNG", _mode))
 FILES["jpeg in CMYK"] = ("a.jpg", encoded("JPEG", "CMYK"))
