@@ -192,7 +192,7 @@ def finish(session: Session, tracker: Tracker, overrides: Sequence[str]) -> floa
 
 def _recon(record: dict[str, Any]) -> float:
     """An epoch's reconstruction, of validation images where there are any, in nats per image."""
-    recon = record["val/recon" if record["val/loss"] is not None else "train/recon"]
+    recon = record["val/recon" if "val/loss" in record else "train/recon"]
     return math.inf if recon is None else recon
 
 
@@ -223,7 +223,7 @@ def _verdict(
         return f"it diverged{when}: recon came to {last:.2f}, worse than {than}; {advice.words(tips)}"
     if best >= reference:
         recons = [record["train/recon"] for record in records]
-        tips = advice.against_not_learning(settings, recons, chosen["val/active_units"])
+        tips = advice.against_not_learning(settings, recons, chosen.get("val/active_units"))
         return f"it has not learnt: recon {best:.2f} is no better than {than}; {advice.words(tips)}"
     return None
 

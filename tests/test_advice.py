@@ -121,7 +121,7 @@ def test_a_run_that_is_no_better_than_the_mean_image_says_so(tmp_path, caplog, c
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("it ")]
     assert len(said) == (not learnt)
     assert words is None or re.match(words, said[0])
-    _, ((_, status, *_),) = table([{"job": "0", "overrides": [], **result}])
+    _, ((_, status, *_),) = table([{"job": "0", "folder": tmp_path, "overrides": [], **result}])
     assert status == ("completed" if learnt else "completed, not learnt")
 
 

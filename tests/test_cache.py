@@ -26,8 +26,8 @@ def _own_cache(tmp_path, monkeypatch):
 def whole(tmp_path_factory):
     """Two caches: of one size, and of several with a bad file."""
     root = tmp_path_factory.mktemp("caches")
-    cache.write(root / "one", "one", [1, 3, 4], False, PICTURES)
-    cache.write(root / "several", "several", [1, 2, 4], True, MIXED)
+    cache.write(root / "one", "one", [1, 3, 4], False, PICTURES, list)
+    cache.write(root / "several", "several", [1, 2, 4], True, MIXED, list)
     return root
 
 
@@ -200,7 +200,7 @@ def test_wrong_hashes_heal(tmp_path, caplog):
 
 def test_two_processes_may_make_the_same_cache(tmp_path):
     for _ in range(2):
-        cache.write(tmp_path / "one", "one", [1, 3, 4], False, PICTURES)
+        cache.write(tmp_path / "one", "one", [1, 3, 4], False, PICTURES, list)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
     cache.read(tmp_path / "one", "one", 5, 1)
 
