@@ -115,7 +115,7 @@ def _paths(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _test_images(run: Run, config: EncodeConfig) -> Iterator[Batch]:
-    test = open_data(run, config.data.root).test
+    test = open_data(run, config.data.root).part("test", "give input=<image or folder>")
     first = 0
     for pixels in tqdm(test.chunks(BATCH), disable=None, unit="batch", leave=False):
         yield [f"test{first + index:05d}" for index in range(len(pixels))], pixels

@@ -54,7 +54,7 @@ SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
 
 @dataclass
 class DatasetConfig:
-    """Where x comes from. Sizes are numbers of images; null takes the data set's own.
+    """Where x comes from. Sizes are numbers of images, 0 for none; null takes the data set's own.
 
     `binarize`: `threshold` at one half; `dynamic`: Bernoulli draws from the grey pixels, fresh for each training
     batch, drawn once (from `split_seed`) for validation and test.

@@ -99,10 +99,7 @@ class Bench:
 
     def images(self, data: Split, job: dict[str, Any]) -> Images:
         """The part of the data that is measured."""
-        images: Images = getattr(data, self.config.split)
-        if not len(images):
-            raise DataError(f"split={self.config.split}: is empty in job {job['job']}; choose another split")
-        return images
+        return data.part(self.config.split, f"it is that of job {job['job']}; choose another split")
 
     def measure(self, job: dict[str, Any], varying: Sequence[str]) -> Measured:
         """Its figures: recon, KL and ELBO in nats per image, squared error per image, PSNR, active units, seconds."""

@@ -32,6 +32,12 @@ def test_mnist5k_is_split_4000_500_500_and_stratified():
     assert not rows(split.train) & rows(split.val)
 
 
+def test_every_image_can_be_one_to_train_on():
+    split = build_dataset(DatasetConfig("digits", val_size=0, test_size=0), None)
+    assert split.sizes() == {"train": 1797, "val": 0, "test": 0}
+    assert torch.bincount(split.train.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
 def test_digits_use_the_whole_range():
     split = build_dataset(DatasetConfig(name="digits", val_size=100, test_size=100), None)
     assert split.train.shape == (1, 8, 8)
