@@ -142,6 +142,13 @@ def test_the_page_has_a_line_for_each_figure_and_only_of_rows_that_ran(results_p
     assert "Not measured by these rules yet: rows 1, 2, 3, 5, 6, 7, 9." in page
 
 
+def test_the_page_is_that_of_what_is_kept(results_page):
+    """Nobody has edited a figure by hand, and every seed's presets and rows are still there."""
+    results = json.loads((ROOT / "docs/results.json").read_text())
+    assert (ROOT / "docs/results.md").read_text() == results_page.page(results)
+    assert set(results["rows"]) <= {row.preset for row in results_page.ROWS}
+
+
 def test_one_seed_has_no_deviation(results_page, rows):
     assert results_page.summary(rows.ROWS[0].figures[0], [2.5]) == "2.50"
     assert results_page.page({"rows": {"row1_deep_ae": {"0": seed([2.5])}}}).count("open: 1 of 3") == 1
