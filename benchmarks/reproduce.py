@@ -160,12 +160,13 @@ def kept(row: Row, config: Result, result: Result, metrics: Result, costs: Resul
 def setting(config: Result, result: Result) -> str:
     """Images, binarization, batch, schedule and threads, in one line."""
     sizes, schedule = result["sizes"], config["schedule"]
+    threads = config["threads"] or torch.get_num_threads()
     parts = [
         f"{sizes['train']:,} training, {sizes['val']:,} validation and {sizes['test']:,} test images",
         f"binarization {config['dataset']['binarize']}",
         f"batch {config['batch_size']}, Adam {config['lr']:g}, {schedule}",
         config["precision"],
-        f"{config['threads'] or torch.get_num_threads()} thread(s)",
+        f"{threads} thread{'s' if threads > 1 else ''}",
     ]
     return "; ".join(parts)
 
