@@ -156,8 +156,8 @@ def photographs(result: Result) -> list[str]:
             f"Gaussian noise of σ = {result['sigma']:g}/255, clipped to [0, 1] and kept as 8 bits, on colour "
             "photographs of scikit-image that were not trained on; PSNR in dB, means over pictures, then each; "
             f"seconds for all. aectl: `network=unet`, one run, {result['training_minutes']:g} min of training by the "
-            f"clock, threads={result['threads']}; its CPU time was not kept. Of five photographs and one seed nothing "
-            "follows about differences as small as that between BM3D and aectl, which PSNR and SSIM put in "
+            f"clock, threads={result['threads']}; its CPU time was not kept. Of five photographs and one seed "
+            "nothing follows about differences as small as that between BM3D and aectl, which PSNR and SSIM put in "
             "opposite orders. How the settings were chosen was not written down, so a look at these photographs "
             "cannot be excluded. Made by `benchmarks/photographs.py`, which names the photographs and the commands."
         ),
