@@ -1,6 +1,6 @@
 """Reproduce published results: train and measure the presets of configs/experiment/published/, row by row.
 
-    make reproduce                            every row, three seeds each: a day on two cores
+    make reproduce                            every row, three seeds each: half a day on one core
     make reproduce ROWS="2 7 8" SEEDS="0 1"   some rows, some seeds
     make reproduce ROWS=2 FRESH=1             train again what is finished already
 

@@ -93,8 +93,9 @@ def section(row: Row, seeds: Result) -> Iterator[str]:
     settings = sorted({seed["setting"] for seed in seeds.values()})
     yield from (f"### {row.number}. {row.title}", "")
     yield from paragraph(f"Source: {row.source}. Set-up: {' / '.join(settings)}.")
-    for words, text in (("Not as there:", row.changed), ("Shortened:", row.shortened), ("Chosen:", row.chosen)):
-        yield from paragraph(f"{words} {text}") if text else ()
+    for words, text in (("Not as there: ", row.changed), ("Shortened: ", row.shortened), ("Chosen: ", row.chosen),
+                        ("", row.remark)):  # fmt: skip
+        yield from paragraph(words + text) if text else ()
     yield from ("```sh", f"make reproduce ROWS={row.number}", "```", "")
     yield from table(row, seeds)
     yield ""

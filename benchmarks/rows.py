@@ -39,6 +39,7 @@ class Row:
         changed: what is not as in the source; with such a change a row is our own, and reproduces nothing.
         shortened: what is as in the source but for the length of its schedule.
         chosen: how the settings were chosen that the source does not give.
+        remark: what else is to be known.
         measure: arguments of `aectl eval`; None where the run itself says all.
         all_digits: whether it trains on the 60,000 and the 10,000 digits together.
     """
@@ -51,6 +52,7 @@ class Row:
     changed: str = ""
     shortened: str = ""
     chosen: str = ""
+    remark: str = ""
     measure: tuple[str, ...] | None = None
     all_digits: bool = False
 
@@ -120,6 +122,8 @@ ROWS = [
         "keras-io, examples/generative/vae: the output of its last epoch",
         (Figure("grey BCE + KL, training average", "146.95", (145.45, 148.45),
                 lambda result, metrics: result["train/loss"]),),
+        remark="Keras pads an even side below and to the right, PyTorch above and to the left: the same network for "
+        "images turned by 180°. Start, Adam's eps of 1e-7 and the number of parameters are Keras'.",
         all_digits=True),
     Row(4, "VAE, dynamic MNIST", "row4_vae_dynamic_mnist",
         "Norouzi et al., NeurIPS 2020, for the network of Tomczak & Welling, AISTATS 2018",
