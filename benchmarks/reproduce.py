@@ -174,7 +174,7 @@ def setting(config: Result, result: Result) -> str:
 def measured(result: Result, metrics: Result) -> str:
     """Which epoch's figures these are, and why."""
     if not metrics:
-        return f"epoch {result['best_epoch']}, training" + ("" if result["sizes"]["val"] else ", the last")
+        return f"training batches of epoch {result['best_epoch']}"
     if metrics["epoch_chosen_by"].startswith("none"):
         return "last epoch"
     return f"epoch {metrics['epoch']}, by {metrics['epoch_chosen_by']}"
