@@ -3,23 +3,23 @@
 import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 
 import torch
 from torch import nn
 
 from aectl.errors import ConfigError, DeviceError
-
-WORTH_A_THREAD = 500_000  # multiply-adds in a step
+from aectl.threads import compute_with
 
 
 def choose(name: str, threads: int | None = None) -> torch.device:
-    """The device of that name, `auto` being cuda, then mps, then cpu; sets the number of CPU threads, None: torch's.
+    """The device of that name, `auto` being cuda, then mps, then cpu; the CPU computes with `threads` from now on.
+
+    None: with as many as have a core to themselves, see `aectl.threads`.
 
     Raises:
         DeviceError: it is not there.
     """
-    torch.set_num_threads(threads or _threads_of_torch())
+    compute_with(threads)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in available.items() if there)
@@ -29,20 +29,6 @@ def choose(name: str, threads: int | None = None) -> torch.device:
     if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a device for each process of this machine
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
-
-
-@cache
-def _threads_of_torch() -> int:
-    """What torch has chosen, before anything of ours has."""
-    return torch.get_num_threads()
-
-
-def limit_threads(products: int) -> None:
-    """Let no more threads compute than a step of that many multiply-adds has work for: they wait for each other.
-
-    On two cores a second thread loses 2 % at 430,000 and gains 6 % at 1.7 million, 13 % at 3.5 million.
-    """
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), products // WORTH_A_THREAD)))
 
 
 def has_room(device: torch.device, size: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from aectl import __version__, checkpoint, runs
+from aectl import __version__, checkpoint, load, runs
 from aectl.config import DoctorConfig
 from aectl.errors import CheckpointError
 from aectl.sources import data_root
@@ -39,11 +39,11 @@ def machine(root: Path) -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
-    here = Path.cwd()
+    here, others = Path.cwd(), load.others(load.BEGAN, load.now())
     return {
         "aectl": f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
         "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "processor": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use",
+        "processor": f"{len(load.cores())} cores, of which other processes take {others:.1f} now",
         "devices": ", ".join(["cpu", *cuda, *mps]),
         "torchvision": "operators load" if EXTENSION_LOADS else "operators do not load; aectl works without them",
         "here": f"{here}, {_free(here)}, {'writable' if os.access(here, os.W_OK) else 'NOT writable'}",

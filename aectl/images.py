@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from aectl import devices
+from aectl import devices, threads
 from aectl.errors import DataError
 from aectl.rng import generator
 
@@ -52,6 +52,7 @@ class Images:
     def chunks(self, size: int = CHUNK) -> Iterator[Tensor]:
         """The pixels, `size` images at a time."""
         for start in range(0, len(self), size):
+            threads.look()
             yield self[start : start + size].pixels
 
     def spread(self, count: int) -> "Images":

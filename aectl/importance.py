@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from aectl import threads
 from aectl.models import Autoencoder
 from aectl.rng import generator
 
@@ -69,6 +70,7 @@ def bound(model: Autoencoder, batches: Batches, count: int, samples: int, repeat
             for index, (x, x_noisy, _) in enumerate(batches()):
                 rng = generator(x.device, "importance", seed, repeat, index)
                 for part in zip(x.split(STRIDE), x_noisy.split(STRIDE), strict=True):
+                    threads.look()
                     found = log_marginal(model, *part, samples, rng)
                     bounds.append(found[0].cpu())
                     effective.append(found[1].cpu())

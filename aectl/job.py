@@ -112,6 +112,8 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
     from omegaconf import OmegaConf
 
+    import aectl.load  # noqa: F401 (before torch: while that is imported, it sees what other processes take)
+
     for override in overrides:
         if override.startswith("~"):
             raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")

@@ -1,6 +1,7 @@
 """How a model stands up to noise of many kinds and strengths, beside doing nothing, a median and non-local means."""
 
 import importlib.util
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,10 @@ STRENGTHS: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """PSNR in dB of one kind of noise at one strength, means over images; `nl_means` is None without scikit-image."""
+    """PSNR in dB of one kind of noise at one strength, means over images.
+
+    `nl_means` is None where scikit-image and PyWavelets are not installed.
+    """
 
     noise: str
     strength: float
@@ -43,7 +47,7 @@ class Row:
 def table(model: Autoencoder, images: Images, device: torch.device, seed: int) -> list[Row]:
     """A row for every kind and strength, on at most 200 of the images; noise is clipped to [0, 1]."""
     x = to_float(images.spread(IMAGES).pixels)
-    rows = []
+    rows, has_nl_means = [], all(map(importlib.util.find_spec, ("skimage", "pywt")))
     for name, strengths in STRENGTHS.items():
         for strength in strengths:
             rng = generator("cpu", "robustness", seed, name, repr(strength))
@@ -55,7 +59,7 @@ def table(model: Autoencoder, images: Images, device: torch.device, seed: int) -
                     strength,
                     _psnr(noisy, x),
                     _psnr(baselines.median_filter(noisy), x),
-                    _psnr(_nl_means(noisy), x) if importlib.util.find_spec("skimage") else None,
+                    _psnr(_nl_means(noisy), x) if has_nl_means else None,
                     _psnr(cleaned, x),
                 )
             )
@@ -72,7 +76,10 @@ def _nl_means(images: Tensor) -> Tensor:
 
     results = []
     for image in images.permute(0, 2, 3, 1).numpy():
-        sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
+        with warnings.catch_warnings():  # of a flat image it takes the median of nothing, which is NaN
+            warnings.simplefilter("ignore", RuntimeWarning)
+            sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
         settings = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
-        results.append(denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, **settings) if sigma > 0 else image)
+        found = denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, **settings) if sigma > 0 else image
+        results.append(found.reshape(image.shape))  # it drops the axis of a single channel
     return torch.from_numpy(np.stack(results)).float().permute(0, 3, 1, 2)

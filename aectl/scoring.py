@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aectl import threads
 from aectl.images import Images, to_float
 from aectl.models import Autoencoder
 from aectl.noise import Corruption
@@ -51,6 +52,7 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
     """(x, x̃, generator) batch by batch; noise and draws depend on `seed` and the batch alone."""
     for start in range(0, len(images), batch_size):
+        threads.look()
         x = to_float(images[start : start + batch_size].pixels.to(device))
         rng = generator(device, "evaluation", seed, start)
         yield x, corrupt(x, rng), rng

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aectl import __version__, checkpoint, checks, devices, distributed, runs, typed
+from aectl import __version__, checkpoint, checks, devices, distributed, runs, threads, typed
 from aectl.adam import STATE, Adam
 from aectl.config import TrainConfig
 from aectl.data import build_dataset
@@ -89,13 +89,14 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         model = runs.restore(saved, config, trained_on).to(device)
         if shape != trained_on:
             raise DataError(f"dataset={config.dataset.name}: its images are {shape}, the run's were {trained_on}")
-    if config.threads is None and config.network.name == "mlp":
-        devices.limit_threads(count_parameters(model) * config.batch_size)
+    if config.network.name == "mlp":
+        threads.limit(count_parameters(model) * config.batch_size)
     adam = Adam(dict(model.named_parameters()), config.adam)
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     held = torch.zeros((), device=device)
     parallel, corrupt = world.parallel(model, device), build_noise(config.noise)
     if config.execution == "compile":
+        threads.keep(torch.get_num_threads())  # another number would have it compiled again
         parallel = devices.compiled(parallel, device)
     session = Session(config, run_dir, device, data, corrupt, model, parallel, adam, sums, held, world=world)
     if saved is not None:

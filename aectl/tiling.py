@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aectl import threads
+
 BATCH_PIXELS = 2**18  # of the tiles that go through the network at once; bounds the memory
 
 Network = Callable[[Tensor], Tensor]  # (N, C, h, w) → the same shape
@@ -52,6 +54,7 @@ def apply(
     batch = max(1, BATCH_PIXELS // (th * tw))
     for row, top in enumerate(tops):
         for first in range(0, len(lefts), batch):
+            threads.look()
             places = lefts[first : first + batch]
             tiles = torch.from_numpy(np.stack([_cut(picture, top, left, tile) for left in places]))
             with torch.inference_mode():

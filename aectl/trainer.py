@@ -13,11 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aectl import checkpoint, devices, distributed, journal, runs
+from aectl import checkpoint, devices, distributed, journal, runs, threads
 from aectl.checkpoint import Checkpoint
 from aectl.config import TrainConfig
 from aectl.errors import ConfigError, DivergedError
 from aectl.feeding import feed
+from aectl.pace import Pace
 from aectl.replaying import Replayed
 from aectl.rng import generator
 from aectl.runs import Best
@@ -77,12 +78,14 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
         step = Replayed(step, session.device)
     images, n, size = session.data.train.to(session.device), len(session.data.train), config.batch_size
     total = session.steps_per_epoch * config.epochs
+    pace = Pace()
     silent = None if world.first else True  # None: where nobody watches
     bar = tqdm(total=total, initial=progress.step, unit="step", disable=silent, dynamic_ncols=True, leave=False)
     with logging_redirect_tqdm(), StopRequest() as request, bar:
         while progress.epoch < config.epochs and not _stops_early(session):
             order = torch.randperm(n, generator=generator("cpu", config.seed, "order", progress.epoch))
             began, first, stopping = time.perf_counter(), progress.batch * size, False
+            pace.go()
             rng_of = functools.partial(_rng_of, session, progress.step)
             for x, rng in feed(images, order[first:], size, session.device, rng_of):
                 x_noisy = session.corrupt(x, rng)
@@ -93,10 +96,14 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
                 session.sums.add_(values, alpha=share.count)
                 progress.step += 1
                 progress.batch += 1
+                pace.count(len(x))
                 if progress.step % REFRESH == 0:
                     _refresh(bar, session)
+                    pace.look()
+                    threads.look()
                 if stopping := _interrupted(session, request):
                     break
+            pace.look()
             elapsed = time.perf_counter() - began
             progress.seconds += elapsed
             if progress.batch == session.steps_per_epoch:

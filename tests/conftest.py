@@ -1,9 +1,14 @@
 """Shared: the real commands, run once in-process on the smallest data, each in a folder of its own."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+# Two tests run side by side, and the commands that they start are small: a second thread each would only wait. Torch
+# and its child processes read this when they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -131,6 +131,7 @@ def test_the_robustness_table_has_every_kind_at_three_strengths(aectl, tmp_path)
         assert noisy == sorted(noisy, reverse=True), name
     strongest = next(row for row in rows if (row["noise"], row["strength"]) == ("gaussian", 0.5))
     assert strongest["model"] > strongest["noisy"]
+    assert strongest["nl_means"] > strongest["noisy"]
     assert "gaussian 0.5" in shown.out
 
 

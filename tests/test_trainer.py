@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from aectl import checkpoint, devices, runs, session, trainer
+from aectl import checkpoint, load, runs, scoring, session, threads, trainer
 from aectl.adam import Adam
 from aectl.config import (
     AdamConfig,
@@ -21,6 +21,7 @@ from aectl.config import (
     NoiseConfig,
     TrainConfig,
 )
+from aectl.data import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DivergedError
 from aectl.models import Autoencoder
 from aectl.noise import build_noise
@@ -465,10 +466,38 @@ def test_without_a_compiler_compiling_is_refused_in_one_line(tmp_path, monkeypat
         trainer.train(small(execution="compile"), tmp_path / "run")
 
 
-def test_a_small_step_takes_few_threads_and_the_next_run_as_many_as_there_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "_threads_of_torch", lambda: 2)
+@pytest.fixture
+def four_cores(monkeypatch):
+    """A machine of which others take what the test says; torch would take four threads."""
+    taken = {"others": 0.0}
+    monkeypatch.setattr(threads, "_choice", None)
+    monkeypatch.setattr(threads, "_of_torch", lambda: 4)
+    monkeypatch.setattr(threads, "_allowed", lambda: 4)
+    monkeypatch.setattr(threads, "LOOK", 0.0)
+    monkeypatch.setattr(load, "cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(load, "others", lambda since, until: taken["others"])
+    yield taken
+    threads.keep(1)
+
+
+def test_a_small_step_takes_few_threads_and_the_next_run_as_many_as_there_are(tmp_path, four_cores):
     counts = []
     for hidden in ([8], [2000]):
         session.prepare(small(threads=None, network=NetworkConfig(hidden=hidden)), tmp_path, None)
         counts.append(torch.get_num_threads())
-    assert counts == [1, 2]
+    assert counts == [1, 4]
+
+
+def test_training_and_measuring_give_up_cores_that_others_take(tmp_path, four_cores, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(trainer, "REFRESH", 1)
+    four_cores["others"] = 3.0
+    trainer.train(small(threads=None, network=NetworkConfig(hidden=[500]), epochs=1), tmp_path)
+    assert torch.get_num_threads() == 1
+    assert "computing with 1 thread: other processes take 3.0 of 4 cores" in caplog.messages
+    four_cores["others"] = 0.0
+    threads.compute_with(None)
+    four_cores["others"] = 2.0
+    assert torch.get_num_threads() == 4
+    next(scoring.batches(build_dataset(small().dataset, None).val, lambda x, rng: x, torch.device("cpu"), 0))
+    assert torch.get_num_threads() == 2
