@@ -55,7 +55,7 @@ PATH = {"path": True}  # the metadata of a setting that is a path
 
 @dataclass
 class DatasetConfig:
-    """Where x comes from. Sizes are numbers of images; null takes the data set's own.
+    """Where x comes from. Sizes are numbers of images, 0 for none; null takes the data set's own.
 
     `binarize`: `threshold` at one half; `dynamic`: Bernoulli draws from the grey pixels, fresh for each training
     batch, drawn once (from `split_seed`) for validation and test.

@@ -22,7 +22,7 @@ def check_dataset(dataset: DatasetConfig) -> None:
         fail("dataset.val_size", "null", "give the number of validation images; only folder and array take a tenth")
     number("dataset.val_size", dataset.val_size, 0)
     _check_own(dataset, own)
-    number("dataset.test_size", dataset.test_size, 1)
+    number("dataset.test_size", dataset.test_size, 0)
     number("dataset.split_seed", dataset.split_seed, 0, 2**63 - 1)
     choice("dataset.binarize", dataset.binarize, BINARIZATIONS)
     if dataset.test_size is not None and dataset.name not in ("mnist5k", "digits", "synthetic", "folder", "array"):

@@ -41,7 +41,7 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
             "denoise: this run has no noise of its own to measure; give input=<image or folder> output=<folder>, "
             "or train one with model=dae"
         )
-    test = open_data(run, config.data.root).test
+    test = open_data(run, config.data.root).part("test", "give input=<image or folder> output=<folder>")
     corrupt = build_noise(run.config.noise)
     with torch.inference_mode():
         measured = denoising(run.model, batches(test, corrupt, device, config.seed))

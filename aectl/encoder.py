@@ -42,7 +42,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     sanity.watch(run)
     bad: list[tuple[str, str]] = []
     if config.input is None:
-        batches = _test_images(open_data(run, config.data.root).test)
+        batches = _test_images(open_data(run, config.data.root).part("test", "give input=<image or folder>"))
     else:
         listed = listing.at(Path(config.input).expanduser(), "input")
         if listed.rest():

@@ -16,7 +16,7 @@ from aectl import baselines, devices, eval_table, figures, importance, metrics, 
 from aectl.config import EvalConfig
 from aectl.denoiser import denoising
 from aectl.diagnosis import diagnose
-from aectl.errors import CheckpointError, ConfigError, DataError
+from aectl.errors import CheckpointError, ConfigError
 from aectl.images import Images
 from aectl.losses import Bernoulli, Gaussian
 from aectl.models import Autoencoder
@@ -33,9 +33,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     device = devices.choose(config.device, config.threads)
     run = open_run(config.run, config.checkpoint, device)
     data = open_data(run, config.data.root)
-    images: Images = getattr(data, config.split)
-    if not len(images):
-        raise DataError(f"split={config.split}: is empty in this run (dataset.val_size=0); choose another split")
+    images = data.part(config.split, "choose another split")
     subject = Subject(run, config, images, data.train, device)
     log.info("evaluating %s, %s checkpoint, on %s", run.title, config.checkpoint, subject.counted)
     found: dict[str, Any] = {

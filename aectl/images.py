@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from aectl import devices, threads
+from aectl.errors import DataError
 from aectl.rng import generator
 
 CHUNK = 5000  # images at a time where all are read
@@ -95,7 +96,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Split:
-    """Training, validation and test parts; `val` may be empty. No image is in two of them.
+    """Training, validation and test parts; `val` and `test` may be empty. No image is in two of them.
 
     Attributes:
         manifest: for people's own pictures, name and sha256 of each file by part; else None.
@@ -109,6 +110,17 @@ class Split:
     manifest: dict[str, list[list[str]]] | None = None
     bad: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+
+    def part(self, name: str, remedy: str) -> Images:
+        """The part of that name, for what cannot do without images.
+
+        Raises:
+            DataError: it is empty; the message ends with `remedy`.
+        """
+        images: Images = getattr(self, name)
+        if not len(images):
+            raise DataError(f"split={name}: is empty in this run (dataset.{name}_size=0); {remedy}")
+        return images
 
     def sizes(self) -> dict[str, int]:
         """Number of images by part."""

@@ -12,7 +12,6 @@ from aectl import baselines, comparison, machine, metrics, typed
 from aectl.baselines import Principal
 from aectl.comparison import Measured
 from aectl.config import DatasetConfig, NetworkConfig, ReportConfig
-from aectl.errors import DataError
 from aectl.images import Images, Split
 from aectl.noise import build_noise
 from aectl.runs import Run, open_data, open_run
@@ -66,10 +65,7 @@ class Bench:
 
     def images(self, data: Split, job: dict[str, Any]) -> Images:
         """The part of the data that is measured."""
-        images: Images = getattr(data, self.config.split)
-        if not len(images):
-            raise DataError(f"split={self.config.split}: is empty in job {job['job']}; choose another split")
-        return images
+        return data.part(self.config.split, f"it is that of job {job['job']}; choose another split")
 
     def measure(self, job: dict[str, Any], settings: dict[str, str]) -> Measured:
         """Its figures: recon, KL and ELBO in nats per image, squared error per image, PSNR, active units, seconds.

@@ -194,7 +194,7 @@ def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
     outputs = config.latent * (2 if posterior else 1)
     encoder, decoder = build_network(config.network, shape, outputs, config.latent)
     if config.network.init == "glorot":
-        glorot(encoder)
+        glorot(encoder, heads=outputs // config.latent)
         glorot(decoder)
     return Autoencoder(
         encoder,

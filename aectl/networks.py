@@ -168,12 +168,17 @@ def _extra(before: Shape, after: Shape) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def glorot(module: nn.Module) -> None:
-    """Draw every weight anew from U(−a, a), a² = 6/(inputs + outputs), biases to 0 (Glorot & Bengio, 2010)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+def glorot(module: nn.Module, heads: int = 1) -> None:
+    """Draw every weight anew from U(−a, a), a² = 6/(inputs + outputs), biases to 0 (Glorot & Bengio, 2010).
+
+    The last layer's outputs are those of `heads` layers side by side, such as a mean's and a log-variance's, and each
+    is drawn as a layer of its own.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    for layer in layers:
+        for weight in layer.weight.chunk(heads if layer is layers[-1] else 1):
+            nn.init.xavier_uniform_(weight)
+        nn.init.zeros_(layer.bias)
 
 
 def build_network(config: NetworkConfig, shape: Shape, out_features: int, latent: int) -> tuple[nn.Module, nn.Module]:

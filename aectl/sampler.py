@@ -65,8 +65,9 @@ class Source:
     def some_images(self, count: int) -> Tensor:
         """`count` test images, (count, C, H, W) in [0, 1], drawn without replacement as long as they last."""
         assert self.data is not None
-        order = torch.randperm(len(self.data.test), generator=self.rng())
-        return to_float(self.data.test[order[torch.arange(count) % len(order)]].pixels)
+        test = self.data.part("test", "choose a mode that starts from no image, such as prior")
+        order = torch.randperm(len(test), generator=self.rng())
+        return to_float(test[order[torch.arange(count) % len(order)]].pixels)
 
 
 def run_sample(config: SampleConfig, folder: Path) -> None:

@@ -11,7 +11,7 @@ package.
 
 `aectl denoise` adds the noise (Gaussian, clipped to [0, 1], kept as 8 bits) and cleans; the others get what it wrote
 to `noisy/`. Needs the packages scikit-image and bm3d (pip install '.[bench]'). Writes the table into
-docs/results.json, from which `make reproduce` makes docs/results.md, and the picture docs/gallery/photographs.png.
+docs/results.json and docs/results.md, and the picture docs/gallery/photographs.png.
 """
 
 import argparse
@@ -30,13 +30,12 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from results_page import ROOT, read_results, write_results
 from scipy.ndimage import median_filter
 from skimage.restoration import denoise_nl_means
 
 from aectl import metrics
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "docs/results.json"
 PICTURE = ROOT / "docs/gallery/photographs.png"
 CROP = 160  # pixels of each photograph in the picture
 
@@ -115,13 +114,13 @@ def main() -> None:
     ]  # fmt: skip
     for row in rows:
         print(f"{row['method']:28} {row['psnr']:6.2f} dB  {row['ssim']:.4f}  {row['seconds']:6.1f} s")
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results = read_results()
     trained = json.loads((Path(args.run) / "result.json").read_text())
     results["photographs"] = {
         "sigma": args.sigma, "names": names, "rows": rows, "training_minutes": round(trained["seconds"] / 60, 1),
         "threads": yaml.safe_load((Path(args.run) / "config.yaml").read_text())["threads"] or os.cpu_count(),
     }  # fmt: skip
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    write_results(results)
     draw(shown, found, names)
 
 

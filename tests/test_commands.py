@@ -289,6 +289,21 @@ def test_parts_of_one_image_are_enough(aectl):
     assert aectl("sample", "mode=prior").status == 3
 
 
+def test_a_run_may_keep_no_test_image_and_says_so_where_one_is_needed(aectl):
+    few = ["dataset.synthetic_size=10", "dataset.val_size=0", "dataset.test_size=0", "epochs=1"]
+    assert aectl("train", *SMALL, *few, "noise=gaussian").status == 0
+    assert aectl("sample", "n=1").status == 0
+    for arguments, remedy in (
+        (["eval"], "choose another split"), (["denoise"], "give input="), (["encode", "output=c.npz"], "give input="),
+        (["sample", "mode=posterior"], "such as prior"), (["sample", "mode=interpolate"], "such as prior"),
+    ):  # fmt: skip
+        result = aectl(*arguments)
+        assert result.status == 3
+        assert "split=test: is empty in this run (dataset.test_size=0)" in result.err
+        assert remedy in result.err
+    assert "(dataset.val_size=0); choose another split" in aectl("eval", "split=val").err
+
+
 def test_one_latent_and_colour_and_odd_sizes_go_through_everything(aectl):
     odd = ["dataset.synthetic_shape=[3,9,40]", "latent=1", "network=conv", "network.channels=[4,8]", "epochs=1"]
     assert aectl("train", *SMALL, *odd, "noise=speckle").status == 0

@@ -92,7 +92,7 @@ WRONG = [
     "latent=0", "latent=-3", "latent=100000", "kl_weight=-1", "kl_weight=.inf", "kl_weight=.nan", "kl_warmup=-1",
     "epochs=0", "batch_size=0", "batch_size=-1", "lr=0", "lr=-1", "lr=.nan", "lr=.inf", "grad_clip=0",
     "schedule=linear", "early_stop=0", "seed=-1", "device=tpu", "threads=0", "figures_every=-1", "checkpoint_every=0",
-    "dataset.val_size=-1", "dataset.test_size=0", "dataset.split_seed=-1", "dataset.emnist_split=letters",
+    "dataset.val_size=-1", "dataset.test_size=-1", "dataset.split_seed=-1", "dataset.emnist_split=letters",
     "noise.sigma=1", "noise=gaussian noise.sigma=-1", "noise=gaussian noise.sigma=null", "noise=masking noise.p=1.5",
     "noise=masking noise.sigma=1", "network.hidden=[0]", "network.channels=[3]", "network=conv network.channels=[]",
     "model.posterior=var", "model=ae model.posterior=std", "likelihood.sigma=1",

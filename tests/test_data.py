@@ -30,6 +30,16 @@ def test_mnist5k_is_split_4000_500_500_and_stratified():
     assert not rows(split.train) & rows(split.val)
 
 
+def test_every_image_can_be_one_to_train_on():
+    split = build_dataset(
+        DatasetConfig(**{**SYNTHETIC, "val_size": 0, "test_size": 0}, synthetic_shape=[1, 8, 8]), None
+    )
+    images, labels, _ = synthetic.draw(300, (1, 8, 8), 0)
+    assert split.sizes() == {"train": 300, "val": 0, "test": 0}
+    assert np.array_equal(split.train.pixels, images)
+    assert np.array_equal(split.train.labels, labels)
+
+
 def test_digits_use_the_whole_range():
     split = build_dataset(DatasetConfig(name="digits", val_size=100, test_size=100), None)
     assert split.train.shape == (1, 8, 8)

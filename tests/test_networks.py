@@ -73,6 +73,14 @@ def test_glorots_weights_have_their_variance_and_no_bias(network):
         assert not layer.bias.any()
 
 
+def test_glorots_mean_and_log_variance_are_layers_of_their_own():
+    network = NetworkConfig("mlp", hidden=[100], init="glorot")
+    config = TrainConfig(latent=600, model=ModelConfig(posterior="logvar"), network=network)
+    last = build_model(config, (1, 28, 28)).encoder[-1]
+    for weight in last.weight.chunk(2):
+        assert weight.var().item() == pytest.approx(2 / (100 + 600), rel=0.03)
+
+
 def test_gated_layers_are_h_times_sigmoid_g():
     encoder = MLPEncoder((1, 1, 2), [3], 3, "gated")
     x = torch.rand(5, 1, 1, 2)
