@@ -57,7 +57,7 @@ def test_the_pictures_of_eval(aectl, tmp_path, vae, drawn):
     assert bars.get_title() == f"KL of each latent: {kl.sum():.2f} nats, 2 of 2 active"
 
     sse = np.square(vae.decode(vae.mu(seen)) - x).sum(1)
-    histogram = drawn.plot("error of each of 150 test images")
+    histogram = drawn.plot("squared error by image")
     counts, edges = np.histogram(sse, 50)
     assert sum(bar.get_height() for bar in histogram.patches) == 150
     assert np.abs(np.cumsum([bar.get_height() for bar in histogram.patches]) - np.cumsum(counts)).max() <= 1

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import kstest, norm
 from skimage.metrics import peak_signal_noise_ratio
 
-from aectl import codec
+from aectl import codes as files
 from aectl.config import ModelConfig, NetworkConfig, TrainConfig
 from aectl.models import build_model
 
@@ -148,7 +148,7 @@ def test_codes_in_a_file_are_those_of_clean_images_and_the_psnr_is_that_of_the_p
 ):
     encoded = aectl("encode", f"run={vae.path}", "output=codes.npz")
     assert encoded.status == 0, encoded.err
-    found = codec.read_codes(tmp_path / "codes.npz", 3)[1].numpy()
+    found = files.read(tmp_path / "codes.npz", 3)[1].numpy()
     x = vae.images["test"]
     np.testing.assert_allclose(found, vae.mu(x), atol=1e-4)
     assert aectl("decode", f"run={vae.path}", "input=codes.npz", "output=out").status == 0
@@ -160,7 +160,7 @@ def test_codes_in_a_file_are_those_of_clean_images_and_the_psnr_is_that_of_the_p
 
 def test_drawn_codes_have_the_posteriors_mean_and_spread(aectl, tmp_path, vae):
     assert aectl("encode", f"run={vae.path}", "output=codes.npz", "sample=true").status == 0
-    found = codec.read_codes(tmp_path / "codes.npz", 3)[1].numpy()
+    found = files.read(tmp_path / "codes.npz", 3)[1].numpy()
     x = vae.images["test"]
     for column in ((found - vae.mu(x)) / np.exp(vae.logvar(x) / 2)).T:
         assert kstest(column, "norm").pvalue > 1e-3
