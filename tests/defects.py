@@ -200,8 +200,8 @@ FIGURES = [
            '"psnr_after", "psnr_before"', "test_figures_parts.py -k those_of_the_files"),
     Defect("the mean row of the CSV is a median", "cleaning.py", "np.mean([row[column]", "np.median([row[column]",
            "test_figures_parts.py -k those_of_the_files"),
-    Defect("encode compares x with itself", "encoder.py", "metrics.psnr(run.model.decode(z), x)", "metrics.psnr(x, x)",
-           "test_figures_sample.py -k codes_in_a_file"),
+    Defect("encode compares x with itself", "encoder.py", "metrics.psnr(run.model.decode(z), x)",
+           "metrics.psnr(x, x)", "test_figures_sample.py -k codes_in_a_file"),
     Defect("a code counts as half its bytes", "encoder.py", "4 * z.shape[1]", "2 * z.shape[1]",
            "test_figures_sample.py -k codes_in_a_file"),
     # ------------------------------------------------------------------------------------------ samples
