@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench reproduce torture lint format tensorboard clean
+.PHONY: help install demo test bench reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed picture
 	wait $$kills && exit $$others
 	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
 	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py -k "get_through or any_override"
+	@$(MAKE) --no-print-directory mutations
+
+mutations: $(STAMP) ## seeded defects, each of which some test must notice, in one table: 5 minutes
 	$(BIN)/python tests/mutations.py
 
 lint: $(STAMP) ## check style and formatting

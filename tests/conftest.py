@@ -4,17 +4,19 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 # Two tests run side by side, and the commands that they start are small: a second thread each would only wait. Torch
 # and its child processes read this when they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import torch
 
-from aectl import checkpoint, cli, trainer
+from aectl import checkpoint, cli, grids, trainer
 from aectl.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
@@ -116,3 +118,43 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with a code, on grey pictures of 12×10."""
     return _trained(tmp_path_factory.mktemp("autoencoder") / "run", NetworkConfig(hidden=[16]), 1)
+
+
+@dataclass
+class Drawn:
+    """What was drawn: matplotlib's figures with all that is in them; images in sheets, as rows by name or a grid."""
+
+    plots: list[Any] = field(default_factory=list)
+    rows: list[tuple[dict[str, torch.Tensor], str]] = field(default_factory=list)
+    grids: list[tuple[torch.Tensor, str]] = field(default_factory=list)
+
+    def plot(self, words: str) -> Any:
+        """The axes of the only plot with these words in its title."""
+        found = {axes for figure in self.plots for axes in figure.axes if words in axes.get_title()}
+        assert len(found) == 1, [axes.get_title() for figure in self.plots for axes in figure.axes]
+        return found.pop()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    found = Drawn()
+    draw, rows, grid = FigureCanvasAgg.draw, grids.rows, grids.grid
+
+    def watched_draw(canvas: Any, *args: Any, **more: Any) -> Any:
+        found.plots.append(canvas.figure)
+        return draw(canvas, *args, **more)
+
+    def watched_rows(named: dict[str, torch.Tensor], title: str) -> np.ndarray:
+        found.rows.append((named, title))
+        return rows(named, title)
+
+    def watched_grid(images: torch.Tensor, title: str, *args: Any, **more: Any) -> np.ndarray:
+        found.grids.append((images, title))
+        return grid(images, title, *args, **more)
+
+    monkeypatch.setattr(FigureCanvasAgg, "draw", watched_draw)
+    monkeypatch.setattr(grids, "rows", watched_rows)
+    monkeypatch.setattr(grids, "grid", watched_grid)
+    return found

@@ -1,142 +1,117 @@
-"""Seeded defects: each is applied to a copy of the project, where some test must then fail.
+"""Seeded defects (`defects.py`): each is applied to a copy of the project, where some test must then fail.
 
-    python tests/mutations.py            every defect; prints the table
-    python tests/mutations.py --only 3   one of them
+    python tests/mutations.py                every defect; prints the table
+    python tests/mutations.py --only 3 27    some of them
+    python tests/mutations.py --only codec   those of a module
 
-A defect that no test notices is a hole in the tests, and the script exits with 1.
+A defect that no test notices is a hole in the tests, and the script exits with 1. Tests run in processes that are
+forked from one which has imported torch and the other libraries; so most defects take a second or two.
 """
 
 import argparse
+import multiprocessing
 import os
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-HANGS = 60  # seconds after which the tests count as failed; none here takes 20
+from defects import DEFECTS, Defect
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Defect:
-    """Words of a module replaced by others, and the tests that should notice."""
-
-    what: str
-    module: str
-    right: str
-    wrong: str
-    tests: str
-
-
-DEFECTS = [
-    Defect("a checkpoint gets its name before its files are there", "storage.py",
-           "        for name, data in contents.items():\n            write(temporary / name, data)\n",
-           "        temporary.rename(target)\n        temporary = target\n"
-           "        for name, data in contents.items():\n            write(temporary / name, data)\n",
-           "test_reliability.py -k exits"),
-    Defect("files are not flushed to the disk", "storage.py", "            os.fsync(descriptor)\n    finally",
-           "            pass\n    finally", "test_checkpoint.py"),
-    Defect("hashes are not compared", "checkpoint.py", ' or _sha256(data) != entry["sha256"]', "",
-           "test_checkpoint.py"),
-    Defect("rotation removes the best", "session.py", "*([best.step] if best else [])", "",
-           "test_trainer.py -k early"),
-    Defect("rotation keeps nothing but the newest", "session.py", "KEEP = 2", "KEEP = 1",
-           "test_trainer.py -k damaged"),
-    Defect("random numbers of a step do not depend on the step", "trainer.py",
-           '"step", first + n)', '"step", n)', "test_trainer.py -k fresh_in_each_epoch"),
-    Defect("the order of an epoch is drawn from the global generator", "trainer.py",
-           'torch.randperm(n, generator=generator("cpu", config.seed, "order", progress.epoch))',
-           "torch.randperm(n)", "test_trainer.py -k exact_to_the_bit"),
-    Defect("Adam's second moment is not restored", "session.py",
-           "state[key].copy_(value)", 'state[key].copy_(value * (key != "exp_avg_sq"))',
-           "test_trainer.py -k exact_to_the_bit"),
-    Defect("running sums are not restored", "session.py", "session.sums.copy_(sums[", "session.sums.mul_(sums[",
-           "test_trainer.py -k exact_to_the_bit"),
-    Defect("the lock is ignored", "runs.py", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
-           "test_trainer.py -k two_processes"),
-    Defect("the check for NaN comes after the step", "trainer.py",
-           "    session.adam.step(lr, _not_finite(session, values))\n",
-           "    session.adam.step(lr)\n    _not_finite(session, values)\n",
-           "test_trainer.py -k not_finite"),
-    Defect("only the loss is checked for NaN", "trainer.py",
-           "[values.sum(), *[gradient.sum() for gradient in gradients]]",
-           "[values.sum()]", "test_trainer.py -k not_finite"),
-    Defect("SIGTERM does not save", "trainer.py", "                    save(session)\n                log.info(",
-           "                    pass\n                log.info(", "test_trainer.py -k exact_to_the_bit"),
-    Defect("records behind the checkpoint stay", "tracking.py", 'if record["step"] <= step', "if record",
-           "test_trainer.py -k records_behind"),
-    Defect("a FIFO is opened", "storage.py", "        if not path.is_file():", "        if not path.exists():",
-           "test_bad_inputs.py -k special_files"),
-    Defect("a failed job of a sweep exits with 0", "cli.py",
-           'return failed[0]["exit_code"] if failed else 0', "return 0",
-           "test_commands.py -k sweep_ends"),
-    Defect("a path from the environment is saved", "job.py",
-           '= settings.data.root, None', '= settings.data.root, settings.data.root',
-           "test_commands.py -k environment"),
-    Defect("KL has the wrong sign", "losses.py", "return 0.5 * (logvar.exp() + mu.square() - 1 - logvar)",
-           "return -0.5 * (logvar.exp() + mu.square() - 1 - logvar)", "test_losses.py"),
-    Defect("the bound forgets to divide by the number of draws", "importance.py",
-           "total[0] - math.log(samples)", "total[0]", "test_exact.py -k exact_posterior"),
-    Defect("importance weights lack the prior", "models.py", "z.square() - squared_eps", "-squared_eps",
-           "test_exact.py -k exact_posterior"),
-    Defect("training pixels are drawn once", "data.py", 'part if fresh and name == "train" else part', "part",
-           "test_data.py -k dynamic"),
-    Defect("patience counts during the warm-up", "trainer.py", "improved or warming", "improved",
-           "test_trainer.py -k patience_begins"),
-    Defect("a replayed step sees what it was recorded with", "replaying.py", "place.copy_(one)", "pass",
-           "test_replaying.py"),
-    Defect("biases decay with the weights", "adam.py", "one.dim() > 1", "one.dim() > 0", "test_adam.py"),
-    Defect("the thread that fetches ahead loses the last batches", "feeding.py",
-           "        while coming:\n            yield coming.popleft().result()\n", "", "test_feeding.py"),
-    Defect("pixels wrap around instead of being clamped", "images.py", "x.clamp(0, 1).mul(255)", "x.mul(255)",
-           "test_data.py"),
+LIBRARIES = [
+    "torch", "torch.utils.tensorboard", "hydra", "hydra._internal.hydra", "omegaconf", "pytest",
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.linear_model", "sklearn.mixture",
+    "sklearn.neighbors", "sklearn.decomposition", "scipy.stats", "scipy.ndimage", "skimage.metrics",
+    "skimage.restoration", "safetensors.torch", "markdown", "PIL.Image",
 ]  # fmt: skip
+HANGS = 60  # seconds after which tests are taken to hang
+LONGEST = 600  # seconds for those that should not
 
 
-def noticed(defect: Defect) -> tuple[bool, float]:
-    """Apply the defect to a copy; whether the tests fail there, and after how many seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "project"
-        ignored = shutil.ignore_patterns(".venv", ".git", "outputs", "__pycache__", "docs", ".*_cache")
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        path = copy / "aectl" / defect.module
-        text = path.read_text()
-        if text.count(defect.right) != 1:
-            raise SystemExit(f"{defect.what}: its words stand {text.count(defect.right)} times in {defect.module}")
-        path.write_text(text.replace(defect.right, defect.wrong))
+def copied(defect: Defect, folder: Path) -> Path:
+    """A copy of the project with the defect."""
+    copy = folder / "project"
+    ignored = shutil.ignore_patterns(".venv", ".git", "outputs", "docs", "benchmarks", "dist", ".*_cache")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    path = copy / "aectl" / defect.module
+    text = path.read_text()
+    if text.count(defect.right) != 1:
+        raise SystemExit(f"{defect.what}: its words stand {text.count(defect.right)} times in {defect.module}")
+    path.write_text(text.replace(defect.right, defect.wrong))
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        compiled.unlink()  # or it might be taken for that of the new text
+    return copy
+
+
+def run_tests(copy: Path, tests: str) -> None:
+    """In a process of its own: the tests in the copy, their output to a file beside it; exits with their status."""
+    import pytest
+
+    os.chdir(copy)
+    sys.path.insert(0, str(copy))
+    os.environ |= {"PYTHONPATH": str(copy), "COLUMNS": "300"}  # so wide that reasons are not cut
+    with (copy.parent / "output").open("wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    file, *selection = tests.split(" ")
+    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", f"--basetemp={copy.parent / 'tmp'}"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hydra has a plugin, and is there already
+    sys.exit(pytest.main([*options, f"tests/{file}", *selection]))
+
+
+def noticed(defect: Defect) -> tuple[str | None, float]:
+    """Which test notices, and what it says; None if none does. And how many seconds it took."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        copy = copied(defect, Path(folder))
         began = time.perf_counter()
-        file, *selection = defect.tests.split(" ")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", f"tests/{file}", *selection]
-        env = {**os.environ, "PYTHONPATH": str(copy)}
-        try:
-            done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=HANGS)
-        except subprocess.TimeoutExpired:  # such as a FIFO that was opened after all
-            return True, time.perf_counter() - began
-        if done.returncode not in (0, 1):
-            raise SystemExit(f"{defect.what}: the tests did not run\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return done.returncode == 1, time.perf_counter() - began
+        process = multiprocessing.get_context("forkserver").Process(target=run_tests, args=(copy, defect.tests))
+        process.start()
+        process.join(HANGS if defect.hangs else LONGEST)
+        seconds = time.perf_counter() - began
+        if process.exitcode is None:
+            process.kill()
+            if not defect.hangs:
+                raise SystemExit(f"{defect.what}: the tests did not end")
+            return "they do not end", seconds
+        output = (Path(folder) / "output").read_text(errors="replace")
+        if process.exitcode == 0:
+            return None, seconds
+        # FAILED tests/test_x.py::test_y - AssertionError: ...
+        failed = re.search(r"^(?:FAILED|ERROR) tests/\S+?::(.+?)(?: - (.*))?$", output, re.MULTILINE)
+        if process.exitcode != 1 or failed is None:
+            raise SystemExit(f"{defect.what}: the tests did not run\n{output[-4000:]}")
+        name, reason = failed.groups()
+        return f"`{name}`: {(reason or '').replace('|', '¦')[:60]}", seconds
+
+
+def chosen(words: list[str]) -> Iterator[int]:
+    """Numbers of the defects that `--only` names by number or module; without it of all."""
+    for number, defect in enumerate(DEFECTS):
+        if not words or str(number) in words or defect.module.removesuffix(".py") in words:
+            yield number
 
 
 def main() -> None:
-    """Apply the defects, two at a time, and print the table."""
+    """Apply the defects, as many at a time as there are cores, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", type=int, help="the number of one defect")
-    args = parser.parse_args()
-    chosen = [args.only] if args.only is not None else range(len(DEFECTS))
-    print("| # | defect | module | noticed by | |\n|---|---|---|---|---|")
+    parser.add_argument("--only", nargs="*", default=[], metavar="N", help="numbers or modules")
+    numbers = list(chosen(parser.parse_args().only))
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts
+    multiprocessing.get_context("forkserver").set_forkserver_preload(LIBRARIES)
+    print("| # | defect | module | noticed by | seconds |\n|---|---|---|---|---|")
     missed = 0
-    with ThreadPoolExecutor(2) as pool:
-        for number, (found, seconds) in zip(chosen, pool.map(lambda n: noticed(DEFECTS[n]), chosen), strict=True):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number, (found, seconds) in zip(numbers, pool.map(lambda n: noticed(DEFECTS[n]), numbers), strict=True):
             defect = DEFECTS[number]
-            missed += not found
-            verdict = f"noticed in {seconds:.0f} s" if found else "MISSED"
-            print(f"| {number} | {defect.what} | `{defect.module}` | `{defect.tests}` | {verdict} |", flush=True)
-    print(f"\n{len(list(chosen)) - missed} of {len(list(chosen))} noticed")
+            missed += found is None
+            verdict = found or f"**MISSED** by `{defect.tests}`"
+            print(f"| {number} | {defect.what} | `{defect.module}` | {verdict} | {seconds:.1f} |", flush=True)
+    print(f"\n{len(numbers) - missed} of {len(numbers)} noticed")
     sys.exit(1 if missed else 0)
 
 

@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import mutations
 import pytest
 
 from aectl import checkpoint, runs
@@ -37,18 +36,6 @@ def test_exits_within_a_save_lose_nothing():
 def test_refusals_within_a_save_lose_nothing():
     found = torture("refusals", "--stride", "37")
     assert found["refusals"] >= 3
-
-
-def test_every_seeded_defect_still_applies():
-    """The whole table is `python tests/mutations.py`; here, that the words are there to be changed."""
-    assert len(mutations.DEFECTS) >= 8
-    for defect in mutations.DEFECTS:
-        assert (mutations.ROOT / "aectl" / defect.module).read_text().count(defect.right) == 1, defect.what
-
-
-def test_a_seeded_defect_is_noticed():
-    (number,) = (n for n, defect in enumerate(mutations.DEFECTS) if defect.what == "hashes are not compared")
-    assert mutations.noticed(mutations.DEFECTS[number])[0]
 
 
 # ------------------------------------------------------------------------------------------- signals

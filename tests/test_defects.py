@@ -1,0 +1,44 @@
+"""The table of seeded defects follows the source: what `mutations.py` would find out after minutes, at once."""
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import mutations
+import pytest
+from defects import DEFECTS, Defect
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.what)
+def test_a_defects_words_stand_once_in_their_module_and_become_another_program(defect: Defect):
+    text = (ROOT / "aectl" / defect.module).read_text()
+    assert text.count(defect.right) == 1
+    changed = ast.parse(text.replace(defect.right, defect.wrong))
+    assert ast.dump(changed) != ast.dump(ast.parse(text))
+
+
+@pytest.mark.parametrize("tests", sorted({defect.tests for defect in DEFECTS}))
+def test_the_tests_that_should_notice_are_there(tests: str):
+    file, _, word = tests.partition(" -k ")
+    names = re.findall(r"^def (test_\w+)", (ROOT / "tests" / file).read_text(), re.MULTILINE)
+    assert any(word in name for name in names)
+
+
+def test_no_defect_stands_twice():
+    for key in (lambda defect: defect.what, lambda defect: (defect.module, defect.right, defect.wrong)):
+        assert max(Counter(map(key, DEFECTS)).values()) == 1
+
+
+def test_a_defect_is_noticed_and_a_change_that_is_none_is_not():
+    right = "return kl_weight / math.prod(shape)"
+    found, _ = mutations.noticed(Defect("", "losses.py", right, "return kl_weight", "test_losses.py -k lectures"))
+    assert found.startswith("`test_the_lectures_weight`")
+    same = Defect("", "losses.py", right, "return (kl_weight) / math.prod(shape)", "test_losses.py -k lectures")
+    assert mutations.noticed(same)[0] is None
+    with pytest.raises(SystemExit, match="stand 0 times"):
+        mutations.noticed(Defect("", "losses.py", "no such words", "", "test_losses.py"))
+    with pytest.raises(SystemExit, match="did not run"):
+        mutations.noticed(Defect("", "losses.py", right, "return kl_weight", "test_losses.py -k nothing_like_it"))

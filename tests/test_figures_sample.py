@@ -1,0 +1,177 @@
+"""What `aectl sample` draws and `encode` says, read back from the files: a linear decoder tells an image's code."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from linear import SHAPE, D, Linear, as_float32, basis, noise_blur, planted, spread_codes
+from PIL import Image
+from scipy.stats import kstest, norm
+from skimage.metrics import peak_signal_noise_ratio
+
+from aectl import codes as files
+from aectl.config import ModelConfig, NetworkConfig, TrainConfig
+from aectl.models import build_model
+
+CLOSE = 0.02  # of a code read back from pixels of 8 bits
+
+
+def drawing(latent: int = 3, *, posterior: bool = True) -> dict[str, np.ndarray]:
+    """Weights whose decoder gives images inside [0, 1] for codes of a few standard deviations."""
+    weights = spread_codes(latent, posterior=posterior)
+    return as_float32({**weights, "W": 0.45 * basis(latent), "b": np.full(D, 0.5)})
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory) -> Linear:
+    """Blurred images are what it was trained on; its codes here are of clean ones."""
+    return planted(tmp_path_factory.mktemp("vae"), drawing(), noise=noise_blur())
+
+
+@pytest.fixture(scope="module")
+def ae(tmp_path_factory) -> Linear:
+    return planted(tmp_path_factory.mktemp("ae"), drawing(posterior=False), model=ModelConfig("ae"))
+
+
+def images(folder: Path) -> np.ndarray:
+    """The PNGs below a folder in the order of their names, (N, D), in [0, 1]."""
+    found = []
+    for path in sorted(folder.rglob("*.png")):
+        with Image.open(path) as image:
+            found.append(np.asarray(image, dtype=np.float64).reshape(D) / 255)
+    return np.stack(found)
+
+
+def codes(aectl, tmp_path, run: Linear, mode: str, n: int) -> np.ndarray:
+    """The codes of what `aectl sample` wrote, (M, K)."""
+    done = aectl("sample", f"run={run.path}", f"mode={mode}", f"n={n}", f"hydra.run.dir={tmp_path / 's'}")
+    assert done.status == 0, done.err
+    return run.code_of(images(tmp_path / "s/images"))
+
+
+def index_of(codes: np.ndarray, among: np.ndarray) -> list[int]:
+    """Which rows of `among` the codes are, by being close."""
+    distances = np.abs(codes[:, None] - among[None]).max(2)
+    assert (distances.min(1) < CLOSE).all()
+    return distances.argmin(1).tolist()
+
+
+def test_the_prior_is_a_standard_normal(aectl, tmp_path, vae):
+    z = codes(aectl, tmp_path, vae, "prior", 300)
+    assert z.shape == (300, 3)
+    for column in z.T:
+        assert kstest(column, "norm").pvalue > 1e-3
+    assert np.abs(np.corrcoef(z.T) - np.eye(3)).max() < 0.2
+
+
+def test_an_autoencoders_samples_are_spread_as_its_codes_are(aectl, tmp_path):
+    """Codes in two heaps, a pixel in the middle that is ink or paper: a single Gaussian would fill the gap."""
+    weights = drawing(1, posterior=False)
+    weights["A"], weights["a"] = np.zeros((D, 1)), np.array([-1.0])
+    weights["A"][6 * SHAPE[2] + 6] = 4
+    run = planted(tmp_path / "run", weights, model=ModelConfig("ae"))
+    train = run.mu(run.images["train"])[:, 0].round(1)
+    z = codes(aectl, tmp_path, run, "prior", 400)[:, 0].round(1)
+    assert kstest(z, train).statistic < 0.1
+    assert abs(z.std() / train.std() - 1) < 0.1
+    one = np.random.default_rng(0).normal(train.mean(), train.std(), 400)
+    assert kstest(one, train).statistic > 0.2, "these codes tell a mixture from a Gaussian"
+    # And not one component after the other: neighbours in the grid are as different as any two.
+    assert np.abs(np.diff(z)).mean() > 0.7 * np.abs(z[:, None] - z[None]).mean()
+
+
+def test_the_grid_is_at_the_middles_of_equally_likely_cells(aectl, tmp_path, vae):
+    side = 5
+    z = codes(aectl, tmp_path, vae, "grid", side * side).reshape(side, side, 3)
+    middles = norm.ppf((np.arange(side) + 0.5) / side)
+    np.testing.assert_allclose(z[..., 0], np.tile(middles, (side, 1)), atol=CLOSE)
+    np.testing.assert_allclose(z[..., 1], np.tile(middles[::-1, None], (1, side)), atol=CLOSE, err_msg="top: large")
+    np.testing.assert_allclose(z[..., 2], 0, atol=CLOSE)
+
+
+def test_the_grid_of_an_autoencoder_spans_its_two_widest_latents(aectl, tmp_path, ae):
+    side = 4
+    train = ae.mu(ae.images["train"])
+    first, second = sorted(np.argsort(train.var(0))[-2:])
+    z = codes(aectl, tmp_path, ae, "grid", side * side).reshape(side, side, 3)
+    low, high = np.percentile(train, [1, 99], axis=0)
+    across, up = (np.linspace(low[axis], high[axis], side) for axis in (first, second))
+    np.testing.assert_allclose(z[..., first], np.tile(across, (side, 1)), atol=CLOSE)
+    np.testing.assert_allclose(z[..., second], np.tile(up[::-1, None], (1, side)), atol=CLOSE)
+    (rest,) = {0, 1, 2} - {first, second}
+    np.testing.assert_allclose(z[..., rest], train.mean(0)[rest], atol=CLOSE)
+
+
+def test_posterior_rows_are_the_mean_and_draws_with_the_posteriors_spread(aectl, tmp_path, vae):
+    z = codes(aectl, tmp_path, vae, "posterior", 80).reshape(10, 8, 3)
+    x = vae.images["test"]
+    which = index_of(z[:, 0], vae.mu(x))
+    assert len(set(which)) == 10
+    standard = (z[:, 1:] - z[:, :1]) / np.exp(vae.logvar(x[which])[:, None] / 2)
+    for column in standard.reshape(-1, 3).T:
+        assert kstest(column, "norm").pvalue > 1e-3
+        assert column.std() == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("model", ["vae", "ae"])
+def test_interpolations_are_even_steps_from_one_image_to_another(aectl, tmp_path, request, model):
+    run = request.getfixturevalue(model)
+    z = codes(aectl, tmp_path, run, "interpolate", 24).reshape(3, 8, 3)
+    known = run.mu(run.images["test"])
+    first, last = index_of(z[:, 0], known), index_of(z[:, -1], known)
+    assert not set(first) & set(last)
+    for row, start, end in zip(z, first, last, strict=True):
+        np.testing.assert_allclose(row, np.linspace(known[start], known[end], 8), atol=CLOSE)
+
+
+@pytest.mark.parametrize("model", ["vae", "ae"])
+def test_traversals_go_up_from_minus_to_plus_three_most_varying_latent_first(aectl, tmp_path, request, model):
+    run = request.getfixturevalue(model)
+    z = codes(aectl, tmp_path, run, "traverse", 27).reshape(3, 9, 3)
+    train = run.mu(run.images["train"])
+    centre, spread = (np.zeros(3), np.ones(3)) if model == "vae" else (train.mean(0), train.std(0))
+    for row, latent in zip(z, np.argsort(-train.var(0)), strict=True):
+        expected = np.tile(centre, (9, 1))
+        expected[:, latent] += np.linspace(-3, 3, 9) * spread[latent]
+        # Three standard deviations take some pixels out of [0, 1]; those in it still tell the code.
+        np.testing.assert_allclose(row, expected, atol=0.1)
+
+
+# ------------------------------------------------------------------------------------------- codes
+
+
+def test_codes_in_a_file_are_those_of_clean_images_and_the_psnr_is_that_of_the_pictures_from_them(
+    aectl, tmp_path, vae
+):
+    encoded = aectl("encode", f"run={vae.path}", "output=codes.npz")
+    assert encoded.status == 0, encoded.err
+    found = files.read(tmp_path / "codes.npz", 3)[1].numpy()
+    x = vae.images["test"]
+    np.testing.assert_allclose(found, vae.mu(x), atol=1e-4)
+    assert aectl("decode", f"run={vae.path}", "input=codes.npz", "output=out").status == 0
+    pairs = zip(x, images(tmp_path / "out"), strict=True)
+    psnr = np.mean([peak_signal_noise_ratio(one, other, data_range=1) for one, other in pairs])
+    kept = re.search(r"(\d+) bytes a picture become (\d+): compression ([\d.]+) to 1, PSNR ([\d.]+) dB", encoded.out)
+    assert [float(figure) for figure in kept.groups()] == [D, 12, D / 12, pytest.approx(psnr, abs=0.02)]
+
+
+def test_drawn_codes_have_the_posteriors_mean_and_spread(aectl, tmp_path, vae):
+    assert aectl("encode", f"run={vae.path}", "output=codes.npz", "sample=true").status == 0
+    found = files.read(tmp_path / "codes.npz", 3)[1].numpy()
+    x = vae.images["test"]
+    for column in ((found - vae.mu(x)) / np.exp(vae.logvar(x) / 2)).T:
+        assert kstest(column, "norm").pvalue > 1e-3
+
+
+def test_a_posterior_given_as_std_is_softplus_of_what_the_encoder_gives():
+    config = TrainConfig(model=ModelConfig("vae", "std"), network=NetworkConfig("mlp", hidden=[]), latent=3)
+    model = build_model(config, SHAPE)
+    x = torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        code, scale = model.encode(x), model.encoder(x)[:, 3:]
+        draws = code.sample(torch.Generator().manual_seed(1), 4000)
+    torch.testing.assert_close((code.logvar / 2).exp(), F.softplus(scale), atol=1e-5, rtol=0)
+    torch.testing.assert_close(draws.std(0), F.softplus(scale), atol=0, rtol=0.06)
