@@ -141,7 +141,7 @@ FIGURES = [
            "test_figures_train.py -k means_over"),
     Defect("a latent is active above 0.1", "scoring.py", "ACTIVE = 0.01", "ACTIVE = 0.1",
            "test_figures_eval.py -k denoising_vae"),
-    Defect("another part is measured than was asked for", "evaluator.py", "getattr(data, config.split)", "data.test",
+    Defect("another part is measured than was asked for", "evaluator.py", 'data.part(config.split, "choose', 'data.part("test", "choose',
            "test_figures_eval.py -k denoising_vae"),
     Defect("codes are those of noisy images", "scoring.py",
            "(code if corrupt is noise.identity else model.encode(x)).mu", "code.mu",
