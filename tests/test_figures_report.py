@@ -166,7 +166,7 @@ def first_line(axes: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def check_sweep_table(reported: Reported) -> None:
     for row, result in zip(reported.summary, reported.results, strict=True):
-        assert row["status"] == "completed"
+        assert row["status"].startswith("completed")  # these learn little, which it may say as well
         for name in ("train/loss", "val/loss", "val/recon", "val/kl", "val/elbo", "seconds"):
             assert float(row[name]) == pytest.approx(result[name], abs=6e-3), name
         for name in ("val/active_units", "best_epoch"):
