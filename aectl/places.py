@@ -79,7 +79,10 @@ def prepare(paths: Iterable[Path]) -> None:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         where = brief(error.filename, 300)
-        raise StorageError(f"{where}: cannot be written ({error.strerror}); nothing has been") from None
+        raise StorageError(
+            f"{where}: cannot be written ({error.strerror}), and nothing has been; work in a folder that you may write "
+            "to, or name another place with output=<path>, then repeat the command"
+        ) from None
 
 
 def _refuse_impossible(path: Path) -> None:
