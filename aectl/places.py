@@ -80,8 +80,8 @@ def prepare(paths: Iterable[Path]) -> None:
                 folder.rmdir()
         where = brief(error.filename, 300)
         raise StorageError(
-            f"{where}: cannot be written ({error.strerror}), and nothing has been; work in a folder that you may write "
-            "to, or name another place with output=<path>, then repeat the command"
+            f"{where}: cannot be written ({error.strerror}), and nothing has been; work in a folder that you may "
+            "write to, or name another place with output=<path>, then repeat the command"
         ) from None
 
 
