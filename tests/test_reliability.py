@@ -29,7 +29,7 @@ def test_kills_lose_nothing():
 
 
 def test_exits_within_a_save_lose_nothing():
-    found = torture("exits", "--stride", "19")
+    found = torture("exits", "--stride", "13")
     assert found["steps"] >= 3
 
 
