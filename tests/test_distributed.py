@@ -56,30 +56,21 @@ def test_a_batch_is_shared_out_whole():
         assert sum(means) / size == pytest.approx((total - 1) / 2)
 
 
-def test_two_processes_train_as_one_does_and_one_goes_on(aectl, tmp_path):
+def test_one_process_then_two_then_one_train_as_one_does(aectl, tmp_path, monkeypatch):
     settings = (*RUN, "noise=gaussian", "grad_clip=5")
     assert aectl("train", *settings, "epochs=3").status == 0
-    done = launched(tmp_path / "two", "train", *settings, "epochs=2")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("epoch 1/2  ") == 1, "the first alone speaks"
-    agree(records(tmp_path / "two"), records(tmp_path)[:2])
-    (run,) = (tmp_path / "two/outputs/train").iterdir()
-    assert len(list(run.glob("events*"))) == 1
-    assert (run / "train.log").read_text().count("epoch 1/2  ") == 1
-    resumed = aectl("train", f"resume={run}", "epochs=3")
-    assert "processes 2 → 1" in resumed.out, resumed
-    agree(records(tmp_path / "two"), records(tmp_path))
-
-
-def test_two_processes_go_on_with_the_run_of_one(aectl, tmp_path, monkeypatch):
-    assert aectl("train", *RUN, "epochs=2").status == 0
-    where = tmp_path / "elsewhere"
+    where = tmp_path / "shared"
     where.mkdir()
     monkeypatch.chdir(where)
-    assert aectl("train", *RUN, "epochs=1").status == 0
+    assert aectl("train", *settings, "epochs=1").status == 0
     done = launched(where, "train", "resume=latest", "epochs=2")
     assert done.returncode == 0, done.stderr
     assert "processes 1 → 2" in done.stdout + done.stderr
+    assert done.stdout.count("epoch 2/2  ") == 1, "the first alone speaks"
+    (run,) = (where / "outputs/train").iterdir()
+    assert len(list(run.glob("events*"))) == 2, "one of each command"
+    assert (run / "train.log").read_text().count("epoch 2/2  ") == 1
+    assert "processes 2 → 1" in aectl("train", "resume=latest", "epochs=3").out
     agree(records(where), records(tmp_path))
 
 

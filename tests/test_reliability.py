@@ -23,8 +23,8 @@ def torture(*args: str) -> dict:
 
 
 def test_kills_lose_nothing():
-    found = torture("kills", "--count", "6", "--seed", "1")
-    assert found["kills"] >= 6
+    found = torture("kills", "--count", "5", "--seed", "1")
+    assert found["kills"] >= 5
     assert found["different"] == found["failed"] == 0
 
 

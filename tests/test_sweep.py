@@ -236,7 +236,7 @@ def test_the_result_holds_what_a_sweeper_minimises(aectl, only_run):
 
 
 def test_optuna_minimises_the_objective(tmp_path):
-    settings = ("hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=0", "lr=tag(log,interval(1e-4,1e-2))")
+    settings = ("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0", "lr=tag(log,interval(1e-4,1e-2))")
     process = aside("train", "-m", *SMALL, "epochs=1", "hydra/sweeper=optuna", *settings, cwd=tmp_path)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -244,7 +244,7 @@ def test_optuna_minimises_the_objective(tmp_path):
     found = yaml.safe_load((folder / "optimization_results.yaml").read_text())
     jobs = sweep.read_jobs(folder)
     assert found["best_value"] == pytest.approx(min(job["objective"] for job in jobs))
-    assert len({job["objective"] for job in jobs}) == 3
+    assert len({job["objective"] for job in jobs}) == 2
 
 
 def test_submitit_runs_jobs_elsewhere(tmp_path):
