@@ -24,8 +24,7 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("suffix", ["npz", "csv"])
-@pytest.mark.parametrize("model", ["vae", "ae"])
+@pytest.mark.parametrize(("suffix", "model"), [("npz", "vae"), ("csv", "ae")])
 def test_pictures_become_codes_and_pictures_again(aectl, tmp_path, suffix, model):
     aectl("train", *SMALL, f"model={model}", "latent=5")
     pictures(tmp_path / "in")
