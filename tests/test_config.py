@@ -85,7 +85,10 @@ def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrid
     assert re.fullmatch(rf"outputs/train/[0-9_-]+_{label}-[0-9a-f]{{6}}", hydra["run"]["dir"])
     settings = typed.from_dict(TrainConfig, {k: v for k, v in composed(shown).items() if k != "hydra"}, "")
     assert journal._title(settings).startswith(title)
-    assert aectl("train", *overrides, "--cfg", "hydra").out.count("aectl.run_label") == 1
+
+
+def test_a_sweeps_folders_have_the_name_too(aectl):
+    assert aectl("train", "--cfg", "hydra").out.count("aectl.run_label") == 1
 
 
 def test_no_yaml_names_code():

@@ -203,8 +203,10 @@ def stopped(config: TrainConfig, run: Path, at_step: int, monkeypatch) -> None:
             trainer.train(config, run)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("at_step", [1, 3, 5, 8])
+# In the first epoch, in its middle, at its end and in the next, over the models.
+@pytest.mark.parametrize(
+    ("model", "at_step"), [("ae", 1), ("std", 1), ("logvar", 3), ("ae", 5), ("std", 5), ("logvar", 5), ("std", 8)]
+)
 def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, model, at_step):
     config = small(model=MODELS[model], noise=NOISE, epochs=2, schedule="cosine", grad_clip=1.0, kl_warmup=1.0)
     trainer.train(config, tmp_path / "whole")
