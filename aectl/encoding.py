@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from aectl import containers, exif, fitting, palettes, tiff
+from aectl import containers, exif, fitting, palettes, tiff_writing
 from aectl.errors import DataError, brief
 from aectl.reading import Picture
 
@@ -27,7 +27,7 @@ def encode(pictures: Sequence[Picture], original: bytes) -> bytes:
     picture = pictures[0]
     try:
         if picture.format == "TIFF":
-            return tiff.write(pictures, original)
+            return tiff_writing.write(pictures, original)
         return ENCODERS[picture.format](pictures, original)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, struct.error) as error:
         raise DataError(f"cannot be written again as {picture.format} ({brief(error)})") from None

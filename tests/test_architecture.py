@@ -30,7 +30,8 @@ def imports(path: Path) -> set[str]:
     ("library", "owners"),
     [("hydra", {"cli", "commandline", "composing", "job", "messages"}), ("tensorboard", {"tracking"}),
      ("torch.utils.tensorboard", {"tracking"}), ("safetensors", {"checkpoint"}), ("matplotlib", {"figures"}),
-     ("torchvision", {"_torchvision"}), ("tifffile", {"tiff"}), ("imagecodecs", {"decoding", "encoding"}),
+     ("torchvision", {"_torchvision"}), ("tifffile", {"tiff", "tiff_writing"}),
+     ("imagecodecs", {"decoding", "encoding"}),
      ("omegaconf", {"composing", "job", "messages"}), ("pickle", set())],
 )  # fmt: skip
 def test_each_library_has_its_owner(library, owners):
