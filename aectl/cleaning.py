@@ -54,28 +54,29 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
         log.info("%s", line)
     unusable.settle(list(bad.values()), len(jobs), f"input={source}", "on_bad", config.on_bad)
     jobs = [job for job in jobs if job not in bad]
-    places.prepare(target / name for name in [*(name for job in jobs for name in _outputs(job, noisy)), *reports])
+    outputs = [*(name for job in jobs for name in _outputs(job, noisy)), *reports]
     corrupt = build_noise(config.noise) if noisy else None
     rows = []
-    for job in tqdm(jobs, disable=None, unit="picture", leave=False):
-        name, original = job.entry.name, job.entry.read()
-        pictures = decoding.decode_pages(original, reading, name)
-        seen = pictures
-        if corrupt is not None:
-            seen = [_with_noise(page, corrupt, config.seed, name, number) for number, page in enumerate(pictures)]
-        result = [_through(run, page, device) for page in seen]
-        files = {target / name: encoding.encode(result, original)}
-        if corrupt is not None:
-            files[target / "noisy" / name] = encoding.encode(seen, original)
-        for path, data in files.items():
-            storage.replace(path, data)
-        clean = pictures if corrupt is not None else None
-        if job.reference is not None:
-            clean = decoding.decode_pages(job.reference.read(), reading, name)
-        if clean is not None:  # the figures are those of the file, with whatever its format lost
-            after = decoding.decode_pages(files[target / name], reading, name)
-            after = after if len(after) == len(result) else result
-            rows.append((name, *_means_before_and_after(seen, after, clean)))
+    with places.prepared(target / name for name in outputs):
+        for job in tqdm(jobs, disable=None, unit="picture", leave=False):
+            name, original = job.entry.name, job.entry.read()
+            pictures = decoding.decode_pages(original, reading, name)
+            seen = pictures
+            if corrupt is not None:
+                seen = [_with_noise(page, corrupt, config.seed, name, number) for number, page in enumerate(pictures)]
+            result = [_through(run, page, device) for page in seen]
+            files = {target / name: encoding.encode(result, original)}
+            if corrupt is not None:
+                files[target / "noisy" / name] = encoding.encode(seen, original)
+            for path, data in files.items():
+                storage.replace(path, data)
+            clean = pictures if corrupt is not None else None
+            if job.reference is not None:
+                clean = decoding.decode_pages(job.reference.read(), reading, name)
+            if clean is not None:  # the figures are those of the file, with whatever its format lost
+                after = decoding.decode_pages(files[target / name], reading, name)
+                after = after if len(after) == len(result) else result
+                rows.append((name, *_means_before_and_after(seen, after, clean)))
     log.info("%d pictures: %s", len(jobs), target)
     unusable.write(target / unusable.FILE, list(bad.values()))
     if rows:
@@ -233,8 +234,8 @@ def _channels(picture: Picture, channels: int) -> np.ndarray:
 def _report(rows: Sequence[tuple[str | float, ...]], target: Path) -> None:
     """PSNR and SSIM before and after, for each picture and on average, as CSV and in the log."""
     means = [float(np.mean([row[column] for row in rows])) for column in range(1, len(CSV_HEADER))]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
     writer.writerow(CSV_HEADER)
     for name, *values in [*rows, ("mean", *means)]:
         writer.writerow([name, *(f"{value:.4f}" for value in values)])

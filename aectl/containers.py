@@ -43,6 +43,8 @@ def like_png(new: bytes, original: bytes) -> bytes:
             content = exif.turned(content, which)
         elif name == b"iTXt" and content.startswith(XMP_IN_PNG):
             content = exif.turned_xmp(content)
+        elif name == b"pHYs" and which >= 5:
+            content = content[4:8] + content[:4] + content[8:]
         if name in PNG_KEPT or (name[3:4].islower() and name[0:1].islower()):
             kept.append((name, content))
     mine = {name for name, _ in kept}
@@ -92,7 +94,8 @@ def like_jpeg(new: bytes, original: bytes) -> bytes:
     head, kept = b"", []
     for marker, content in jpeg_segments(original):
         if marker == 0xE0 and content.startswith(b"JFIF\0"):
-            head = _segment(0xE0, content[:12] + b"\0\0")  # without its thumbnail
+            density = content[10:12] + content[8:10] if which >= 5 else content[8:12]
+            head = _segment(0xE0, content[:8] + density + b"\0\0")  # without its thumbnail
         elif marker == 0xE1 and content.startswith(EXIF_IN_JPEG):
             kept.append(_segment(marker, EXIF_IN_JPEG + exif.turned(content[6:], which)))
         elif marker == 0xE1 and content.startswith(XMP_IN_JPEG):

@@ -66,7 +66,10 @@ def _drawn(found: Found, config: DatasetConfig) -> tuple[Parts, list[str]]:
     first = {digest: index for index, digest in reversed(list(enumerate(found.hashes)))}
     content = np.array([first[digest] for digest in found.hashes] or range(len(found.images)))
     parts, notes = _official(found, content, config)
-    rest = parts.pop("train")
+    rest = parts.pop("train", np.zeros(0, dtype=int))
+    if not len(rest):
+        why = "; ".join(["", *notes])
+        raise DataError(f"dataset.root={config.root}: has no picture to train on beside the parts val and test{why}")
     if copies := len(rest) - len(np.unique(content[rest])):
         notes.append(f"equal to others, and drawn together with them: {copies} pictures")
     labels = None if found.images.labels is None else found.images.labels.numpy()

@@ -43,12 +43,12 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
         raise DataError(f"input={source}: {error}") from None
     _refuse_overwriting(paths, target, config.overwrite)
     _refuse_senseless(run, names, found, device, source)
-    places.prepare(paths)
-    images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
-    for path, image in zip(paths, images, strict=True):
-        buffer = io.BytesIO()
-        decoding.to_image(to_uint8(image).numpy()).save(buffer, "PNG")
-        storage.replace(path, buffer.getvalue())
+    with places.prepared(paths):
+        images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
+        for path, image in zip(paths, images, strict=True):
+            buffer = io.BytesIO()
+            decoding.to_image(to_uint8(image).numpy()).save(buffer, "PNG")
+            storage.replace(path, buffer.getvalue())
     log.info("%d pictures: %s", len(names), target)
 
 

@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from aectl import containers, exif, tiff
+from aectl import containers, exif, leftovers, tiff
 from aectl.errors import DataError, ScaleError, UserError, brief, one_line
 from aectl.reading import Levels, Picture, Reading
 
@@ -69,6 +69,7 @@ def decode_pages(data: bytes, reading: Reading, name: str) -> list[Picture]:
         raise DataError(f"is a {picture.format} in mode {picture.mode}, which cannot be written again")
     for page in pages:
         reading.saw(name, page, alone=picture.format == "MPO")
+    reading.leaves_out(name, leftovers.of(data, picture.format))
     return pages
 
 

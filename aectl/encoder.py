@@ -50,26 +50,27 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         own = run.config.dataset.scale
         reading = Reading(config.scale if config.scale is not None else own, config.picture_gb)
         batches = _pictures(run, listed.entries, reading, bad)
-    places.prepare([target, unusable.beside(target)])
-    names, found, errors = [], [], []
-    with torch.inference_mode():
-        for some, pixels in batches:
-            x = to_float(pixels.to(device))
-            code = run.model.encode(x)
-            rng = generator(device, "encode", config.seed, len(names))
-            z = code.sample(rng)[0] if config.sample else code.mu
-            if not z.isfinite().all():
-                first = some[int((~z.isfinite()).any(1).int().argmax())]
-                raise CheckpointError(
-                    f"run={run.path}: its code of {brief(repr(first))} is not finite; take another run or checkpoint"
-                )
-            names += some
-            found.append(z.cpu())
-            errors.append(metrics.psnr(run.model.decode(z), x).cpu())
-    unusable.settle(bad, len(names) + len(bad), f"input={config.input}", "on_bad", config.on_bad)
-    z = torch.cat(found)
-    codes.write(target, names, z.numpy())
-    unusable.write(unusable.beside(target), bad)
+    with places.prepared([target, unusable.beside(target)]):
+        names, found, errors = [], [], []
+        with torch.inference_mode():
+            for some, pixels in batches:
+                x = to_float(pixels.to(device))
+                code = run.model.encode(x)
+                rng = generator(device, "encode", config.seed, len(names))
+                z = code.sample(rng)[0] if config.sample else code.mu
+                if not z.isfinite().all():
+                    first = some[int((~z.isfinite()).any(1).int().argmax())]
+                    raise CheckpointError(
+                        f"run={run.path}: its code of {brief(repr(first))} is not finite; take another run or "
+                        "checkpoint"
+                    )
+                names += some
+                found.append(z.cpu())
+                errors.append(metrics.psnr(run.model.decode(z), x).cpu())
+        unusable.settle(bad, len(names) + len(bad), f"input={config.input}", "on_bad", config.on_bad)
+        z = torch.cat(found)
+        codes.write(target, names, z.numpy())
+        unusable.write(unusable.beside(target), bad)
     raw, kept = math.prod(run.shape), 4 * z.shape[1]
     log.info("%d codes of %d numbers: %s", len(names), z.shape[1], target)
     log.info(

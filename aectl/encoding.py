@@ -29,6 +29,8 @@ def encode(pictures: Sequence[Picture], original: bytes) -> bytes:
         if picture.format == "TIFF":
             return tiff_writing.write(pictures, original)
         return ENCODERS[picture.format](pictures, original)
+    except DataError:
+        raise
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, struct.error) as error:
         raise DataError(f"cannot be written again as {picture.format} ({brief(error)})") from None
 

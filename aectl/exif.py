@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 ORIENTATION, EXIF, GPS, INTEROPERABILITY = 0x0112, 0x8769, 0x8825, 0xA005
+X_RESOLUTION, Y_RESOLUTION = 282, 283
 WIDTH, HEIGHT = 0xA002, 0xA003  # of the picture, as the EXIF directory has them
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([1-8])")
@@ -124,20 +125,22 @@ def turned(blob: bytes, which: int) -> bytes:
         if entry.tag == ORIENTATION and entry.kind == 3:
             struct.pack_into(layout.order + "H", result, entry.position + where, 1)
         if entry.tag == EXIF and which >= 5:
-            sides = {
-                inner.tag: inner
-                for inner in directory(blob, number(entry, layout), layout)
-                if inner.tag in (WIDTH, HEIGHT) and inner.count == 1
-            }
-            if len(sides) == 2:
-                for one, other in ((WIDTH, HEIGHT), (HEIGHT, WIDTH)):
-                    place = sides[one].position
-                    result[place : place + 12] = replace_tag(blob[sides[other].position :][:12], one, layout)
+            _exchange(result, blob, directory(blob, number(entry, layout), layout), (WIDTH, HEIGHT), layout)
+    if which >= 5:
+        _exchange(result, blob, entries, (X_RESOLUTION, Y_RESOLUTION), layout)
     if entries:
         (count,) = struct.unpack_from(layout.head, blob, start)
         after = start + 2 + 12 * count
         result[after : after + 4] = b"\0" * len(result[after : after + 4])
     return bytes(result)
+
+
+def _exchange(result: bytearray, blob: bytes, entries: list[Entry], tags: tuple[int, int], layout: Layout) -> None:
+    """Give each of two entries the value of the other, where there are both."""
+    found = {entry.tag: entry.position for entry in entries if entry.tag in tags and entry.count == 1}
+    if len(found) == 2:
+        for one, other in (tags, tags[::-1]):
+            result[found[one] : found[one] + 12] = replace_tag(blob[found[other] :][:12], one, layout)
 
 
 def replace_tag(entry: bytes, tag: int, layout: Layout) -> bytes:

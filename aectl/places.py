@@ -21,6 +21,7 @@ class Places:
 
     def __init__(self, target: Path, reports: Sequence[str], fold: bool | None = None) -> None:
         self._fold = _ignores_case(target) if fold is None else fold
+        self._nearest = next(place for place in (target.absolute(), *target.absolute().parents) if place.is_dir())
         self._files = {self._key(name): name for name in reports}
         self._folders: dict[str, str] = {}
 
@@ -28,8 +29,16 @@ class Places:
         """Take all of `names`, with `/`, for what becomes of the picture `whose`.
 
         Raises:
-            DataError: one is taken, or needs a folder where a file goes, or the other way round; then none is.
+            DataError: one is taken, or needs a folder where a file goes, or the other way round, or is too long for
+                the file system; then none is.
         """
+        for part in {part for name in names for part in name.split("/")}:
+            try:
+                (self._nearest / part).lstat()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise DataError(f"its name cannot be that of an output ({error.strerror}); rename it") from None
         files = [self._key(name) for name in names]
         folders = [folder for name in files for folder in self._new_folders(name)]
         wanted = [*files, *folders]
@@ -60,8 +69,11 @@ def _ignores_case(folder: Path) -> bool:
     return False
 
 
-def prepare(paths: Iterable[Path]) -> None:
+def prepare(paths: Iterable[Path]) -> list[Path]:
     """Make the folders of files that are to be written, so that what would refuse a file does so before the work.
+
+    Returns:
+        The folders that were made, the outer ones first.
 
     Raises:
         StorageError: a name is too long, a file is where a folder must go or the other way round, or nothing may be
@@ -75,14 +87,30 @@ def prepare(paths: Iterable[Path]) -> None:
             with storage.naming(path):
                 _refuse_impossible(path)
     except OSError as error:
-        for folder in reversed(made):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        _take_away(made)
         where = brief(error.filename, 300)
         raise StorageError(
             f"{where}: cannot be written ({error.strerror}), and nothing has been; work in a folder that you may "
             "write to, or name another place with output=<path>, then repeat the command"
         ) from None
+    return made
+
+
+@contextlib.contextmanager
+def prepared(paths: Iterable[Path]) -> Iterator[None]:
+    """As `prepare`, for a block of work; where that ends in an error the folders that stayed empty go again."""
+    made = prepare(paths)
+    try:
+        yield
+    except BaseException:
+        _take_away(made)
+        raise
+
+
+def _take_away(folders: Sequence[Path]) -> None:
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 def _refuse_impossible(path: Path) -> None:

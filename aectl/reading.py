@@ -111,8 +111,10 @@ class Picture:
         return self.values
 
     def opacity(self) -> np.ndarray:
-        """Alpha as float32 in [0, 1], (H, W); of floats it is cut off there."""
+        """Alpha as float32 in [0, 1], (H, W), cut off there; what is white in deep colours is opaque."""
         whole = np.iinfo(self.alpha.dtype).max if self.alpha.dtype.kind in "ui" else 1
+        if self.alpha.dtype == self.levels.dtype != BYTE and self.levels.black == 0:
+            whole = self.levels.white
         return (self.alpha.astype(np.float32) / np.float32(whole)).clip(0, 1)
 
 
@@ -137,6 +139,7 @@ class Reading:
         self._freed = threading.Condition()
         self._levels: set[str] = set()
         self._further: dict[str, str] = {}
+        self._left: dict[str, str] = {}
 
     def levels(self, dtype: np.dtype, bits: int) -> Levels:
         """Black and white of values of this type, of which `bits` are used.
@@ -166,8 +169,13 @@ class Reading:
         if picture.several and alone:
             self._further[name] = picture.format
 
+    def leaves_out(self, name: str, what: str) -> None:
+        """Remember what of a file beside its picture is written nowhere, if that is anything."""
+        if what:
+            self._left[name] = what
+
     def notes(self) -> list[str]:
-        """One line on the scale, if any picture had more than 8 bits, and one on frames that are left out."""
+        """A line each on the scale, if any picture had more than 8 bits, and on what is left out of files."""
         found = []
         if self._levels:
             found.append(f"scale: {', '.join(sorted(self._levels))}; {self.prefix}scale= sets another")
@@ -176,6 +184,12 @@ class Reading:
             found.append(
                 f"note: {len(self._further)} files hold several frames, pages or pictures, of which the first alone "
                 f"is used, such as {one_line(name)} ({kind})"
+            )
+        if self._left:
+            name, what = min(self._left.items())
+            found.append(
+                f"note: {len(self._left)} files hold more than pictures, which is left out, such as {one_line(name)} "
+                f"({one_line(what)})"
             )
         return found
 
@@ -210,4 +224,6 @@ def _bytes(width: int, height: int, planes: int, size: int) -> int:
 
     Measured; Pillow holds colours in four bytes, and palettes are found by sorting.
     """
-    return width * height * (6 * max(planes, 3) if size == 1 else planes * (2 * size + 12))
+    if size == 1:
+        return width * height * (32 if planes > 3 else 18)
+    return width * height * planes * (2 * size + (17 if size == 4 else 12))

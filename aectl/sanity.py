@@ -8,7 +8,8 @@ from aectl.errors import CheckpointError
 from aectl.runs import Run
 
 LAYER = 1e8  # no layer of a network that was trained gives more; single precision has 8 digits
-PICTURE = 100.0  # nor does a picture, whose values are 0 to 1, go further, even where a network overshoots
+PICTURE = 10.0  # nor does a picture, whose values are 0 to 1, go further, even where a network overshoots
+NEAR = (-0.5, 1.5)  # where at least half of a picture's values are; clipped to [0, 1], others leave black or white
 
 
 def watch(run: Run) -> None:
@@ -33,8 +34,12 @@ def check_picture(values: np.ndarray | Tensor, run: Run) -> None:
     Raises:
         CheckpointError: a value is not finite, or nowhere near [0, 1].
     """
-    if len(values):
-        _check(float(values.min()), float(values.max()), PICTURE, run)
+    if not len(values):
+        return
+    _check(float(values.min()), float(values.max()), PICTURE, run)
+    far = ((values < NEAR[0]) | (values > NEAR[1])).sum() / np.prod(values.shape)
+    if far > 0.5:
+        raise _refusal(run, f"values outside {NEAR[0]:g} to {NEAR[1]:g} in {far:.0%} of a picture")
 
 
 def _check(low: float, high: float, limit: float, run: Run) -> None:
@@ -42,7 +47,11 @@ def _check(low: float, high: float, limit: float, run: Run) -> None:
         found = (
             "values that are not finite" if not np.isfinite([low, high]).all() else f"values of {max(-low, high):.3g}"
         )
-        raise CheckpointError(
-            f"run={run.path}: its network gives {found}, so its weights make no picture; nothing of it is written; "
-            f"take another checkpoint (checkpoint=last, or a folder of checkpoints/), or train it again"
-        )
+        raise _refusal(run, found)
+
+
+def _refusal(run: Run, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"run={run.path}: its network gives {found}, so its weights make no picture; nothing of it is written; take "
+        "another checkpoint (checkpoint=last, or a folder of checkpoints/), or train it again"
+    )

@@ -67,6 +67,6 @@ def _escaped(cells: Sequence[str]) -> list[str]:
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """The table as CSV."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows([header, *rows])
     return buffer.getvalue()

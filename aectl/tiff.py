@@ -47,12 +47,12 @@ def header(data: bytes) -> tuple[bool, tuple[int, int]] | None:
         DataError: it cannot be read.
     """
     with opened(data) as file:
-        page = file.pages[0]
+        page = _page(file, 0)
         if _strange(page) is not None:
             return None
         height, width = page.imagelength, page.imagewidth
         colour = page.photometric not in (GREY, GREY_INVERTED)
-        return colour, ((width, height) if _orientation(page) >= 5 else (height, width))
+        return colour, ((width, height) if orientation(page) >= 5 else (height, width))
 
 
 def read(data: bytes, reading: Reading, *, whole: bool) -> list[Picture] | None:
@@ -144,6 +144,8 @@ def _page(file: TiffFile, index: int) -> TiffPage:
     page = file.pages[index]
     if not isinstance(page, TiffPage):
         raise ValueError("has a page that is none")
+    if page.imagewidth < 1 or page.imagelength < 1:
+        raise DataError("has a page without pixels")
     return page
 
 
@@ -195,7 +197,8 @@ def _refuse_hidden(pages: Sequence[TiffPage]) -> None:
         raise DataError("has sub-images beside its pages, as pyramids and raw files do; save it without them")
 
 
-def _orientation(page: TiffPage) -> int:
+def orientation(page: TiffPage) -> int:
+    """As `exif.orientation`."""
     value = page.tags.valueof(274, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -211,7 +214,7 @@ def _decoded(page: TiffPage, reading: Reading, several: bool) -> Picture:
         planes, levels = colours.astype(np.uint8)[:, planes[0]], reading.levels(np.dtype(np.uint8), 8)
     else:
         levels = reading.levels(planes.dtype, bits if planes.dtype.kind == "u" else 8 * planes.dtype.itemsize)
-    planes = exif.upright(planes, _orientation(page))
+    planes = exif.upright(planes, orientation(page))
     count = 3 if photometric == PALETTE else PLANES[photometric]
     values = levels.to_unit(planes[:count])
     if photometric in (GREY_INVERTED, CMYK):

@@ -11,9 +11,23 @@ import numpy as np
 from tifffile import TiffPage, TiffWriter
 
 from aectl import exif, palettes
+from aectl.errors import DataError, UserError, brief
 from aectl.exif import EXIF, GPS, Layout
 from aectl.reading import Picture
-from aectl.tiff import CCITT, CMYK, COMPRESSIONS, GREY_INVERTED, JPEG, LAB, PALETTE, RGB, YCBCR, opened
+from aectl.tiff import (
+    CCITT,
+    CMYK,
+    COMPRESSIONS,
+    GREY_INVERTED,
+    JPEG,
+    LAB,
+    PALETTE,
+    RGB,
+    UNREADABLE,
+    YCBCR,
+    opened,
+    orientation,
+)
 
 XMP = 700
 # Tags that follow from the pixels, from how they are stored, or that `write` has an argument for.
@@ -28,7 +42,20 @@ Tag = tuple[int, int, int, object, bool]  # as tifffile takes them: tag, type, c
 
 
 def write(pictures: Sequence[Picture], original: bytes) -> bytes:
-    """A TIFF with a page for each picture, stored as the pages of `original` are, with their tags."""
+    """A TIFF with a page for each picture, stored as the pages of `original` are, with their tags.
+
+    Raises:
+        DataError: tifffile does not write such pages.
+    """
+    try:
+        return _written(pictures, original)
+    except UNREADABLE as error:
+        if isinstance(error, UserError):
+            raise
+        raise DataError(f"cannot be written again as TIFF ({brief(error)})") from None
+
+
+def _written(pictures: Sequence[Picture], original: bytes) -> bytes:
     buffer = io.BytesIO()
     directories = []
     with opened(original) as file:
@@ -80,10 +107,7 @@ def _write_page(writer: TiffWriter, picture: Picture, page: TiffPage, tags: Sequ
         options["tile"] = (page.tilelength, page.tilewidth)
     elif page.rowsperstrip and page.rowsperstrip < len(picture.values[0]) and page.compression != JPEG and bits != 1:
         options["rowsperstrip"] = int(page.rowsperstrip)
-    x, y = page.tags.get(282), page.tags.get(283)
-    if x is not None and y is not None:
-        options["resolution"] = (tuple(x.value), tuple(y.value))
-        options["resolutionunit"] = int(page.tags.valueof(296, 2))
+    options |= _resolution(page)
     if page.subfiletype:
         options["subfiletype"] = int(page.subfiletype)
     writer.write(
@@ -91,6 +115,18 @@ def _write_page(writer: TiffWriter, picture: Picture, page: TiffPage, tags: Sequ
         planarconfig=None if page.samplesperpixel == 1 else int(page.planarconfig), compression=compression,
         software=False, metadata=None, extratags=tags, **options,
     )  # fmt: skip
+
+
+def _resolution(page: TiffPage) -> dict[str, object]:
+    """Pixels per unit across and down, for the page turned upright; nothing where the page says nothing of use."""
+    x, y, unit = (page.tags.valueof(tag) for tag in (282, 283, 296))
+    pairs = [tuple(value) for value in (x, y) if isinstance(value, tuple) and len(value) == 2 and value[1]]
+    if len(pairs) < 2 or unit not in (None, 1, 2, 3):
+        return {}
+    return {
+        "resolution": tuple(pairs[:: -1 if orientation(page) >= 5 else 1]),
+        "resolutionunit": 2 if unit is None else int(unit),
+    }
 
 
 def _kept_tags(page: TiffPage, original: bytes, layout: Layout) -> list[Tag]:

@@ -1,3 +1,4 @@
+import csv
 import os
 import resource
 from pathlib import Path
@@ -8,7 +9,7 @@ import torch
 from albums import bmp, put, taken_away, zipped
 from PIL import Image
 
-from aectl import cleaning, decoding, tiling, trainer
+from aectl import cleaning, decoding, sanity, tiling, trainer
 from aectl.config import (
     DatasetConfig,
     DenoiseConfig,
@@ -255,10 +256,29 @@ def test_names_as_long_and_folders_as_deep_as_the_file_system_has(aectl, runs, t
 
 def test_a_name_too_long_is_noticed_before_the_first_output(aectl, runs, tmp_path):
     zipped(tmp_path / "in.zip", {"a.bmp": bmp(1), "n" * 252 + ".bmp": bmp(2)})
-    refused = aectl("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out")
-    assert refused.status == 6
-    assert "File name too long" in refused.err
+    command = ("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out")
+    refused = aectl(*command)
+    assert refused.status == 3
+    assert "cannot be that of an output (File name too long); rename it" in refused.out
     assert not (tmp_path / "out").exists()
+    assert aectl(*command, "on_bad=skip").status == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.bmp", "bad_pictures.csv"}
+
+
+def test_a_name_with_a_carriage_return_stays_one_name_in_the_figures(aectl, runs, tmp_path):
+    put(tmp_path, {"in/a\rb.bmp": bmp(1)})
+    done = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "noise=gaussian", "noise.sigma=0.1")
+    assert done.status == 0, done.err
+    with (tmp_path / "out/psnr_ssim.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1:] == ["a\rb.bmp", "mean"]
+
+
+def test_what_ends_in_an_error_leaves_no_empty_folder(aectl, runs, tmp_path, monkeypatch):
+    put(tmp_path, {"in/a.bmp": bmp(1), "in/sub/b.bmp": bmp(2)})
+    monkeypatch.setattr(sanity, "NEAR", (2, 3))
+    refused = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=deep/out")
+    assert refused.status == 4, refused.err
+    assert not (tmp_path / "deep").exists()
 
 
 def test_what_encode_cannot_write_is_noticed_before_the_work(aectl, runs, tmp_path, monkeypatch):

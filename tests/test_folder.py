@@ -227,6 +227,14 @@ def test_an_official_test_picture_is_not_trained_on_where_training_has_it_too(tm
     assert "left out, since an official part for measuring has the same: 6 pictures" in split.notes
 
 
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val", "test"), ("val", "test")])
+def test_nothing_to_train_on_is_one_line(tmp_path, parts):
+    for part in parts:
+        put(tmp_path, grey(8, part))
+    with pytest.raises(DataError, match="has no picture to train on beside the parts val and test"):
+        build_dataset(own(tmp_path), None)
+
+
 @pytest.mark.parametrize("labels", [("cats", "dogs"), ("all",)])
 @pytest.mark.parametrize("seed", range(5))
 def test_equal_files_are_in_one_part(tmp_path, seed, labels):

@@ -17,7 +17,7 @@ import zoo
 from PIL import Image, ImageSequence
 from test_keeping import native, tiff
 
-from aectl import decoding, encoder, encoding
+from aectl import decoding, encoder, encoding, fitting
 from aectl.config import DatasetConfig, EncodeConfig
 from aectl.data import build_dataset
 from aectl.errors import DataError, ScaleError
@@ -337,3 +337,16 @@ def test_pages_that_go_round_in_a_circle_end():
     data[place + 2 + 12 * count : place + 6 + 12 * count] = place.to_bytes(4, "little")
     with pytest.raises(DataError, match="no end"):
         decoding.decode(bytes(data))
+
+
+def test_alpha_is_on_the_scale_of_the_colours():
+    """Of 12 bits in a file of 16, 4095 is white, and opaque."""
+    array = np.full((4, 5, 4), 2048, np.uint16)
+    array[..., 3] = 4095
+    array[0, 0, 3] = 0
+    data = tiff(array, photometric="rgb", extrasamples=["unassalpha"])
+    picture = decoding.decode(data, Reading(4095))
+    opacity = np.ones((4, 5), np.float32)
+    opacity[0, 0] = 0
+    np.testing.assert_array_equal(picture.opacity(), opacity)
+    assert fitting.with_channels(picture, 3, 0)[0].ravel().tolist() == [0] + [round(255 * 2048 / 4095)] * 19

@@ -2,13 +2,15 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from aectl import checkpoint
+from aectl import checkpoint, sanity
+from aectl.errors import CheckpointError
 
 
 def spoilt(run: Path, path: Path, change) -> Path:
@@ -81,3 +83,15 @@ def test_neither_codes_nor_samples_nor_decoded_pictures_come_from_such_weights(
         assert refused.status == 4, command
         assert "its network gives" in refused.err
     assert not list(tmp_path.glob("new*"))
+
+
+def test_a_picture_mostly_far_from_its_range_is_none():
+    """Finite and small, but clipped it would be white, or black, and nothing else."""
+    run = SimpleNamespace(path="r")
+    picture = np.linspace(-0.4, 1.4, 300, dtype=np.float32).reshape(3, 10, 10)
+    for values in (picture, torch.from_numpy(picture), np.zeros((0, 3))):
+        sanity.check_picture(values, run)
+    for shift in (3, -3):
+        for values in (picture + np.float32(shift), torch.from_numpy(picture + np.float32(shift))):
+            with pytest.raises(CheckpointError, match=r"values outside -0\.5 to 1\.5 in 100% of a picture"):
+                sanity.check_picture(values, run)
