@@ -41,7 +41,9 @@ def against_not_learning(config: TrainConfig, recon: Sequence[float | None], act
         active_units: how many latents its code uses; None where it has none to use.
     """
     falls = len(recon) < 2 or None in recon[-2:] or recon[-1] < recon[-2]
-    collapsed = active_units == 0 and config.model.posterior is not None and config.kl_weight > 0
+    # A latent has a KL of less than 0.005 nats where it is not active (its mean's variance at most 0.01).
+    paid = config.kl_weight > 0 and config.free_bits < 0.005
+    collapsed = active_units == 0 and config.model.posterior is not None and paid
     lighter = [
         (f"a smaller kl_weight than {config.kl_weight:g}", collapsed),
         (f"kl_warmup={max(1, config.epochs // 2)}", collapsed and config.kl_warmup == 0),
@@ -55,6 +57,14 @@ def against_not_learning(config: TrainConfig, recon: Sequence[float | None], act
         (f"a smaller lr than {config.lr:g}", config.lr > TrainConfig().lr),
     ]
     return [words for words, fits in found if fits][:MOST] or against_divergence(config)
+
+
+def against_being_worse(config: TrainConfig, times: float) -> list[str]:
+    """What to try where the error is `times` that of the mean image: it grew, or has only begun to fall."""
+    usual = TrainConfig().lr
+    if times > 2 or config.lr > usual:
+        return against_divergence(config)
+    return [f"more epochs than {config.epochs}", *([f"a larger lr than {config.lr:g}"] if config.lr < usual else [])]
 
 
 def words(suggestions: Sequence[str]) -> str:

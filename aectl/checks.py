@@ -1,6 +1,7 @@
 """Which values of a configuration are in range, and which have no effect. No torch, no file IO."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from aectl.commandline import paths_of
@@ -126,7 +127,7 @@ def _check_report(config: ReportConfig) -> None:
 
 
 def _codes(key: str, name: str) -> None:
-    if not name.endswith(CODES):
+    if Path(name).suffix not in CODES:
         fail(key, name, f"is no file of codes; its name must end in {', '.join(CODES)}")
 
 

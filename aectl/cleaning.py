@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from aectl import decoding, encoding, fitting, listing, metrics, places, sanity, storage, tiling, unusable
 from aectl.config import DenoiseConfig
-from aectl.errors import DataError, StorageError
+from aectl.errors import DataError, StorageError, counted
 from aectl.listing import Entry
 from aectl.noise import Corruption, build_noise
 from aectl.places import Places
@@ -41,7 +41,7 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
             `config.on_bad` is `skip`.
         StorageError: an output is there already.
     """
-    source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
+    source, target = storage.expanded(config.input), storage.expanded(config.output)
     noisy = config.noise.name != "none"
     jobs = _jobs(source, config)
     if target.exists() and not target.is_dir():
@@ -77,7 +77,7 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
                 after = decoding.decode_pages(files[target / name], reading, name)
                 after = after if len(after) == len(result) else result
                 rows.append((name, *_means_before_and_after(seen, after, clean)))
-    log.info("%d pictures: %s", len(jobs), target)
+    log.info("%s: %s", counted(len(jobs), "picture"), target)
     unusable.write(target / unusable.FILE, list(bad.values()))
     if rows:
         _report(rows, target)
@@ -97,7 +97,7 @@ def _jobs(source: Path, config: DenoiseConfig) -> list[Job]:
         log.info("passed over in %s: %s", source, found.rest())
     references = {}
     if config.reference is not None:
-        root = Path(config.reference).expanduser()
+        root = storage.expanded(config.reference)
         references = {entry.name: entry for entry in listing.at(root, "reference").entries}
         if source.is_file() and root.is_file():
             references = {found.entries[0].name: next(iter(references.values()))}

@@ -41,7 +41,7 @@ try
   tensorboard --logdir outputs                    curves and pictures, also while it trains
 
 completion   eval "$(aectl -sc install=bash)"     (or zsh, fish)
-exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 training diverged, 6 storage, 7 device,
+exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 numbers not finite, 6 storage, 7 device,
              130 interrupted, 143 terminated
 """
 
@@ -138,7 +138,8 @@ def _sweep(job: Job, overrides: list[str]) -> int:
             sweep.summarize(folder, found)
     failed = [one for one in found if one["status"] == "failed"]
     if failed:
-        print(f"aectl: {len(failed)} of {len(found)} jobs failed, the first: {failed[0]['error']}", file=sys.stderr)
+        which = f"{len(failed)} of {len(found)} jobs failed, the first" if len(found) > 1 else "its only job failed"
+        print(f"aectl: {which}: {failed[0]['error']}", file=sys.stderr)
     return failed[0]["exit_code"] if failed else 0
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from aectl import codes, decoding, devices, places, sanity, storage
 from aectl.config import DecodeConfig
-from aectl.errors import CheckpointError, DataError, StorageError, brief
+from aectl.errors import CheckpointError, DataError, StorageError, brief, counted
 from aectl.images import to_uint8
 from aectl.runs import Run, open_with_code
 
@@ -33,7 +33,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
         StorageError: a picture is there already, or a file is in the way.
     """
     del folder  # what it makes lands in config.output
-    source, target = Path(config.input).expanduser(), Path(config.output).expanduser()
+    source, target = storage.expanded(config.input), storage.expanded(config.output)
     device = devices.choose(config.device, config.threads)
     run = open_with_code(config.run, config.checkpoint, device)
     names, found = codes.read(source, run.config.latent)
@@ -49,7 +49,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
             buffer = io.BytesIO()
             decoding.to_image(to_uint8(image).numpy()).save(buffer, "PNG")
             storage.replace(path, buffer.getvalue())
-    log.info("%d pictures: %s", len(names), target)
+    log.info("%s: %s", counted(len(names), "picture"), target)
 
 
 def _refuse_senseless(run: Run, names: Sequence[str], codes: Tensor, device: torch.device, source: Path) -> None:

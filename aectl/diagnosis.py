@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aectl import advice
 from aectl.importance import ENOUGH, MANY
 from aectl.runs import Run
 from aectl.scoring import ACTIVE
@@ -65,7 +66,8 @@ def _reconstruction(run: Run, found: dict[str, Any]) -> list[str]:
     if not _apart(found, "mse", "mean_image_mse"):
         return ["The reconstructions are no better than the mean image, within the standard error."]
     if mse > mean:
-        return [f"The error is {_above(mse / mean)} that of the mean image: train longer, or with a smaller lr."]
+        tips = advice.words(advice.against_being_worse(run.config, mse / mean))
+        return [f"The error is {_above(mse / mean)} that of the mean image: {tips}."]
     if mse > 0.95 * mean:
         return [
             f"The reconstructions are hardly better than the mean image: the error is {_share(1 - mse / mean)} less."
@@ -83,7 +85,10 @@ def _against_pca(run: Run, found: dict[str, Any]) -> str:
     if pca <= ROUNDING * found["mean_image_mse"]:
         return f"{name} reconstructs these images exactly; the error here is {mse:.3g} per pixel."
     if not _apart(found, "mse", "pca_mse"):
-        return f"Its error is that of {name}, within the standard error ({mse:.3g} and {pca:.3g} per pixel)."
+        return (
+            f"Its error cannot be told from that of {name}, within the standard error ({mse:.3g} and {pca:.3g} per "
+            "pixel)."
+        )
     if mse < pca:
         return f"Its error is {_share(1 - mse / pca)} below that of {name}."
     pays = run.model.has_prior and run.config.kl_weight > 0
@@ -149,8 +154,10 @@ def _denoising(run: Run, found: dict[str, Any]) -> list[str]:
 
 def _decibels(found: dict[str, Any], other: str, words: str) -> str:
     gain = found["psnr_denoised"] - found[other]
-    if not _apart(found, "psnr_denoised", other) or abs(gain) < 0.005:
-        return f"as good as {words} ({gain:+.2f} dB)"
+    if abs(gain) < 0.005:
+        return f"as good as {words}"
+    if not _apart(found, "psnr_denoised", other):
+        return f"not to be told from {words} ({gain:+.2f} dB, within the standard error)"
     return f"{abs(gain):.2f} dB {'better' if gain > 0 else 'worse'} than {words}"
 
 

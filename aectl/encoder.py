@@ -9,7 +9,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import codes, commandline, decoding, devices, fitting, formats, listing, metrics, places, sanity, unusable
+from aectl import (
+    codes,
+    commandline,
+    decoding,
+    devices,
+    fitting,
+    formats,
+    listing,
+    metrics,
+    places,
+    sanity,
+    storage,
+    unusable,
+)
 from aectl.config import BACKGROUNDS, EncodeConfig
 from aectl.errors import CheckpointError, DataError, StorageError, brief
 from aectl.images import Images, to_float
@@ -44,7 +57,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     if config.input is None:
         batches = _test_images(open_data(run, config.data.root).part("test", "give input=<image or folder>"))
     else:
-        listed = listing.at(Path(config.input).expanduser(), "input")
+        listed = listing.at(storage.expanded(config.input), "input")
         if listed.rest():
             log.info("passed over in %s: %s", config.input, listed.rest())
         own = run.config.dataset.scale
@@ -83,7 +96,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
 
 
 def _place(output: str, overwrite: bool) -> Path:
-    target = Path(output).expanduser()
+    target = storage.expanded(output)
     if target.is_dir() or (target.exists() and not overwrite):
         raise StorageError(f"output={target}: is there already; choose another or set overwrite=true")
     return target

@@ -58,6 +58,11 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things in words: 1 picture, 2 pictures."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def one_line(text: object) -> str:
     """`text` with white space folded into single spaces and what a terminal cannot show, or obeys, spelled out."""
     folded = " ".join(str(text).split())

@@ -172,6 +172,8 @@ def lines(
         axes.xaxis.set_major_locator(FixedLocator(values))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([f"{value:g}" for value in values])
+    elif len(values) == 1:
+        axes.set_xticks(values)
     elif all(isinstance(x, int) for x in values):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     heights = [y for line in given for y in line.y]

@@ -104,7 +104,10 @@ def _trend(members: Sequence[Group], name: str, axis: str) -> str:
     several, one = _by_spread(members)
     if len(several) < 2:
         return _trend_of(members, name, axis)
-    return _trend_of(several, name, axis) + _besides(one, name, axis)
+    text = _trend_of(several, name, axis)
+    if one:
+        text = f"Where there are several seeds, {text[0].lower()}{text[1:]}" + _besides(one, name, axis)
+    return text
 
 
 def _trend_of(members: Sequence[Group], name: str, axis: str) -> str:
@@ -213,7 +216,8 @@ def _against_pca(members: Sequence[Group]) -> list[str]:
     parts = [f"{how} PCA's {_at(of, 'latent')}" for how, of in found.items() if of]
     if len(parts) == 1:
         how = parts[0].partition(" PCA's")[0]
-        parts = [f"{how} PCA's at {'both sizes' if len(members) == 2 else 'every size'}"]
+        every, both = ("any size", "either size") if how.startswith("not") else ("every size", "both sizes")
+        parts = [f"{how} PCA's at {both if len(members) == 2 else every}"]
     return [f"The error is {_listed(parts)}."]
 
 

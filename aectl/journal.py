@@ -258,7 +258,7 @@ def _per_pixel(session: Session, recon: float) -> str:
     if isinstance(likelihood, Gaussian) and likelihood.learned:
         return f"{recon:.4f} nats per pixel, σ {likelihood.sigma:.4f} at the end"
     if isinstance(likelihood, Gaussian):
-        return f"squared error {2 * likelihood.sigma**2 * (recon - likelihood.constant):.4f} per pixel"
+        return f"squared error {max(0.0, 2 * likelihood.sigma**2 * (recon - likelihood.constant)):.4f} per pixel"
     if session.config.likelihood.name == "bernoulli":
         return f"BCE {recon:.4f} per pixel"
     return f"{recon:.4f} nats per pixel"

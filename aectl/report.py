@@ -61,7 +61,7 @@ def _locate(name: str) -> Path:
         if not ended:
             raise DataError("sweep=latest: no sweep below outputs/ of this folder; make one (aectl train -m ...)")
         return max(ended, key=lambda path: path.stat().st_mtime_ns).parent.parent
-    path = Path(name).expanduser()
+    path = storage.expanded(name)
     if not path.is_dir() or not sweep.read_jobs(path):
         raise DataError(f"sweep={name}: no sweep there; give the folder that `aectl train -m` named at its end")
     return path

@@ -93,7 +93,7 @@ def locate(run: str) -> Path | None:
         ]
         newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
         return newest.parent.parent if newest else None
-    path = Path(run).expanduser()
+    path = storage.expanded(run)
     if checkpoint.step_of(path) >= 0 and path.parent.name == "checkpoints":
         path = path.parent
     if path.name == "checkpoints":
@@ -114,7 +114,7 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
     Raises:
         CheckpointError: no such run, or no checkpoint of it is whole, or it does not fit its own configuration.
     """
-    path = Path(run).expanduser()
+    path = storage.expanded(run)
     if run != "latest" and (path / checkpoint.MANIFEST).is_file():
         saved = checkpoint.load(path)
         folder = path

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aectl import folder, official, synthetic
+from aectl import folder, official, storage, synthetic
 from aectl.config import DatasetConfig
 from aectl.errors import DataError, brief
 from aectl.images import Images
@@ -44,7 +44,7 @@ class Found:
 def data_root(root: str | None) -> Path:
     """Where downloaded data sets live: `root`, else $AECTL_DATA, else the user's cache folder."""
     if root is not None:
-        return Path(root).expanduser()
+        return storage.expanded(root)
     if os.environ.get("AECTL_DATA"):
         return Path(os.environ["AECTL_DATA"]).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -110,7 +110,7 @@ def _folder(config: DatasetConfig, root: Path, memory_gb: float) -> Found:
 
 def own_root(config: DatasetConfig) -> Path:
     """Where people's own pictures are."""
-    return Path(config.root).expanduser()
+    return storage.expanded(config.root)
 
 
 def _array(config: DatasetConfig, root: Path, memory_gb: float) -> Found:

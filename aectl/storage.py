@@ -18,6 +18,11 @@ from typing import Any
 MAX_JSON = 16 * 2**20  # bytes; ours are a few thousand
 
 
+def expanded(path: str) -> Path:
+    """The path that was typed: a `~` at its beginning is a home folder, if it is anybody's; `./~x` is a name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path forgets the ./ before it looks)
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Give an OSError of the block the name of the file, which writing and flushing leave out."""

@@ -160,3 +160,10 @@ def test_what_constant_reconstructions_cost():
     expected = -stats.norm(mean, best).logpdf(x).sum(1).mean()
     learned = Gaussian(7.0, learn=True)
     assert constant_recon(learned, learned.inverse_mean(target), images) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_kl_that_costs_nothing_is_not_blamed():
+    settings = {"model": ModelConfig("vae", "logvar"), "kl_weight": 10.0, "lr": 1e-6}
+    assert "a smaller kl_weight than 10" in advice.against_not_learning(TrainConfig(**settings), [5, 4], 0)
+    free = advice.against_not_learning(TrainConfig(**settings, free_bits=1000.0), [5, 4], 0)
+    assert free == ["more epochs than 20", "a larger lr than 1e-06"]

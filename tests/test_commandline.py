@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from aectl import checkpoint, commandline, runs
+from aectl import checkpoint, commandline, runs, storage
 
 PARSER = OverridesParser.create()
 LIKE_VALUES = ["2024_01", "1e3", "true", "Null", "NONE", "inf", "nan", "0x1F", "1_000", "-3", ".5", "on", "0777"]
@@ -137,3 +137,19 @@ def test_what_hydra_would_mislead_about_is_said_first(aectl, command, override, 
 
 def test_completion_and_chdir_false_are_left_alone(aectl):
     assert aectl("train", "hydra.job.chdir=false", "--cfg", "job").status == 0
+
+
+def test_a_tilde_is_a_home_only_at_the_beginning_and_of_somebody(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for typed, path in (
+        ("~", "/home/me"), ("~/x", "/home/me/x"), ("./~x", "~x"), ("./~", "~"), ("a/~", "a/~"),
+        ("~nobody-at-all/x", "~nobody-at-all/x"),
+    ):  # fmt: skip
+        assert storage.expanded(typed) == Path(path)
+
+
+def test_what_comes_next_of_a_folder_with_a_tilde_runs(aectl):
+    trained = aectl("train", *SMALL, "epochs=1", "hydra.run.dir=~nobody-at-all")
+    (line,) = (line for line in trained.out.splitlines() if line.startswith("  aectl eval"))
+    assert line == "  aectl eval 'run=./~nobody-at-all'"
+    assert aectl(*shlex.split(line)[1:]).status == 0

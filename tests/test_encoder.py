@@ -75,6 +75,7 @@ def test_draws_differ_by_seed_and_csv_keeps_every_bit(aectl, small_run, tmp_path
 @pytest.mark.parametrize(
     ("command", "arguments", "status", "says"),
     [("encode", [], 2, "output=codes.npz"), ("encode", ["output=codes.txt"], 2, "must end in .npz"),
+     ("encode", ["output=.npz"], 2, "must end in .npz"),
      ("encode", ["input=nowhere", "output=a.npz"], 3, "nowhere"), ("decode", ["output=x"], 2, "input=codes.npz"),
      ("decode", ["input=none.npz", "output=x"], 3, "none.npz"),
      ("decode", ["input=wrong.csv", "output=x"], 3, "no column z2")],

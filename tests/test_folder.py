@@ -227,7 +227,7 @@ def test_an_official_test_picture_is_not_trained_on_where_training_has_it_too(tm
     assert "left out, since an official part for measuring has the same: 6 pictures" in split.notes
 
 
-@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val", "test"), ("val", "test")])
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val", "test")])
 def test_nothing_to_train_on_is_one_line(tmp_path, parts):
     for part in parts:
         put(tmp_path, grey(8, part))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from aectl import checkpoint, storage
+from aectl import checkpoint, errors, storage
 from aectl.config import COMMANDS
 from aectl.messages import Task, explain
 
@@ -87,3 +87,9 @@ def test_a_full_disk_in_training_names_the_run_to_go_on_with(aectl, monkeypatch)
     monkeypatch.undo()
     words = shlex.split(refused.err.partition("go on: ")[2].partition(";")[0])
     assert words == ["aectl", "train", "resume=my run"]
+
+
+def test_things_are_counted_in_words():
+    assert [errors.counted(n, "picture") for n in (0, 1, 2, 1000)] == [
+        "0 pictures", "1 picture", "2 pictures", "1,000 pictures"
+    ]  # fmt: skip

@@ -267,3 +267,9 @@ def test_launchers_of_clusters_are_composed(aectl, launcher):
 def test_a_plugin_that_is_not_there_is_named_with_its_package():
     error = MissingConfigException("no", "hydra/launcher/ray", ["basic", "joblib"])
     assert messages.explain(error) == (2, "hydra/launcher=ray: is not installed; pip install hydra-ray-launcher")
+
+
+def test_a_sweep_of_one_job_says_that_this_has_failed(aectl):
+    failed = aectl("train", "-m", *SMALL, "latent=-2")
+    assert failed.status == 2
+    assert failed.err.startswith("aectl: its only job failed: latent=-2")
