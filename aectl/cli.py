@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from aectl import __version__, commandline, composing, config, errors
+from aectl import __version__, commandline, composing, config, errors, signals
 from aectl.errors import ConfigError
 from aectl.job import Job, complain, prepare_process
 from aectl.messages import Task, explain
@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:
         status = _reader_has_gone()
     except Exception as error:
+        signals.heed()
         if os.environ.get("AECTL_DEBUG") == "1":
             raise
         status, message = explain(error, task)

@@ -17,7 +17,7 @@ from aectl.messages import Task, explain
 
 def prepare_process() -> None:
     """How this process meets signals and a disk that refuses, whether it is the command's own or a sweep's worker."""
-    signals.exit_on_termination()
+    signals.unwind_on_signals()
     # Where the disk refuses, the main thread learns of it and says so in one line; the log and TensorBoard's thread,
     # who meet it too, would print tracebacks.
     logging.raiseExceptions = False
@@ -78,6 +78,7 @@ class Job:
         from hydra.types import RunMode
         from omegaconf import OmegaConf
 
+        signals.heed()
         hydra_cfg = HydraConfig.get()
         folder = Path(hydra_cfg.runtime.output_dir)
         if folder.is_relative_to(Path.cwd()):
@@ -92,6 +93,7 @@ class Job:
         except OtherSweepError:
             raise  # it ends the whole sweep, and what is there stays as it is
         except Exception as error:
+            signals.heed()
             task = self.task
             if isinstance(error, OSError):
                 task = dataclasses.replace(

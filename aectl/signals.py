@@ -1,5 +1,6 @@
 """SIGINT, SIGTERM and SIGHUP: a wish to stop, heard at the next safe point."""
 
+import _thread
 import signal
 import threading
 from types import FrameType
@@ -10,19 +11,59 @@ from aectl.errors import TERMINATED
 TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)
+AGAIN = 0.02  # seconds after which a signal that met an import knocks again
 
 
-def exit_on_termination() -> None:
-    """Let SIGTERM and SIGHUP unwind the program, as SIGINT does, instead of ending it on the spot.
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+_met: list[int] = []  # the signals that have unwound the program
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    """Raise what ends the program, but not within an import.
+
+    Whoever tries an import may pass over an exception there, as torch does with NumPy's: the signal would be lost,
+    and half a module would stand where others look for a whole one.
+    """
+    if _importing(frame):
+        again = threading.Timer(AGAIN, _thread.interrupt_main, [number])
+        again.daemon = True
+        again.start()
+    else:
+        _met.append(number)
+        _end(number)
+
+
+def heed() -> None:
+    """End the program where a signal has begun to unwind it and somebody on its way passed over that.
+
+    Hydra's parser and OmegaConf's copies do, or make another error of it.
+    """
+    if _met:
+        _end(_met[0])
+
+
+def _end(number: int) -> NoReturn:
+    if number in TERMINATING:
+        raise SystemExit(TERMINATED)
+    raise KeyboardInterrupt
+
+
+def unwind_on_signals() -> None:
+    """Let SIGTERM and SIGHUP unwind the program as SIGINT does, instead of ending it on the spot.
 
     A signal that is being ignored, as `nohup` does with SIGHUP, stays ignored.
     """
     if threading.current_thread() is threading.main_thread():
-        for number in TERMINATING:
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, _terminate)
+        for number in (signal.SIGINT, *TERMINATING):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                signal.signal(number, _unwind)
 
 
 class StopRequest:
@@ -33,6 +74,7 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
+        heed()
         if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
             for number in (signal.SIGINT, *TERMINATING):
                 if signal.getsignal(number) is not signal.SIG_IGN:
@@ -50,6 +92,4 @@ class StopRequest:
 
     def stop(self) -> NoReturn:
         """End the process the way the noted signal asks for, once everything is safe."""
-        if self.signal in TERMINATING:
-            raise SystemExit(TERMINATED)
-        raise KeyboardInterrupt
+        _end(self.signal)

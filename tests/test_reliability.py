@@ -1,5 +1,6 @@
 """The short form of `make torture`, and signals to real processes."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aectl import checkpoint, runs
+from aectl import checkpoint, runs, signals
 
 TESTS = Path(__file__).resolve().parent
 
@@ -82,6 +83,46 @@ def test_a_signal_at_the_start_ends_it_without_a_traceback(tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode in (143, -signal.SIGTERM)
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_within_an_import_waits_for_its_end(tmp_path, monkeypatch, number, end):
+    (tmp_path / "slow_module.py").write_text(
+        f"""
+import signal
+try:
+    signal.raise_signal({int(number)})
+    WHOLE = True
+except BaseException:  # what torch's import of NumPy does
+    WHOLE = False
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, *signals.TERMINATING)}
+    monkeypatch.setattr(signals, "_met", [])
+    try:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signals.unwind_on_signals()
+        with pytest.raises(end):  # noqa: PT012 (the end comes between the two)
+            import slow_module
+
+            assert slow_module.WHOLE
+            for _ in range(500):
+                time.sleep(0.01)
+        assert sys.modules.pop("slow_module").WHOLE
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_that_somebody_passed_over_ends_it_at_the_next_safe_point(monkeypatch, number, end):
+    monkeypatch.setattr(signals, "_met", [])
+    signals.heed()
+    with contextlib.suppress(BaseException):
+        signals._unwind(number, None)
+    with pytest.raises(end), signals.StopRequest():
+        pytest.fail("training has begun")
 
 
 def test_in_a_sweep_the_finished_jobs_keep_their_results(tmp_path):
