@@ -187,8 +187,8 @@ def _importance(subject: Subject) -> dict[str, Any]:
 
 def _reconstruction(subject: Subject) -> dict[str, Any]:
     mse, psnr, ssim = subject.errors
-    figures = {"mse": mse, "sse": mse * subject.pixels, "psnr": psnr, "ssim": ssim}
-    return {name: subject.mean(name, values) for name, values in figures.items()}
+    errors = {"mse": mse, "sse": mse * subject.pixels, "psnr": psnr, "ssim": ssim}
+    return {name: subject.mean(name, values) for name, values in errors.items()}
 
 
 def _against_baselines(subject: Subject) -> dict[str, Any]:

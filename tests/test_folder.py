@@ -239,8 +239,8 @@ def test_nothing_to_train_on_is_one_line(tmp_path, parts):
 @pytest.mark.parametrize("seed", range(5))
 def test_equal_files_are_in_one_part(tmp_path, seed, labels):
     """Pairs and triples among 60 files, some of them in two classes."""
-    contents = [*range(20), *range(20), *range(10), *range(100, 110)]
-    files = {f"{labels[i % len(labels)]}/{i:02d}.bmp": bmp(value) for i, value in enumerate(contents)}
+    greys = [*range(20), *range(20), *range(10), *range(100, 110)]
+    files = {f"{labels[i % len(labels)]}/{i:02d}.bmp": bmp(value) for i, value in enumerate(greys)}
     put(tmp_path, files)
     split = build_dataset(own(tmp_path, split_seed=seed, val_size=7, test_size=10), None)
     found = [{digest for _, digest in rows} for rows in split.manifest.values()]
