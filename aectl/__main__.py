@@ -4,11 +4,11 @@ import sys
 
 
 def main() -> None:
-    """Run `aectl.cli.main`."""
+    """Run `aectl.cli.main.main`."""
     try:
-        from aectl import cli
+        from aectl.cli.main import main as run
 
-        cli.main()
+        run()
     except KeyboardInterrupt:
         sys.exit(130)
 

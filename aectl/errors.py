@@ -1,6 +1,6 @@
 """What a user can be told: one class for each exit code, and the number of each.
 
-Every message is one line that names what, where and what to do; `aectl.cli` prints it and exits.
+Every message is one line that names what, where and what to do; `aectl.cli.main` prints it and exits.
 """
 
 

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import aectl._torchvision
+import aectl.data.datasets._torchvision
 
 WARM = 50  # steps before the clock starts
 PIXELS, HIDDEN, LATENT, LR = 784, 300, 2, 1e-3
@@ -221,11 +221,11 @@ def aectl(images: np.ndarray, batch: int, precision: str = "float32") -> Measure
     `steps_per_s` is of an epoch's steps, as for the others; `with_epoch_end` has in its time also what the others
     do not make: validation of 2,500 images, curves, checkpoints, and pictures every five epochs.
     """
-    from aectl import trainer
-    from aectl.config import DatasetConfig, ModelConfig, TrainConfig
-    from aectl.tracking import read_metrics
+    from aectl.runs.tracking import read_metrics
+    from aectl.settings.config import DatasetConfig, ModelConfig, TrainConfig
+    from aectl.training import loop
 
-    epochs, log = Epochs(), logging.getLogger("aectl.journal")
+    epochs, log = Epochs(), logging.getLogger("aectl.training.journal")
     log.setLevel(logging.INFO)
     log.addHandler(epochs)
     with tempfile.TemporaryDirectory() as name:
@@ -236,7 +236,7 @@ def aectl(images: np.ndarray, batch: int, precision: str = "float32") -> Measure
             dataset=data, model=ModelConfig("vae", "logvar"), latent=LATENT, batch_size=batch, epochs=6, lr=LR,
             precision=precision,
         )  # fmt: skip
-        trainer.train(config, folder / "run")
+        loop.train(config, folder / "run")
         first, *others = read_metrics(folder / "run")
     seconds = epochs.ends[-1] - epochs.ends[0]
     return {

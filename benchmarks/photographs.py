@@ -34,7 +34,7 @@ from results_page import ROOT, read_results, write_results
 from scipy.ndimage import median_filter
 from skimage.restoration import denoise_nl_means
 
-from aectl import metrics
+from aectl.measuring import metrics
 
 PICTURE = ROOT / "docs/gallery/photographs.png"
 CROP = 160  # pixels of each photograph in the picture

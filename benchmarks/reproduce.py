@@ -29,8 +29,8 @@ from results_page import PAGE, ROOT, read_results, write_results
 from rows import ENOUGH, ROWS, Result, Row
 
 from aectl import __version__, storage
-from aectl.config import DatasetConfig
-from aectl.data import build_dataset
+from aectl.data.split import build_dataset
+from aectl.settings.config import DatasetConfig
 
 RUNS = Path("outputs/published")
 ALL_DIGITS = RUNS / "mnist_all_70000.npz"

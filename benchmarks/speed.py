@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from aectl import machine, tables
-from aectl.config import DatasetConfig
-from aectl.data import build_dataset
+from aectl.data.split import build_dataset
+from aectl.files import tables
+from aectl.machine import facts
+from aectl.settings.config import DatasetConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/performance.md"
@@ -151,7 +152,7 @@ def seconds(arguments: Sequence[str], folder: Path, env: dict[str, str] | None =
 def starting(rounds: int, folder: Path) -> str:
     """Seconds to the first sign of life of several kinds."""
     python = [sys.executable, "-m", "aectl"]
-    shim = "import torch; import aectl._torchvision, torchvision"
+    shim = "import torch; import aectl.data.datasets._torchvision, torchvision"
     complete = {"COMP_LINE": "aectl tr"}
     deeper = {"COMP_LINE": "aectl train model=v"}
     measure = {
@@ -343,7 +344,7 @@ def written(path: Path) -> dict[str, str]:
 def measured_on(rounds: int) -> str:
     """Where a section was measured, and how often."""
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    return f"Medians of {rounds} rounds on {machine.processor()}, {versions}, no GPU:"
+    return f"Medians of {rounds} rounds on {facts.processor()}, {versions}, no GPU:"
 
 
 def page(parts: dict[str, str]) -> str:
@@ -367,7 +368,7 @@ MEANING = {
     "the cache. What aectl takes beyond it is the sum of every gradient for the check, random numbers by key, and "
     "scores of each image instead of the batch alone.",
     "Beside other processes": "The default takes as many threads as have a core to themselves, and looks again while "
-    "it computes (`aectl/threads.py`).",
+    "it computes (`aectl/machine/threads.py`).",
     "Starting": "From the shell's return key, with files in the disk cache.",
     "Sweeps": "Whole commands, start and pictures included.",
     "Size": "Images per second in the second epoch of two.",

@@ -19,9 +19,9 @@ import torch
 from contenders import HIDDEN, LATENT, LR, PIXELS, Plain
 from torch import Tensor
 
-from aectl import session, trainer
-from aectl.config import DatasetConfig, ModelConfig, TrainConfig
-from aectl.feeding import feed
+from aectl.settings.config import DatasetConfig, ModelConfig, TrainConfig
+from aectl.training import loop, session
+from aectl.training.feeding import feed
 
 STEPS = 100
 LAYERS = (
@@ -77,10 +77,10 @@ def aectl(path: Path, batch: int, **changes: str) -> Step:
     def steps() -> Iterator[None]:
         while True:
             order = torch.randperm(len(run.data.train))
-            for x, rng in feed(run.data.train, order, batch, run.device, functools.partial(trainer._rng_of, run, 0)):
+            for x, rng in feed(run.data.train, order, batch, run.device, functools.partial(loop._rng_of, run, 0)):
                 eps, share = run.model.draw(len(x), rng), run.world.share(len(x), run.device)
                 parts = share.of(x, run.corrupt(x, rng), eps)
-                run.sums.add_(trainer._step(run, *parts, share.weight, run.beta(0), run.lr(0)), alpha=share.count)
+                run.sums.add_(loop._step(run, *parts, share.weight, run.beta(0), run.lr(0)), alpha=share.count)
                 yield
 
     return functools.partial(next, steps())

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aectl.config import DatasetConfig
+from aectl.settings.config import DatasetConfig
 
 GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 

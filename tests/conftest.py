@@ -1,5 +1,6 @@
 """Shared: the real commands, run once in-process on the smallest data, each in a folder of its own."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -16,8 +17,18 @@ import numpy as np
 import pytest
 import torch
 
-from aectl import checkpoint, cli, grids, trainer
-from aectl.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.cli import main
+from aectl.drawing import grids
+from aectl.runs import checkpoint
+from aectl.settings.config import (
+    DatasetConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NetworkConfig,
+    NoiseConfig,
+    TrainConfig,
+)
+from aectl.training import loop
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
 
@@ -40,7 +51,13 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
-    """What a command changes in its process: the number of threads, and the handlers that Hydra gives the log."""
+    with clean_process():
+        yield
+
+
+@contextlib.contextmanager
+def clean_process() -> Iterator[None]:
+    """Undo at the end what a command changes in its process: threads, and the handlers that Hydra gives the log."""
     torch.set_num_threads(1)
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
@@ -66,7 +83,7 @@ def aectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             args = (*args, "hydra/launcher=basic")
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main(list(args))
+            main.main(list(args))
         captured = capsys.readouterr()
         return Result(ended.value.code or 0, captured.out, captured.err)
 
@@ -82,7 +99,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dataset, network=NetworkConfig(hidden=[8]), model=ModelConfig("vae", "logvar"), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
-    trainer.train(config, folder)
+    loop.train(config, folder)
     return folder
 
 
@@ -103,7 +120,7 @@ def _trained(folder: Path, network: NetworkConfig, colours: int) -> Path:
         noise=NoiseConfig("gaussian", sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
         likelihood=LikelihoodConfig("gaussian", 1.0), epochs=1, figures_every=0, threads=1,
     )  # fmt: skip
-    trainer.train(config, folder)
+    loop.train(config, folder)
     return folder
 
 

@@ -8,9 +8,17 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from aectl import checkpoint, runs, trainer
-from aectl.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
-from aectl.data import build_dataset
+from aectl.data.split import build_dataset
+from aectl.runs import checkpoint, opening
+from aectl.settings.config import (
+    DatasetConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NetworkConfig,
+    NoiseConfig,
+    TrainConfig,
+)
+from aectl.training import loop
 
 SHAPE = (1, 12, 13)
 D = math.prod(SHAPE)
@@ -77,15 +85,15 @@ def planted(folder: Path, weights: dict[str, np.ndarray], **settings) -> Linear:
         network=NetworkConfig("mlp", hidden=[]), latent=latent, epochs=1, device="cpu", threads=1, figures_every=0,
         **settings,
     )  # fmt: skip
-    trainer.train(config, folder)
-    for path in checkpoint.listing(runs.checkpoints_of(folder)):
+    loop.train(config, folder)
+    for path in checkpoint.listing(opening.checkpoints_of(folder)):
         plant(path, weights)
     return opened(folder, config, weights)
 
 
 def trained(folder: Path) -> Linear:
     """A run with a linear network and a posterior as it was trained, its best checkpoint."""
-    run = runs.open_run(str(folder), "best", torch.device("cpu"))
+    run = opening.open_run(str(folder), "best", torch.device("cpu"))
     state = {name: tensor.double().numpy() for name, tensor in run.model.state_dict().items()}
     given = {(name.partition(".")[0], value.ndim): value for name, value in state.items()}
     encoder, bias = given["encoder", 2].T, given["encoder", 1]

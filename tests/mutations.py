@@ -2,7 +2,7 @@
 
     python tests/mutations.py                every defect; prints the table
     python tests/mutations.py --only 3 27    some of them
-    python tests/mutations.py --only codec   those of a module
+    python tests/mutations.py --only checkpoint   those of a module
 
 A defect that no test notices is a hole in the tests, and the script exits with 1. Tests run in processes that are
 forked from one which has imported torch and the other libraries; so most defects take a second or two.
@@ -92,7 +92,7 @@ def noticed(defect: Defect) -> tuple[str | None, float]:
 def chosen(words: list[str]) -> Iterator[int]:
     """Numbers of the defects that `--only` names by number or module; without it of all."""
     for number, defect in enumerate(DEFECTS):
-        if not words or str(number) in words or defect.module.removesuffix(".py") in words:
+        if not words or str(number) in words or Path(defect.module).stem in words:
             yield number
 
 

@@ -18,8 +18,12 @@ import zoo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aectl import checkpoint, decoding, denoiser, messages, runs, trainer
-from aectl.config import DatasetConfig, DenoiseConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.cli import messages
+from aectl.commands import denoise
+from aectl.files.pictures import decoding
+from aectl.runs import checkpoint, opening
+from aectl.settings.config import DatasetConfig, DenoiseConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.training import loop
 
 CPU = torch.device("cpu")
 FORBIDDEN = ("pickle.find_class", "exec", "compile", "subprocess.Popen", "os.system", "os.exec", "os.fork", "socket.")
@@ -76,7 +80,7 @@ def trained(tmp_path_factory) -> Path:
         noise=NoiseConfig("gaussian", sigma=0.3), network=NetworkConfig(hidden=[8]), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
-    trainer.train(config, folder)
+    loop.train(config, folder)
     return folder
 
 
@@ -89,15 +93,15 @@ def test_the_zoo_is_large():
 
 @pytest.mark.parametrize("kind", zoo.KINDS)
 def test_a_strange_picture_is_cleaned_or_named(trained, tmp_path, monkeypatch, kind):
-    opened = runs.open_run(str(trained), "best", CPU)
-    monkeypatch.setattr(denoiser, "open_run", lambda *args: opened)
+    opened = opening.open_run(str(trained), "best", CPU)
+    monkeypatch.setattr(denoise, "open_run", lambda *args: opened)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     zoo.make(kind, tmp_path / "in")
 
     config = DenoiseConfig(input="in", output="out", reference="in")
     with Guard():
-        status, message = explained(lambda: denoiser.run_denoise(config, tmp_path / "log"))
+        status, message = explained(lambda: denoise.run_denoise(config, tmp_path / "log"))
     assert status in (0, 3), message
     if status == 0:
         (written,) = (path for path in (tmp_path / "out").iterdir() if path.name != "psnr_ssim.csv")
@@ -115,7 +119,7 @@ def test_what_fits_is_cleaned(trained, tmp_path, kind):
     (tmp_path / "in").mkdir()
     zoo.make(kind, tmp_path / "in")
     config = DenoiseConfig(run=str(trained), input=str(tmp_path / "in"), output=str(tmp_path / "out"))
-    assert explained(lambda: denoiser.run_denoise(config, tmp_path))[0] == 0
+    assert explained(lambda: denoise.run_denoise(config, tmp_path))[0] == 0
 
 
 # --------------------------------------------------------------------------------------- checkpoints
@@ -258,20 +262,20 @@ def seal(path: Path, files: dict[str, bytes]) -> None:
 @pytest.fixture
 def stranger(trained, tmp_path, monkeypatch) -> Path:
     """A copy of a whole checkpoint, to be changed; one like it has been opened, so nothing is imported any more."""
-    source = checkpoint.listing(runs.checkpoints_of(trained))[0]
+    source = checkpoint.listing(opening.checkpoints_of(trained))[0]
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "run/checkpoints" / source.name
     shutil.copytree(source, path)
-    runs.open_run(str(path), "best", CPU)
+    opening.open_run(str(path), "best", CPU)
     return path
 
 
 def refuse(path: Path) -> None:
     """Every way to open it, by any command, ends in one line and exit code 4."""
     for work in (
-        lambda: runs.open_run(str(path), "best", CPU),
-        lambda: runs.open_run(str(path.parent.parent), "best", CPU),
-        lambda: trainer.train(TrainConfig(resume=str(path.parent.parent)), Path("unused")),
+        lambda: opening.open_run(str(path), "best", CPU),
+        lambda: opening.open_run(str(path.parent.parent), "best", CPU),
+        lambda: loop.train(TrainConfig(resume=str(path.parent.parent)), Path("unused")),
     ):
         with Guard():
             status, message = explained(work)
@@ -346,7 +350,7 @@ def test_no_value_in_a_config_gets_through(stranger, value, key):
     config["train"][key] = value
     files[CONFIG] = json.dumps(config).encode()
     seal(stranger, files)
-    status, message = explained(lambda: runs.open_run(str(stranger), "best", CPU))
+    status, message = explained(lambda: opening.open_run(str(stranger), "best", CPU))
     config["train"][key] = before
     seal(stranger, {**files, CONFIG: json.dumps(config).encode()})
     assert status in (0, 4), message
@@ -360,7 +364,7 @@ def test_no_bytes_in_a_tensor_header_get_through(stranger, position, data):
     files[MODEL] = weights[:position] + data + weights[position + len(data) :]
     seal(stranger, files)
     with Guard():
-        status, message = explained(lambda: runs.open_run(str(stranger), "best", CPU))
+        status, message = explained(lambda: opening.open_run(str(stranger), "best", CPU))
     seal(stranger, {**files, MODEL: weights})
     assert status in (0, 4), message
 

@@ -8,8 +8,18 @@ import math
 import pytest
 import torch
 
-from aectl import baselines, importance, trainer
-from aectl.config import (
+from aectl.data.datasets.sources import data_root
+from aectl.data.images import to_float
+from aectl.data.noise import build_noise
+from aectl.data.split import build_dataset
+from aectl.machine.devices import choose
+from aectl.measuring import baselines, importance
+from aectl.measuring.metrics import psnr
+from aectl.measuring.scoring import batches
+from aectl.models.autoencoder import build_model
+from aectl.rng import generator
+from aectl.runs.opening import open_run
+from aectl.settings.config import (
     DatasetConfig,
     LikelihoodConfig,
     ModelConfig,
@@ -17,16 +27,7 @@ from aectl.config import (
     NoiseConfig,
     TrainConfig,
 )
-from aectl.data import build_dataset
-from aectl.devices import choose
-from aectl.images import to_float
-from aectl.metrics import psnr
-from aectl.models import build_model
-from aectl.noise import build_noise
-from aectl.rng import generator
-from aectl.runs import open_run
-from aectl.scoring import batches
-from aectl.sources import data_root
+from aectl.training import loop
 
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
 DATASET = DatasetConfig("mnist", val_size=10000) if WHOLE else DatasetConfig("mnist5k", test_size=500)
@@ -61,7 +62,7 @@ def test_pca_equals_scikit_learns():
 
 
 def test_a_linear_autoencoder_reaches_pca(tmp_path):
-    trainer.train(linear(8, epochs=3 if WHOLE else 25, lr=5e-3), tmp_path)
+    loop.train(linear(8, epochs=3 if WHOLE else 25, lr=5e-3), tmp_path)
     run = open_run(str(tmp_path), "last", choose("cpu"))
     data = build_dataset(DATASET, None)
     x = to_float(data.train.pixels)
@@ -94,7 +95,7 @@ def lmmse(config: TrainConfig, repeats: int) -> float:
 def test_a_linear_denoiser_reaches_the_best_linear_one(tmp_path):
     noise = NoiseConfig("gaussian", sigma=0.5)
     config = linear(200, epochs=6 if WHOLE else 20, lr=3e-3, noise=noise)
-    trainer.train(config, tmp_path)
+    loop.train(config, tmp_path)
     run = open_run(str(tmp_path), "last", choose("cpu"))
     test = batches(build_dataset(DATASET, None).test, build_noise(noise), torch.device("cpu"), seed=0)
     with torch.inference_mode():

@@ -25,8 +25,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aectl import baselines
-from aectl.config import LikelihoodConfig, ModelConfig
+from aectl.measuring import baselines
+from aectl.settings.config import LikelihoodConfig, ModelConfig
 
 # What says what was measured, instead of how much.
 WORDS = {"run", "checkpoint", "split", "dataset", "binarize", "epoch_chosen_by", "diagnosis"}

@@ -13,12 +13,12 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import logsumexp
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from aectl.config import DatasetConfig, NoiseConfig
-from aectl.data import build_dataset
-from aectl.losses import Terms
-from aectl.noise import build_noise
+from aectl.data.noise import build_noise
+from aectl.data.split import build_dataset
+from aectl.models.likelihoods import Terms
 from aectl.rng import generator
-from aectl.schedules import kl_weight_at
+from aectl.settings.config import DatasetConfig, NoiseConfig
+from aectl.training.schedules import kl_weight_at
 
 RNG = np.random.default_rng(0)
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from scipy.stats import kstest, norm
 from sklearn.decomposition import PCA
 
-from aectl import figures, grids, pictures
-from aectl.config import ModelConfig
+from aectl.drawing import grids, plots, views
+from aectl.settings.config import ModelConfig
 
 CLOSE = 0.02  # of a code read back from pixels of 8 bits
 HEIGHT, WIDTH = SHAPE[1:]
@@ -138,7 +138,7 @@ def test_the_map_of_an_autoencoder_spans_the_two_latents_that_vary_most(aectl, t
 
 def test_codes_of_one_latent_lie_in_the_row_of_their_label(drawn):
     codes, labels = torch.linspace(-2, 2, 30)[:, None], torch.arange(30) % 3
-    pictures.latent_scatter(codes, labels, "one latent")
+    views.latent_scatter(codes, labels, "one latent")
     (points,) = drawn.plot("one latent").collections
     offsets = np.asarray(points.get_offsets())
     np.testing.assert_allclose(offsets[:, 0], codes[:, 0])
@@ -170,7 +170,7 @@ def test_values_beyond_the_range_are_black_or_white_and_grey_is_rounded_to_the_n
 
 
 def test_a_histogram_shows_its_mean_and_not_its_median(drawn):
-    figures.histogram(torch.tensor([0.0, 0.0, 0.0, 10.0]), "skewed", "x")
+    plots.histogram(torch.tensor([0.0, 0.0, 0.0, 10.0]), "skewed", "x")
     assert drawn.plot("skewed").lines[0].get_xdata()[0] == 2.5
 
 
@@ -181,7 +181,7 @@ def test_curves_are_the_records_by_epoch(drawn):
                             for index, name in enumerate(("loss", "recon", "kl"))}}
         for epoch in (3, 4, 5)
     ]  # fmt: skip
-    figures.curves(records, "curves")
+    plots.curves(records, "curves")
     for index, name in enumerate(("loss", "recon", "kl")):
         axes = drawn.plot(name)
         lines = {line.get_label(): line for line in axes.lines}

@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.stats import kstest, norm
 from skimage.metrics import peak_signal_noise_ratio
 
-from aectl import codes as files
-from aectl.config import ModelConfig, NetworkConfig, TrainConfig
-from aectl.models import build_model
+from aectl.files import codes as files
+from aectl.models.autoencoder import build_model
+from aectl.settings.config import ModelConfig, NetworkConfig, TrainConfig
 
 CLOSE = 0.02  # of a code read back from pixels of 8 bits
 

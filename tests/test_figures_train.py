@@ -15,8 +15,8 @@ import torch
 from linear import D, Linear, noise_blur, plant, planted, spread_codes
 from scipy.stats import norm
 
-from aectl.config import DatasetConfig, LikelihoodConfig, ModelConfig
-from aectl.tracking import read_metrics
+from aectl.runs.tracking import read_metrics
+from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig
 
 STILL = 1e-30
 # Training sees batches of 32 and of 13.

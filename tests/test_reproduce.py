@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from aectl.composing import config_dir
-from aectl.config import DatasetConfig
-from aectl.data import build_dataset
+from aectl.cli.composing import config_dir
+from aectl.data.split import build_dataset
+from aectl.settings.config import DatasetConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -269,8 +269,8 @@ def test_all_digits_are_the_training_and_the_test_part(reproduce, monkeypatch):
 
 def test_row_threes_network_is_keras(rows):
     """Parameter by parameter what the source's summary prints."""
-    from aectl.config import ModelConfig, NetworkConfig, TrainConfig
-    from aectl.models import build_model
+    from aectl.models.autoencoder import build_model
+    from aectl.settings.config import ModelConfig, NetworkConfig, TrainConfig
 
     preset = yaml.safe_load((config_dir() / "experiment/published/row3_keras_conv_vae.yaml").read_text())
     network = NetworkConfig("conv", **preset["network"])

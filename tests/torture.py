@@ -27,8 +27,10 @@ import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
 import torch
 import torch.utils.tensorboard
 
-from aectl import checkpoint, messages, runs, session, trainer
-from aectl.config import DatasetConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.cli import messages
+from aectl.runs import checkpoint, opening
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.training import loop, session
 
 SMALL = TrainConfig(
     dataset=DatasetConfig("synthetic", 24, 24, 0, synthetic_size=176, synthetic_shape=[1, 9, 10]),
@@ -45,7 +47,7 @@ STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlin
 
 def contents(run: Path) -> tuple[bytes, bytes, str, list[dict]]:
     """What must be equal: weights, optimizer, counters, and every epoch's figures (but for the speed)."""
-    saved = checkpoint.newest(runs.checkpoints_of(run))[0]
+    saved = checkpoint.newest(opening.checkpoints_of(run))[0]
     state = {key: value for key, value in saved.state.items() if key != "seconds"}
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for record in records:
@@ -90,7 +92,7 @@ def ended(pid: int) -> int | None:
 def torn(run: Path) -> int:
     """How many checkpoints stand under their name without being whole; there must never be one."""
     found = 0
-    for path in checkpoint.listing(runs.checkpoints_of(run)):
+    for path in checkpoint.listing(opening.checkpoints_of(run)):
         try:
             checkpoint.verify(path)
         except ValueError:
@@ -100,19 +102,19 @@ def torn(run: Path) -> int:
 
 def start_or_resume(config: TrainConfig, run: Path) -> None:
     """Go on with the run if it has a checkpoint, else start it."""
-    if checkpoint.listing(runs.checkpoints_of(run)):
-        trainer.train(TrainConfig(resume=str(run)), run)
+    if checkpoint.listing(opening.checkpoints_of(run)):
+        loop.train(TrainConfig(resume=str(run)), run)
     else:
-        trainer.train(config, run)
+        loop.train(config, run)
 
 
 def undisturbed(folder: Path) -> tuple[dict[str, tuple], float]:
     """The contents of each model's run that nobody stopped, and how long the longest took."""
     expected, longest = {}, 0.0
-    trainer.train(SMALL, folder / "warm")  # here, so that no child pays again for what is made at first use
+    loop.train(SMALL, folder / "warm")  # here, so that no child pays again for what is made at first use
     for name, config in MODELS.items():
         began = time.perf_counter()
-        assert wait(child(lambda config=config, name=name: trainer.train(config, folder / name))) == 0
+        assert wait(child(lambda config=config, name=name: loop.train(config, folder / name))) == 0
         longest = max(longest, time.perf_counter() - began)
         expected[name] = contents(folder / name)
     return expected, longest
@@ -189,8 +191,8 @@ def disturbed_training(run: Path, at: int, act: Callable[[], None], counter: lis
         with counted_steps(at, act, counter):
             return real(current)
 
-    trainer.save = save
-    trainer.train(MODELS["vae"], run)
+    loop.save = save
+    loop.train(MODELS["vae"], run)
 
 
 def steps_of_a_save(folder: Path) -> int:
@@ -242,7 +244,7 @@ def refusals(stride: int = 1) -> dict[str, int]:
                 found["refusals"] += 1
                 found["endured"] += status == 0
                 found["failed"] += status not in (0, 6)
-                checkpoint.newest(runs.checkpoints_of(run))
+                checkpoint.newest(opening.checkpoints_of(run))
                 found["torn"] += torn(run)
                 found["failed"] += wait(child(lambda run=run: start_or_resume(MODELS["vae"], run))) != 0
                 found["different"] += contents(run) != expected["vae"]

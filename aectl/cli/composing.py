@@ -1,0 +1,84 @@
+"""What Hydra and we have to know of each other: where the YAML files are, schemas, resolvers, a sweep's jobs."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aectl
+from aectl.errors import ConfigError
+from aectl.settings import config
+
+
+def config_dir() -> Path:
+    """The folder of the YAML files: inside the installed package, or beside it in a source checkout."""
+    package = Path(aectl.__file__).resolve().parent
+    if (package / "configs").is_dir():
+        return package / "configs"
+    if (package.parent / "pyproject.toml").is_file() and (package.parent / "configs").is_dir():
+        return package.parent / "configs"
+    raise ConfigError(f"{package}/configs: the configuration files are missing; install aectl again")
+
+
+def choices_of(command: str) -> set[str]:
+    """The groups of configuration files that a command chooses among, such as `noise`."""
+    import yaml
+
+    defaults = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())["defaults"]
+    return {group for entry in defaults if isinstance(entry, dict) for group in entry}
+
+
+def sweep_dir() -> str:
+    """The folder of this launch's sweep; jobs in other processes inherit the environment and agree."""
+    return f"outputs/multirun/{os.environ['AECTL_STAMP']}-{os.environ['AECTL_UNIQUE']}"
+
+
+def run_dir(command: str, _root_: Any) -> str:
+    """The output folder of a single run: a new one, or for a resumed run its own.
+
+    Values that cannot be resolved are left out of its name; the task complains of them, naming their key.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    label = ""
+    try:
+        if resume := OmegaConf.select(_root_, "resume"):
+            from aectl.runs import opening
+
+            found = opening.locate(resume)
+            if found is not None:
+                return str(found)
+        if command == "train":
+            label = f"{run_label(_root_)}-"
+    except OmegaConfBaseException:
+        pass
+    return f"outputs/{command}/{os.environ['AECTL_STAMP']}_{label}{os.environ['AECTL_UNIQUE']}"
+
+
+def run_label(_root_: Any) -> str:
+    """How a training run is called in the name of its folder: `vae-latent2`, `dae-unet`."""
+    words = config.name_of(_root_.network.name, _root_.model.name, _root_.noise.name, _root_.latent)
+    return "-".join(words).replace("latent ", "latent").replace(" ", "-")
+
+
+def register() -> None:
+    """Tell Hydra the schemas and the resolvers that our YAML files use."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    for name, schema in config.SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=schema)
+    OmegaConf.register_new_resolver("aectl.run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("aectl.run_label", run_label, replace=True)
+    OmegaConf.register_new_resolver("aectl.sweep_dir", sweep_dir, replace=True)
+    OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {config.COMMANDS[name]}", replace=True)
+
+
+def count_jobs(overrides: Sequence[str]) -> int:
+    """How many jobs Hydra's own sweeper makes of these overrides: the product of their choices."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return math.prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())

@@ -1,0 +1,214 @@
+"""One job: from Hydra's composed configuration to the function that does the work, and its failure to one line."""
+
+import dataclasses
+import functools
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from aectl import signals
+from aectl.cli import composing
+from aectl.cli.messages import Task, explain
+from aectl.errors import ConfigError, OtherSweepError
+from aectl.settings import checks, config, typed
+
+
+def prepare_process() -> None:
+    """How this process meets signals and a disk that refuses, whether it is the command's own or a sweep's worker."""
+    signals.unwind_on_signals()
+    # Where the disk refuses, the main thread learns of it and says so in one line; the log and TensorBoard's thread,
+    # who meet it too, would print tracebacks.
+    logging.raiseExceptions = False
+    threading.excepthook = _quiet_about_storage
+
+
+GRACE = 2.0  # seconds in which the first process can say what is wrong; torchrun ends all once one has ended
+
+
+def follows() -> bool:
+    """Whether torchrun has started this process beside a first one, which does all the writing."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def complain(message: str, status: int) -> None:
+    """Say in one line why the command failed; of several processes the first alone says what is wrong with it."""
+    if not follows():
+        print(f"aectl: {message}", file=sys.stderr)
+    elif status == ConfigError.exit_code:
+        time.sleep(GRACE)
+    else:
+        print(f"aectl (process {os.environ['RANK']}): {message}", file=sys.stderr)
+
+
+def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)
+
+
+class Job:
+    """One command as the function that Hydra calls; keeps the status of a single run.
+
+    An error is kept, the job's result or the status saying that it failed: Hydra would print a line of its own beside
+    ours, and end a plain sweep at the first.
+    """
+
+    def __init__(self, task: Task, line: str):
+        self.task = task
+        self.line = line
+        self.status = 0
+        self.process = os.getpid()
+        functools.update_wrapper(self, run)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a process, which in a parallel sweep is a new one and knows nothing of us yet.
+
+        There the job's log file alone says what happens: lines and bars of several jobs would run through each other.
+        """
+        self.__dict__.update(state)
+        if os.getpid() != self.process:
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (as long as the process)
+            prepare_process()
+            composing.register()
+
+    def __call__(self, cfg: Any) -> float | None:
+        """Run the command in Hydra's output folder; return what a sweeper may minimise."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        signals.heed()
+        hydra_cfg = HydraConfig.get()
+        folder = Path(hydra_cfg.runtime.output_dir)
+        if folder.is_relative_to(Path.cwd()):
+            folder = folder.relative_to(Path.cwd())  # what people can read and type
+        # Unresolved, because they are saved and ${oc.env:...} may stand in them.
+        overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+        in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
+        if follows():
+            logging.getLogger().handlers.clear()
+        try:
+            return run(self.task.command, cfg, folder, overrides, self.line, in_sweep)
+        except OtherSweepError:
+            raise  # it ends the whole sweep, and what is there stays as it is
+        except Exception as error:
+            signals.heed()
+            task = self.task
+            if isinstance(error, OSError):
+                task = dataclasses.replace(
+                    task, places={**task.places, **_places(task.command, cfg, folder, in_sweep)}
+                )
+            status, message = explain(error, task)
+            if message is None or os.environ.get("AECTL_DEBUG") == "1":
+                raise
+            if not follows():
+                _log_to_file(message, folder)
+            if not in_sweep:
+                complain(message, status)
+                self.status = status
+                return None
+            from aectl.runs import sweeps
+
+            sweeps.record_failure(folder, overrides, message, status)
+            if hydra_cfg.runtime.choices["hydra/sweeper"] != "basic":
+                raise  # a sweeper that learns from results must know
+            return None
+
+
+def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, Path]:
+    """Where the composed settings of a command lead, by what names them, and where it keeps what it makes."""
+    from omegaconf import OmegaConf
+
+    from aectl.data.datasets import folder as decoded
+    from aectl.data.datasets import sources
+
+    settings = typed.from_dict(config.SCHEMAS[command], OmegaConf.to_container(cfg, resolve=True), "")
+    given = {key: Path(value) for key, value in typed.paths_of(settings).items() if value not in (None, "latest")}
+    own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
+    return {"AECTL_CACHE": decoded.cache_root(), "data.root": sources.data_root(settings.data.root), **given, **own}
+
+
+def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float | None:
+    """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
+    from omegaconf import OmegaConf
+
+    import aectl.machine.load  # noqa: F401 (before torch: while that is imported, it sees what other processes take)
+
+    for override in overrides:
+        if override.startswith("~"):
+            raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        settings = typed.from_dict(config.SCHEMAS[command], plain, "")
+    except ValueError as error:  # a key that Hydra let in with "+"
+        raise ConfigError(str(error)) from None
+    checks.check(settings)
+    # A folder that comes from the environment stays there: it is used, and reaches no saved file.
+    if "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
+        os.environ["AECTL_DATA"], settings.data.root = settings.data.root, None
+    if command == "train":
+        return _train(settings, folder, overrides, line, in_sweep)
+    if command == "eval":
+        from aectl.commands.eval import run_eval as work
+    elif command == "sample":
+        from aectl.commands.sample import run_sample as work
+    elif command == "denoise":
+        from aectl.commands.denoise import run_denoise as work
+    elif command == "encode":
+        from aectl.commands.encode import run_encode as work
+    elif command == "decode":
+        from aectl.commands.decode import run_decode as work
+    elif command == "report":
+        from aectl.commands.report import run_report as work
+    else:
+        from aectl.commands.doctor import run_doctor as work
+    return work(settings, folder)
+
+
+def _train(settings: config.TrainConfig, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float:
+    """Train; of a sweep that is gone on with, what is missing alone."""
+    from aectl.runs import sweeps
+
+    if settings.resume is not None:
+        _check_resume(overrides)
+    if settings.sweep.resume is not None:
+        if not in_sweep:
+            raise ConfigError(f"sweep.resume={settings.sweep.resume}: goes with -m; a single run has resume=<run>")
+        settings.sweep.resume = None
+        found = sweeps.begun(folder, settings)
+        if found is not None and found.get("status") == "completed":
+            return found["objective"]
+        if found is not None:
+            settings.resume = str(folder)
+    from aectl.training.loop import train
+
+    return train(settings, folder, overrides=overrides, command=line)
+
+
+def _check_resume(overrides: list[str]) -> None:
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key not in config.RESUMABLE:
+            raise ConfigError(
+                f"{override}: a resumed run keeps its own settings; leave this out "
+                f"(with resume= only these may change: {', '.join(config.RESUMABLE[1:])})"
+            )
+
+
+def _log_to_file(message: str, folder: Path) -> None:
+    """The error as the last line of the log, or no folder at all for a command that left nothing but its log."""
+    files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
+    ours = {*(Path(handler.baseFilename) for handler in files), folder.absolute() / ".lock"}
+    made = [path.absolute() for path in folder.iterdir()] if folder.is_dir() else []
+    left = set(made) - ours
+    for handler in files:
+        if left:
+            handler.handle(logging.LogRecord("aectl", logging.ERROR, __file__, 0, message, None, None))
+        handler.close()
+    if folder.is_dir() and not left and folder.absolute() != Path.cwd():
+        for path in made:
+            path.unlink()
+        folder.rmdir()

@@ -1,0 +1,115 @@
+"""From an error to the one line that says it and the exit code; the one place that words Hydra's errors anew."""
+
+import dataclasses
+import errno
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aectl import errors, shell
+from aectl.errors import ConfigError, UserError, one_line
+from aectl.settings import config
+
+
+@dataclass
+class Task:
+    """What is known of the command that failed: its name, and the folders and files that its settings name."""
+
+    command: str = ""
+    places: dict[str, Path] = field(default_factory=dict)
+
+    def holding(self, path: str) -> str | None:
+        """The setting to change for a file that cannot be used: that of the nearest place that holds it.
+
+        Else of one below it, or of the file that it is the temporary name of.
+        """
+        spot = Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are named)
+        places = {key: Path(os.path.abspath(place)) for key, place in self.places.items()}  # noqa: PTH100
+        around = [key for key, place in places.items() if spot.is_relative_to(place)]
+        below = [key for key, place in places.items() if place.is_relative_to(spot)]
+        for_now = [key for key, place in places.items() if spot.parent == place.parent and place.name in spot.name]
+        return max(around, key=lambda key: len(places[key].parts), default=next(iter(below + for_now), None))
+
+    def go_on(self) -> str:
+        """What to do once the reason is gone."""
+        if self.command != "train":
+            return "repeat the command"
+        sweep = self.places.get("hydra.sweep.dir")
+        if sweep is not None and any(sweep.glob("*/checkpoints/step-*")):
+            return f"repeat the command with {shell.shown('sweep.resume', sweep)}; what was saved is whole"
+        run = self.places.get("hydra.run.dir")
+        if run is None or not any(run.glob("checkpoints/step-*")):
+            return "repeat the command"
+        return f"go on: {shell.command('train', shell.setting('resume', run))}; what was saved is whole"
+
+
+def explain(error: BaseException, task: Task | None = None) -> tuple[int, str | None]:
+    """The exit status and the one line for an error of `task`; no line for one that is a defect of ours."""
+    if isinstance(error, UserError):
+        return error.exit_code, one_line(error)
+    if isinstance(error, OSError) and not _from_hydra(error):
+        where = f"{error.filename}: " if error.filename else ""
+        return errors.StorageError.exit_code, one_line(
+            f"{where}{error.strerror or error}; {_storage_remedy(error, task or Task())}"
+        )
+    if _from_hydra(error):
+        return ConfigError.exit_code, one_line(_config_line(error))
+    return 1, None
+
+
+# Choices that Hydra has once a package is installed.
+PLUGINS = {
+    "hydra/sweeper=optuna": "'aectl[sweepers]'",
+    "hydra/launcher=submitit_local": "'aectl[sweepers]'",
+    "hydra/launcher=submitit_slurm": "'aectl[sweepers]'",
+    "hydra/launcher=ray": "hydra-ray-launcher",
+}
+
+
+def _storage_remedy(error: OSError, task: Task) -> str:
+    key = task.holding(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    elsewhere = f" or name another place with {key}=<path>" if key else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"free some space{elsewhere}, then {task.go_on()}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return f"change that{elsewhere}, then {task.go_on()}"
+    return f"the storage refused; once it answers, {task.go_on()}"
+
+
+def _from_hydra(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf refused the configuration."""
+    if "hydra" not in sys.modules:
+        return False
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return isinstance(error, HydraException | OmegaConfBaseException)
+
+
+def _config_line(error: BaseException) -> str:
+    """Hydra's message of many lines as one that names the key, and the nearest name where one was mistyped."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as an override; quote a strange value twice, as in \"key='a b,c'\""
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        hint = config.nearest(name, error.options)
+        if plugin := PLUGINS.get(f"{group}={name}"):
+            return f"{group}={name}: is not installed; pip install {plugin}"
+        return f"{group}={name}: no such choice{hint} (choices: {', '.join(error.options)})"
+    cause = error.__cause__ or error
+    text = one_line(cause)
+    key = getattr(cause, "full_key", None)
+    if "not in" in text and key:
+        fields = [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
+        hint = config.nearest(key.rpartition(".")[2], fields)
+        return f"{key}: no such setting{hint} (--help lists them)"
+    text = text.split(" full_key:")[0]
+    if key and key not in text:
+        text = f"{key}: {text}"
+    if error.__cause__ is not None and "Error merging override " in str(error):
+        override = one_line(error).removeprefix("Error merging override ")
+        return f"{override}: {text.removeprefix(f'{key}: ')}"
+    return text

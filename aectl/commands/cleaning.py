@@ -1,0 +1,248 @@
+"""`aectl denoise input=...`: pictures of any size and mode through a trained run, into files like the originals."""
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from aectl import storage
+from aectl.data.noise import Corruption, build_noise
+from aectl.errors import DataError, StorageError, counted
+from aectl.files import listing, places, unusable
+from aectl.files.listing import Entry
+from aectl.files.pictures import decoding, encoding, fitting
+from aectl.files.pictures.reading import Picture, Reading
+from aectl.files.places import Places
+from aectl.measuring import metrics
+from aectl.models import tiling
+from aectl.rng import generator
+from aectl.runs import sanity
+from aectl.runs.opening import Run
+from aectl.settings.config import DenoiseConfig
+
+WHOLE = 512  # side up to which a fully convolutional network sees a picture at once; larger ones go in tiles
+FIGURES = "psnr_ssim.csv"
+CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
+
+log = logging.getLogger(__name__)
+
+
+def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
+    """Every picture of `config.input` into `config.output`, under its name, in its size, mode and format.
+
+    With `noise` other than none, the pictures are taken as clean: noise is added first, the noisy ones are kept in
+    `noisy/`, and the originals are the references.
+
+    Raises:
+        DataError: a picture cannot be used; all that cannot are listed, and nothing is written unless
+            `config.on_bad` is `skip`.
+        StorageError: an output is there already.
+    """
+    source, target = storage.expanded(config.input), storage.expanded(config.output)
+    noisy = config.noise.name != "none"
+    jobs = _jobs(source, config)
+    if target.exists() and not target.is_dir():
+        raise StorageError(f"output={target}: is a file; give a folder")
+    _refuse_overwriting(jobs, source, target, config.overwrite, noisy)
+    reading = Reading(config.scale if config.scale is not None else run.config.dataset.scale, config.picture_gb)
+    reports = [unusable.FILE, FIGURES]
+    bad = _bad(jobs, noisy, Places(target, reports), reading)
+    for line in reading.notes():
+        log.info("%s", line)
+    unusable.settle(list(bad.values()), len(jobs), f"input={source}", "on_bad", config.on_bad)
+    jobs = [job for job in jobs if job not in bad]
+    outputs = [*(name for job in jobs for name in _outputs(job, noisy)), *reports]
+    corrupt = build_noise(config.noise) if noisy else None
+    rows = []
+    with places.prepared(target / name for name in outputs):
+        for job in tqdm(jobs, disable=None, unit="picture", leave=False):
+            name, original = job.entry.name, job.entry.read()
+            pictures = decoding.decode_pages(original, reading, name)
+            seen = pictures
+            if corrupt is not None:
+                seen = [_with_noise(page, corrupt, config.seed, name, number) for number, page in enumerate(pictures)]
+            result = [_through(run, page, device) for page in seen]
+            files = {target / name: encoding.encode(result, original)}
+            if corrupt is not None:
+                files[target / "noisy" / name] = encoding.encode(seen, original)
+            for path, data in files.items():
+                storage.replace(path, data)
+            clean = pictures if corrupt is not None else None
+            if job.reference is not None:
+                clean = decoding.decode_pages(job.reference.read(), reading, name)
+            if clean is not None:  # the figures are those of the file, with whatever its format lost
+                after = decoding.decode_pages(files[target / name], reading, name)
+                after = after if len(after) == len(result) else result
+                rows.append((name, *_means_before_and_after(seen, after, clean)))
+    log.info("%s: %s", counted(len(jobs), "picture"), target)
+    unusable.write(target / unusable.FILE, list(bad.values()))
+    if rows:
+        _report(rows, target)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to clean, and the clean one to compare with, if there is one."""
+
+    entry: Entry
+    reference: Entry | None
+
+
+def _jobs(source: Path, config: DenoiseConfig) -> list[Job]:
+    found = listing.at(source, "input")
+    if found.rest():
+        log.info("passed over in %s: %s", source, found.rest())
+    references = {}
+    if config.reference is not None:
+        root = storage.expanded(config.reference)
+        references = {entry.name: entry for entry in listing.at(root, "reference").entries}
+        if source.is_file() and root.is_file():
+            references = {found.entries[0].name: next(iter(references.values()))}
+        lost = next((entry.name for entry in found.entries if entry.name not in references), None)
+        if lost is not None:
+            raise DataError(f"reference={root}: has no {lost}; references go by the pictures' names")
+    return [Job(entry, references.get(entry.name)) for entry in found.entries]
+
+
+def _outputs(job: Job, noisy: bool) -> list[str]:
+    """The files that a picture becomes, below the output folder."""
+    return [job.entry.name, *([f"noisy/{job.entry.name}"] if noisy else [])]
+
+
+def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwrite: bool, noisy: bool) -> None:
+    folder = source if source.is_dir() else source.parent
+    if target.is_dir() and target.samefile(folder):
+        raise StorageError(f"output={target}: is the input's own folder; choose another")
+    there = [name for job in jobs for name in _outputs(job, noisy) if os.path.lexists(target / name)]
+    if there and not overwrite:
+        raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
+
+
+def _bad(jobs: Sequence[Job], noisy: bool, taken: Places, reading: Reading) -> dict[Job, tuple[str, str]]:
+    """Name and reason of each that cannot be used; all are decoded once before anything is written."""
+    bad = {}
+    for job in tqdm(jobs, desc="looking", disable=None, unit="picture", leave=False):
+        whose = ""
+        try:
+            original = job.entry.read()
+            pages = decoding.decode_pages(original, reading, job.entry.name)
+            encoding.encode(pages, original)  # what cannot be written is found out before anything is
+            if job.reference is not None:
+                whose = "its reference "
+                _refuse_unlike(decoding.decode_pages(job.reference.read(), reading, job.entry.name), pages)
+            whose = ""
+            taken.take(_outputs(job, noisy), job.entry.name)
+        except DataError as error:
+            bad[job] = (job.entry.name, f"{whose}{error}")
+    return bad
+
+
+def _refuse_unlike(reference: Sequence[Picture], pages: Sequence[Picture]) -> None:
+    """A reference of another number of pages, or of another size.
+
+    Raises:
+        DataError: says which.
+    """
+    if len(reference) != len(pages):
+        raise DataError(f"has {len(reference)} pages, and the picture has {len(pages)}")
+    for theirs, ours in zip(reference, pages, strict=True):
+        if theirs.size != ours.size:
+            sizes = [f"{width}×{height}" for height, width in (theirs.size, ours.size)]
+            raise DataError(f"is {sizes[0]}, and the picture {sizes[1]}")
+
+
+# -------------------------------------------------------------------------------------- one picture
+
+
+def _with_noise(picture: Picture, corrupt: Corruption, seed: int, name: str, page: int) -> Picture:
+    """The picture with noise that depends on the seed, its name and its page; alpha is left alone."""
+    x = torch.from_numpy(picture.floats())[None]
+    key = (name, page) if page else (name,)
+    noisy = corrupt(x, generator("cpu", "denoise", seed, *key))[0].clamp(0, 1).numpy()
+    return replace(picture, values=_as_deep_as(picture, noisy))
+
+
+def _through(run: Run, picture: Picture, device: torch.device) -> Picture:
+    """The picture cleaned: a fully convolutional network sees it whole or in large tiles, others in their own size.
+
+    A colour run sees red, green and blue together. Anything else goes plane by plane, the inks of CMYK too: a colour
+    run then sees a plane as grey, and the mean of its channels is kept.
+
+    Raises:
+        CheckpointError: what comes out is no picture.
+    """
+    channels, height, width = run.shape
+    values = picture.values
+    if run.model.has_code:
+        tile, overlap = (height, width), (height // 2, width // 2)
+    else:
+        reach = run.model.network.reach
+        multiple = run.model.network.multiple
+        tile = tuple(min(max(WHOLE, 4 * reach), -(-side // multiple) * multiple) for side in picture.size)
+        overlap = tuple(min(2 * reach, side // 2) for side in tile)
+
+    def network(tiles: Tensor) -> Tensor:
+        if tiles.shape[1] == channels and picture.mode != "LAB":
+            return run.model.reconstruct(tiles)
+        planes = tiles.flatten(0, 1)[:, None]
+        return run.model.reconstruct(planes.expand(-1, channels, -1, -1)).mean(1).view(tiles.shape)
+
+    result = np.empty_like(values)
+    for top, band in tiling.apply(network, values, tile, overlap, device):
+        sanity.check_picture(band, run)
+        result[:, top : top + band.shape[1]] = _as_deep_as(picture, band.clip(0, 1))
+    return replace(picture, values=result)
+
+
+def _as_deep_as(picture: Picture, values: np.ndarray) -> np.ndarray:
+    return fitting.to_8_bits(values) if picture.values.dtype == np.uint8 else values.astype(np.float32)
+
+
+# --------------------------------------------------------------------------------------- the report
+
+
+def _means_before_and_after(
+    before: Sequence[Picture], after: Sequence[Picture], clean: Sequence[Picture]
+) -> list[float]:
+    """`_before_and_after`, averaged over pages."""
+    found = [_before_and_after(*pages) for pages in zip(before, after, clean, strict=True)]
+    return np.mean(found, axis=0).tolist()
+
+
+def _before_and_after(before: Picture, after: Picture, clean: Picture) -> list[float]:
+    """PSNR and SSIM of the picture as it was and as it is; a colour reference of a grey picture counts as grey."""
+    channels = len(fitting.colours(before))
+    found = []
+    reference = torch.from_numpy(_channels(clean, channels))[None]
+    for measure in (metrics.psnr, metrics.ssim):
+        for picture in (before, after):
+            found.append(measure(torch.from_numpy(_channels(picture, channels))[None], reference).item())
+    return found
+
+
+def _channels(picture: Picture, channels: int) -> np.ndarray:
+    values = fitting.colours(picture)
+    values = values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
+    if len(values) == channels:
+        return values
+    return np.tensordot(fitting.LUMA, values, 1)[None] if channels == 1 else np.repeat(values, 3, axis=0)
+
+
+def _report(rows: Sequence[tuple[str | float, ...]], target: Path) -> None:
+    """PSNR and SSIM before and after, for each picture and on average, as CSV and in the log."""
+    means = [float(np.mean([row[column] for row in rows])) for column in range(1, len(CSV_HEADER))]
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(CSV_HEADER)
+    for name, *values in [*rows, ("mean", *means)]:
+        writer.writerow([name, *(f"{value:.4f}" for value in values)])
+    storage.replace(target / FIGURES, buffer.getvalue().encode("utf-8", "surrogateescape"))
+    log.info("PSNR %.2f → %.2f dB, SSIM %.4f → %.4f: %s", *means, FIGURES)

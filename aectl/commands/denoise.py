@@ -1,0 +1,80 @@
+"""`aectl denoise`: pictures through a trained run, or a measurement on the run's own test split."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aectl import storage
+from aectl.commands.cleaning import clean
+from aectl.data.noise import build_noise
+from aectl.drawing import views
+from aectl.errors import ConfigError
+from aectl.machine import devices
+from aectl.measuring import baselines, metrics
+from aectl.measuring.scoring import batches
+from aectl.models.autoencoder import Autoencoder
+from aectl.runs import sanity
+from aectl.runs.opening import Run, open_data, open_run
+from aectl.runs.tracking import Tracker
+from aectl.settings.config import DenoiseConfig
+
+log = logging.getLogger(__name__)
+
+
+def run_denoise(config: DenoiseConfig, folder: Path) -> float | None:
+    """Clean `config.input` into `config.output`, or measure the run on its test split, into `folder`."""
+    device = devices.choose(config.device, config.threads)
+    run = open_run(config.run, config.checkpoint, device)
+    log.info("denoising with %s, %s checkpoint", run.title, config.checkpoint)
+    sanity.watch(run)
+    if run.config.noise.name == "none":
+        log.warning("note: this run was trained without noise, so it reconstructs rather than denoises")
+    if config.input is None:
+        return _measure(run, config, folder, device)
+    clean(run, config, device)
+    return None
+
+
+def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device) -> float:
+    """The table and the picture of the run's test split with its own noise; returns −PSNR of the result."""
+    if run.config.noise.name == "none":
+        raise ConfigError(
+            "denoise: this run has no noise of its own to measure; give input=<image or folder> output=<folder>, "
+            "or train one with model=dae"
+        )
+    test = open_data(run, config.data.root).part("test", "give input=<image or folder> output=<folder>")
+    corrupt = build_noise(run.config.noise)
+    with torch.inference_mode():
+        measured = denoising(run.model, batches(test, corrupt, device, config.seed))
+    found = {name: values.mean().item() for name, values in measured.items()}
+    log.info("%d test images, noise=%s", len(test), run.config.noise.name)
+    log.info("  %-18s %10s %8s", "", "PSNR (dB)", "SSIM")
+    for label, name in (("doing nothing", "noisy"), ("3×3 median", "median"), ("this run", "denoised")):
+        log.info("  %-18s %10.2f %8.4f", label, found[f"psnr_{name}"], found[f"ssim_{name}"])
+    title = f"test images, noise={run.config.noise.name}"
+    picture = views.reconstructions(run.model, test, corrupt, device, title)
+    tracker = Tracker(folder)
+    tracker.scalars({f"denoise/{name}": value for name, value in found.items()}, run.progress.step)
+    tracker.picture("denoised", picture, run.progress.step)
+    tracker.close()
+    storage.replace(folder / "metrics.json", storage.dump_json(found))
+    log.info("metrics.json and figures/denoised.png: %s", folder)
+    return -found["psnr_denoised"]
+
+
+@torch.inference_mode()
+def denoising(model: Autoencoder, triples: Iterable[tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Tensor]:
+    """PSNR (dB) and SSIM of each image, (N,): of the noisy one, of its 3×3 median, of what the model makes of it."""
+    columns: dict[str, list[Tensor]] = {}
+    for x, x_noisy, _ in triples:
+        for name, image in (
+            ("noisy", x_noisy),
+            ("median", baselines.median_filter(x_noisy).to(x.device)),
+            ("denoised", model.reconstruct(x_noisy)),
+        ):
+            columns.setdefault(f"psnr_{name}", []).append(metrics.psnr(image, x).cpu())
+            columns.setdefault(f"ssim_{name}", []).append(metrics.ssim(image, x).cpu())
+    return {name: torch.cat(values) for name, values in columns.items()}

@@ -1,0 +1,72 @@
+"""`aectl report`: the runs of a sweep measured on the same images, as one page with its pictures and one table."""
+
+import io
+import logging
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from aectl import storage
+from aectl.drawing import report_page, report_plots
+from aectl.errors import DataError
+from aectl.files.tables import as_csv
+from aectl.machine import devices
+from aectl.measuring import comparison, tables
+from aectl.measuring.findings import findings
+from aectl.measuring.sweep import PARTS, Bench
+from aectl.runs import sweeps
+from aectl.runs.opening import OUTPUTS
+from aectl.settings.config import ReportConfig
+
+log = logging.getLogger(__name__)
+
+
+def run_report(config: ReportConfig, folder: Path) -> None:
+    """Measure the finished runs of a sweep; write report.md, report.html, report.csv and pictures/ to `folder`."""
+    device = devices.choose(config.device, config.threads)
+    where = _locate(config.sweep)
+    jobs = sweeps.read_jobs(where)
+    finished = [job for job in jobs if job["status"] == "completed"]
+    if not finished:
+        none = "its only job has not" if len(jobs) == 1 else f"none of its {len(jobs)} jobs has"
+        raise DataError(f"sweep={where}: {none} finished; see its summary.md")
+    count = "one run" if len(finished) == 1 else f"{len(finished)} runs"
+    log.info("measuring %s of %s on %s images", count, where, PARTS[config.split])
+    bench = Bench(config, device)
+    with tqdm(finished, unit="run", disable=None, leave=False) as bar:
+        runs = [bench.measure(job, given) for job, given in zip(bar, sweeps.differing(finished), strict=True)]
+    groups = comparison.grouped(runs)
+    if not groups:
+        raise DataError(f"sweep={where}: no finished job has finite figures; its train.log says when that began")
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    names = []
+    for name, picture in [*report_plots.along(groups), *report_plots.best(bench, finished, groups)]:
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+        storage.replace(folder / f"pictures/{name}.png", buffer.getvalue())
+        names.append(name)
+    page = report_page.page(where.name, sweeps.command(where), bench.circumstances, jobs, runs, groups, names)
+    storage.replace(folder / "report.md", page.encode())
+    storage.replace(folder / "report.html", report_page.as_html(page, folder).encode())
+    storage.replace(folder / "report.csv", as_csv(*tables.records(runs)).encode())
+    for sentence in findings(groups):
+        log.info("%s", sentence.replace("**", ""))
+    log.info("report.html, report.md, report.csv and pictures: %s", folder)
+
+
+def _locate(name: str) -> Path:
+    """The sweep's folder; `latest` is that below `outputs/multirun` whose jobs ended last.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name == "latest":
+        ended = list(OUTPUTS.glob(f"multirun/*/*/{sweeps.RESULT}"))
+        if not ended:
+            raise DataError("sweep=latest: no sweep below outputs/ of this folder; make one (aectl train -m ...)")
+        return max(ended, key=lambda path: path.stat().st_mtime_ns).parent.parent
+    path = storage.expanded(name)
+    if not path.is_dir() or not sweeps.read_jobs(path):
+        raise DataError(f"sweep={name}: no sweep there; give the folder that `aectl train -m` named at its end")
+    return path

@@ -1,0 +1,176 @@
+"""A data set by its configuration: images, split by a seed, or as a run has split them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from aectl.data.datasets.sources import SOURCES, Found, data_root
+from aectl.data.images import Images, Split
+from aectl.data.patches import Patches, Pictures
+from aectl.errors import ConfigError, DataError
+from aectl.settings.config import DatasetConfig
+
+Manifest = Mapping[str, Sequence[Sequence[str]]]
+Parts = dict[str, torch.Tensor]  # indices of each
+
+
+def build_dataset(
+    config: DatasetConfig,
+    root: str | None,
+    *,
+    fresh: bool = False,
+    memory_gb: float = 4.0,
+    manifest: Manifest | None = None,
+) -> Split:
+    """The data set that `config` names, split and binarized; with `fresh`, dynamic training images are left to draw.
+
+    Validation is taken out of the training part. Where a set has no official test part, that is taken out first.
+    Both draws are stratified by label and depend on `split_seed` alone, so runs with other seeds share them. Files of
+    the same content are never in two parts. With a `manifest` (see `Split`) the parts are the pictures that it names,
+    wherever they lie now and whatever has come to them. `root` is where downloaded sets live; for people's own
+    pictures, where they lie now if not in `config.root`.
+
+    Raises:
+        ConfigError: a size is given for a part that the folders hold already.
+        DataError: the files are missing and cannot be downloaded, or are damaged; or too few images remain.
+    """
+    if config.root is not None and root is not None:
+        config = replace(config, root=root)
+    found = SOURCES[config.name](config, data_root(root), memory_gb)
+    index, notes = _drawn(found, config) if manifest is None else _named(found, manifest)
+    parts = {name: found.images[rows] for name, rows in index.items()}
+    if found.test is not None:
+        parts["test"] = found.test
+    if isinstance(found.images, Pictures):
+        side = config.size if isinstance(config.size, list) else [config.size, config.size]
+        parts = {name: Patches(part, tuple(side), config.patches) for name, part in parts.items()}
+    elif config.binarize == "threshold":
+        parts = {name: Images((part.pixels > 127).byte() * 255, part.labels) for name, part in parts.items()}
+    elif config.binarize == "dynamic":
+        parts = {name: replace(part, dynamic=True) for name, part in parts.items()}
+    # What is drawn afresh for training is drawn once for everything else.
+    parts = {
+        name: part if fresh and name == "train" else part.drawn_once(config.split_seed, name)
+        for name, part in parts.items()
+    }
+    named = None
+    if found.names:
+        named = {name: [[found.names[i], found.hashes[i]] for i in rows.tolist()] for name, rows in index.items()}
+    return Split(**parts, manifest=named, bad=found.bad, notes=[*found.notes, *notes])
+
+
+def _drawn(found: Found, config: DatasetConfig) -> tuple[Parts, list[str]]:
+    """Indices of each part of `found.images`, official or drawn from the seed, and what there is to say of them."""
+    first = {digest: index for index, digest in reversed(list(enumerate(found.hashes)))}
+    content = np.array([first[digest] for digest in found.hashes] or range(len(found.images)))
+    parts, notes = _official(found, content, config)
+    rest = parts.pop("train", np.zeros(0, dtype=int))
+    if not len(rest):
+        why = "; ".join(["", *notes])
+        raise DataError(f"dataset.root={config.root}: has no picture to train on beside the parts val and test{why}")
+    if copies := len(rest) - len(np.unique(content[rest])):
+        notes.append(f"equal to others, and drawn together with them: {copies} pictures")
+    labels = None if found.images.labels is None else found.images.labels.numpy()
+    tenth = max(1, len(rest) // 10)
+    draws = [("test", config.test_size, config.split_seed), ("val", config.val_size, config.split_seed + 1)]
+    for name, given, seed in draws:
+        if name in parts or (name == "test" and found.test is not None):
+            continue
+        size = tenth if given is None else given
+        taken = _taken(content[rest], None if labels is None else labels[rest], size, seed)
+        if size >= len(rest) or taken.all():
+            raise DataError(
+                f"dataset.{name}_size={size}: no training image is left of {len(rest)}; choose a smaller size"
+            )
+        parts[name], rest = rest[taken], rest[~taken]
+    return {name: torch.from_numpy(rows) for name, rows in {"train": rest, **parts}.items()}, notes
+
+
+def _official(found: Found, content: np.ndarray, config: DatasetConfig) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Indices of the parts that folders say, without what is equal to a picture of a part that measures more."""
+    if found.parts is None:
+        return {"train": np.arange(len(found.images))}, []
+    parts: dict[str, np.ndarray] = {}
+    known, equal = np.zeros(0, dtype=int), 0
+    for name in ("test", "val", "train"):
+        rows = np.flatnonzero([part == name for part in found.parts])
+        if not len(rows):
+            continue
+        size = {"test": config.test_size, "val": config.val_size}.get(name)
+        if size is not None:
+            raise ConfigError(
+                f"dataset.{name}_size={size}: dataset.root={config.root} has a folder for this part; set "
+                f"dataset.{name}_size=null to take it, or give the folder of the training part as dataset.root"
+            )
+        seen = np.isin(content[rows], known)
+        parts[name], equal = rows[~seen], equal + seen.sum()
+        known = np.append(known, content[rows])
+    return parts, [f"left out, since an official part for measuring has the same: {equal} pictures"] if equal else []
+
+
+def _taken(content: np.ndarray, labels: np.ndarray | None, size: int, seed: int) -> np.ndarray:
+    """Which of the images to take, (N,), bool: about `size`, all or none of those with the same `content`."""
+    _, first, group, weights = np.unique(content, return_index=True, return_inverse=True, return_counts=True)
+    labels = None if labels is None else labels[first]
+    return np.isin(group, stratified(labels, len(first), size, seed, weights))
+
+
+def _named(found: Found, manifest: Manifest) -> tuple[Parts, list[str]]:
+    """Indices of the pictures of each part of a manifest, by their content, and what there is to say of the others.
+
+    Raises:
+        DataError: one is not there.
+    """
+    place = {digest: index for index, digest in enumerate(found.hashes)}
+    exact = {pair: index for index, pair in enumerate(zip(found.names, found.hashes, strict=True))}
+    lost = [name for part in manifest.values() for name, digest in part if digest not in place]
+    if lost:
+        raise DataError(
+            f"{len(lost)} of the run's pictures are not there any more, or have changed, the first is {lost[0]}; say "
+            f"where they are with data.root=<folder>"
+        )
+    parts = {
+        part: torch.tensor([exact.get((name, digest), place[digest]) for name, digest in rows], dtype=torch.long)
+        for part, rows in manifest.items()
+    }
+    others = len(place) - len({digest for rows in manifest.values() for _, digest in rows})
+    return parts, ["the parts are those of the run's split.json" + (f"; in none of them: {others}" if others else "")]
+
+
+def stratified(
+    labels: np.ndarray | None, n: int, size: int, seed: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Indices of `size` of `n` items, each label in its share (within one item), drawn from `seed`.
+
+    An item of weight w counts as w, and is left out where it would be too many, unless nothing else could be taken.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.ones(n, dtype=int) if weights is None else weights
+    if labels is None:
+        picked = _filled(rng.permutation(n), weights, size)
+    else:
+        values, place = np.unique(labels, return_inverse=True)
+        share = np.bincount(place, weights) * (size / weights.sum())
+        quota = np.floor(share).astype(int)
+        # The largest remainders get the items that rounding down left over.
+        quota[np.argsort(quota - share, kind="stable")[: size - quota.sum()]] += 1
+        picked = [
+            index
+            for value, k in zip(values, quota, strict=True)
+            for index in _filled(rng.permutation(np.flatnonzero(labels == value)), weights, k)
+        ]
+    return np.array(picked or [weights.argmin()] if size else [], dtype=int)
+
+
+def _filled(order: np.ndarray, weights: np.ndarray, room: int) -> list[int]:
+    """The first of `order` whose weights fit into `room` together."""
+    picked = []
+    for index in order:
+        if not room:
+            break
+        if weights[index] <= room:
+            picked.append(index)
+            room -= weights[index]
+    return picked

@@ -1,0 +1,167 @@
+"""The pictures of a report: figures against what varies, curves, and what the best runs make."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aectl.data.noise import build_noise
+from aectl.drawing import plots, views
+from aectl.drawing.plots import Line
+from aectl.measuring import comparison
+from aectl.measuring.comparison import AXES, Group
+from aectl.measuring.scoring import encode
+from aectl.measuring.sweep import Bench
+
+MAX_SHOWN = 4  # series whose curves and best run are shown
+MAX_CODES = 5000  # points in a scatter
+AXIS_NAMES = {"latent": "latent size", "kl_weight": "kl_weight β"}
+
+Named = tuple[str, views.Picture]
+
+
+class Palette:
+    """One colour for each series of a sweep, the same in all plots; shades of it where a plot divides the series."""
+
+    def __init__(self, groups: Sequence[Group]):
+        families = list(comparison.series(groups))
+        self._base = dict(zip(families, plots.palette(len(families)), strict=True))
+
+    def of(self, lines: dict[str, list[Group]]) -> dict[str, str]:
+        """The colour of each line of a plot, by its name."""
+        families: dict[str, list[str]] = {}
+        for name, members in lines.items():
+            families.setdefault(comparison.label(members[0], AXES), []).append(name)
+        return {
+            name: shade
+            for family, names in families.items()
+            for name, shade in zip(names, plots.shades(self._base[family], len(names)), strict=True)
+        }
+
+
+def along(groups: Sequence[Group]) -> Iterator[Named]:
+    """Plots of what varies, by name."""
+    palette = Palette(groups)
+    for axis in AXES:
+        if comparison.varies(groups, axis):
+            yield from _along(groups, axis, palette)
+    priors = [group for group in groups if group.has_prior]
+    if any(comparison.varies(priors, axis) for axis in AXES):
+        yield "rate_distortion", _rate_distortion(priors, palette)
+    groups = [group for group in groups if all(run.curve for run in group.runs)]
+    lines = comparison.series(groups)
+    if groups and len(lines) == len(groups):
+        yield "curves", _curves({comparison.label(group): group for group in groups}, palette, "objective by epoch")
+        return
+    for name, members in list(lines.items())[:MAX_SHOWN]:
+        places = {comparison.place(group, members): group for group in members}
+        yield f"curves_{_stem(name)}", _curves(places, palette, f"{name}: objective by epoch")
+
+
+def _along(groups: Sequence[Group], axis: str, palette: Palette) -> Iterator[Named]:
+    """Squared error, ELBO and active units against one number."""
+    series = comparison.series(groups, axis)
+    colours, against = palette.of(series), AXIS_NAMES[axis]
+    for figure, stem, title, label in (
+        ("sse", "reconstruction", "reconstruction", "squared error per image"),
+        ("elbo", "elbo", "ELBO", "ELBO (nats per image)"),
+        ("active_units", "active_units", "active units", "active units"),
+    ):
+        shown = {
+            name: found
+            for name, members in series.items()
+            if (members[0].has_prior or figure == "sse")
+            and (found := [group for group in members if group.has(figure)])
+        }
+        if not shown:
+            continue
+        lines = [_line(name, members, axis, figure, colours[name]) for name, members in shown.items()]
+        if figure == "sse" and axis == "latent":
+            lines += _pca(groups)
+        if figure == "active_units" and axis == "latent":
+            sizes = sorted({group.value("latent") for members in shown.values() for group in members})
+            lines.append(Line("all of them", sizes, sizes, dashed=True))
+        picture = plots.lines(lines, f"{title} against {against}", against, label, log_x=True, log_y=figure == "sse")
+        yield f"{stem}_by_{axis}", picture
+
+
+def _line(name: str, members: Sequence[Group], axis: str, figure: str, colour: str) -> Line:
+    return Line(
+        name,
+        [group.value(axis) for group in members],
+        [group.mean(figure) for group in members],
+        [group.sd(figure) or 0.0 for group in members],
+        colour=colour,
+    )
+
+
+def _pca(groups: Sequence[Group]) -> list[Line]:
+    """A dashed line for each data set."""
+    found: dict[str, dict[float, float]] = {}
+    for group in groups:
+        if group.has("pca_sse"):
+            found.setdefault(group.runs[0].data, {})[group.value("latent")] = group.mean("pca_sse")
+    shades = plots.shades(plots.GREY, len(found))
+    return [
+        Line("PCA" if len(found) == 1 else f"PCA, {data}", sorted(sizes), [sizes[size] for size in sorted(sizes)],
+             dashed=True, colour=shade)
+        for (data, sizes), shade in zip(found.items(), shades, strict=True)
+    ]  # fmt: skip
+
+
+def _curves(groups: dict[str, Group], palette: Palette, title: str) -> views.Picture:
+    """The objective by epoch, averaged over the runs of each group."""
+    colours = palette.of({name: [group] for name, group in groups.items()})
+    lines = []
+    for name, group in groups.items():
+        length = min(len(run.curve) for run in group.runs)
+        columns = [[run.curve[epoch] for run in group.runs] for epoch in range(length)]
+        means = [float("nan") if None in column else sum(column) / len(column) for column in columns]
+        lines.append(Line(name, range(1, length + 1), means, colour=colours[name]))
+    return plots.lines(lines, title, "epoch", "nats per image")
+
+
+def _rate_distortion(groups: Sequence[Group], palette: Palette) -> views.Picture:
+    """KL, the rate, against reconstruction, the distortion; ELBO at β = 1 is constant along falling diagonals."""
+    axis = next(axis for axis in reversed(AXES) if comparison.varies(groups, axis))
+    series = comparison.series(groups, axis)
+    colours = palette.of(series)
+    lines = [
+        Line(
+            name,
+            [group.mean("kl") for group in members],
+            [group.mean("recon") for group in members],
+            [group.sd("recon") or 0.0 for group in members],
+            [f"{group.value(axis):g}" for group in members],
+            colour=colours[name],
+        )
+        for name, members in series.items()
+    ]
+    title = f"rate and distortion; the numbers are {'latent sizes' if axis == 'latent' else 'kl_weight'}"
+    return plots.lines(lines, title, "KL (nats per image)", "reconstruction term (nats per image)")
+
+
+def best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Iterator[Named]:
+    """What the best run of each series makes, by name."""
+    by_number = {job["job"]: job for job in jobs}
+    for name, members in list(comparison.series(groups).items())[:MAX_SHOWN]:
+        chosen = comparison.best(members)
+        job = by_number[chosen.job]
+        run, data, _ = bench.open(job)
+        images, device = bench.images(data, job), bench.device
+        noise = build_noise(run.config.noise) if run.config.noise.name != "none" else None
+        settings = " ".join(f"{key}={value}" for key, value in chosen.settings.items())
+        title = f"the best of {name}: job {chosen.job}, {settings}"
+        stem = f"best_{_stem(name)}"
+        yield f"{stem}_reconstructions", views.reconstructions(run.model, images, noise, device, title)
+        if run.model.has_prior:
+            yield f"{stem}_samples", views.prior_samples(run.model, run.config.latent, device)
+        if run.model.has_code:
+            few = images.spread(MAX_CODES)
+            codes = encode(run.model, few, device)
+            title = f"codes of {len(codes):,} {bench.config.split} images, job {chosen.job}"
+            yield f"{stem}_codes", views.latent_scatter(codes, few.labels, title)
+
+
+def _stem(name: str) -> str:
+    """A series' name as part of a file's."""
+    return re.sub(r"\W+", "_", name)

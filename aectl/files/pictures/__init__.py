@@ -1,0 +1,1 @@
+"""Picture files: read exactly, and written as what they were."""

@@ -1,0 +1,1 @@
+"""What computes: devices, threads, and what other processes leave of them."""

@@ -1,0 +1,73 @@
+"""What to try on a run that diverged or learnt nothing: what is not so already, the likeliest first. No torch."""
+
+from collections.abc import Sequence
+
+from aectl.settings.config import TrainConfig
+
+MOST = 3  # suggestions at a time
+
+
+def against_divergence(config: TrainConfig) -> list[str]:
+    """Settings that keep a step from growing beyond all numbers, each as words that follow "train it anew with"."""
+    usual = TrainConfig()
+    has_prior = config.model.posterior is not None
+    high = f"a smaller lr than {config.lr:g}"
+    found = [
+        (high, config.lr > usual.lr),
+        (f"a smaller kl_weight than {config.kl_weight:g}", has_prior and config.kl_weight > usual.kl_weight),
+        ("model.posterior=logvar", config.model.posterior == "std"),
+        ("model.logvar_clip=[-6,2]", has_prior and config.model.logvar_clip is None),
+        # Adam's step hardly depends on the size of the gradient, so this comes late.
+        ("grad_clip=1", config.grad_clip is None),
+        (f"a smaller grad_clip than {config.grad_clip or 0:g}", (config.grad_clip or 0) > 1),
+        ("likelihood.learn=false", config.likelihood.learn),
+        (
+            f"a larger likelihood.sigma than {config.likelihood.sigma or 0:g}",
+            0 < (config.likelihood.sigma or 0) < 0.1,
+        ),
+        ("noise.clip=true", config.noise.name != "none" and not config.noise.clip),
+        ("precision=float32", config.precision == "bf16"),
+        (high, config.lr <= usual.lr),
+    ]
+    return [words for words, fits in found if fits][:MOST]
+
+
+def against_not_learning(config: TrainConfig, recon: Sequence[float | None], active_units: int | None) -> list[str]:
+    """What to try where the reconstructions are no better than the mean image, and not far worse either.
+
+    Args:
+        config: the run's.
+        recon: its training reconstruction at each epoch.
+        active_units: how many latents its code uses; None where it has none to use.
+    """
+    falls = len(recon) < 2 or None in recon[-2:] or recon[-1] < recon[-2]
+    # A latent has a KL of less than 0.005 nats where it is not active (its mean's variance at most 0.01).
+    paid = config.kl_weight > 0 and config.free_bits < 0.005
+    collapsed = active_units == 0 and config.model.posterior is not None and paid
+    lighter = [
+        (f"a smaller kl_weight than {config.kl_weight:g}", collapsed),
+        (f"kl_warmup={max(1, config.epochs // 2)}", collapsed and config.kl_warmup == 0),
+    ]
+    heavy = config.kl_weight > TrainConfig().kl_weight  # else a code that is not used yet may be used later
+    found = [
+        *(lighter if heavy else ()),
+        (f"more epochs than {config.epochs}", falls),
+        (f"a larger lr than {config.lr:g}", config.lr < TrainConfig().lr),
+        *(() if heavy else lighter),
+        (f"a smaller lr than {config.lr:g}", config.lr > TrainConfig().lr),
+    ]
+    return [words for words, fits in found if fits][:MOST] or against_divergence(config)
+
+
+def against_being_worse(config: TrainConfig, times: float) -> list[str]:
+    """What to try where the error is `times` that of the mean image: it grew, or has only begun to fall."""
+    usual = TrainConfig().lr
+    if times > 2 or config.lr > usual:
+        return against_divergence(config)
+    return [f"more epochs than {config.epochs}", *([f"a larger lr than {config.lr:g}"] if config.lr < usual else [])]
+
+
+def words(suggestions: Sequence[str]) -> str:
+    """Suggestions as the end of a sentence: a, b or c."""
+    *first, last = suggestions
+    return f"train it anew with {', '.join(first)}{' or ' if first else ''}{last}"

@@ -1,0 +1,85 @@
+"""How a model stands up to noise of many kinds and strengths, beside doing nothing, a median and non-local means."""
+
+import importlib.util
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aectl.data.images import Images, to_float
+from aectl.data.noise import NOISES
+from aectl.measuring import baselines, metrics
+from aectl.models.autoencoder import Autoencoder
+from aectl.rng import generator
+
+IMAGES = 200  # at most, evenly spread: non-local means take their time
+# Weak, middle and strong, in the unit of each kind.
+STRENGTHS: dict[str, tuple[float, float, float]] = {
+    "gaussian": (0.1, 0.25, 0.5),
+    "masking": (0.1, 0.3, 0.5),
+    "salt_pepper": (0.1, 0.3, 0.5),
+    "speckle": (0.2, 0.5, 1.0),
+    "poisson": (100, 30, 5),
+    "blocks": (0.1, 0.2, 0.4),
+    "blur": (0.5, 1.0, 2.0),
+    "jpeg": (50, 20, 5),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """PSNR in dB of one kind of noise at one strength, means over images.
+
+    `nl_means` is None where scikit-image and PyWavelets are not installed.
+    """
+
+    noise: str
+    strength: float
+    noisy: float
+    median: float
+    nl_means: float | None
+    model: float
+
+
+@torch.inference_mode()
+def table(model: Autoencoder, images: Images, device: torch.device, seed: int) -> list[Row]:
+    """A row for every kind and strength, on at most 200 of the images; noise is clipped to [0, 1]."""
+    x = to_float(images.spread(IMAGES).pixels)
+    rows, has_nl_means = [], all(map(importlib.util.find_spec, ("skimage", "pywt")))
+    for name, strengths in STRENGTHS.items():
+        for strength in strengths:
+            rng = generator("cpu", "robustness", seed, name, repr(strength))
+            noisy = NOISES[name](x, strength, rng).clamp(0, 1)
+            cleaned = torch.cat([model.reconstruct(part.to(device)).cpu() for part in noisy.split(100)])
+            rows.append(
+                Row(
+                    name,
+                    strength,
+                    _psnr(noisy, x),
+                    _psnr(baselines.median_filter(noisy), x),
+                    _psnr(_nl_means(noisy), x) if has_nl_means else None,
+                    _psnr(cleaned, x),
+                )
+            )
+    return rows
+
+
+def _psnr(images: Tensor, reference: Tensor) -> float:
+    return metrics.psnr(images, reference).mean().item()
+
+
+def _nl_means(images: Tensor) -> Tensor:
+    """scikit-image's non-local means with the σ that it estimates for each image, h = 0.8 σ."""
+    from skimage.restoration import denoise_nl_means, estimate_sigma
+
+    results = []
+    for image in images.permute(0, 2, 3, 1).numpy():
+        with warnings.catch_warnings():  # of a flat image it takes the median of nothing, which is NaN
+            warnings.simplefilter("ignore", RuntimeWarning)
+            sigma = float(np.mean(estimate_sigma(image, channel_axis=-1)))
+        settings = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
+        found = denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, **settings) if sigma > 0 else image
+        results.append(found.reshape(image.shape))  # it drops the axis of a single channel
+    return torch.from_numpy(np.stack(results)).float().permute(0, 3, 1, 2)

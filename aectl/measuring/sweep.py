@@ -1,0 +1,162 @@
+"""The runs of a sweep, each measured on the same images, and what they were measured on and with."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aectl.data.images import Images, Split
+from aectl.data.noise import build_noise
+from aectl.machine import facts
+from aectl.measuring import baselines, comparison, metrics
+from aectl.measuring.baselines import Principal
+from aectl.measuring.comparison import Measured
+from aectl.measuring.scoring import batches, score
+from aectl.runs.opening import Run, open_data, open_run
+from aectl.runs.tracking import read_metrics
+from aectl.settings import typed
+from aectl.settings.config import DatasetConfig, NetworkConfig, ReportConfig
+
+
+@dataclass
+class Circumstances:
+    """What figures were measured on and with, each thing once, in words.
+
+    Attributes:
+        data: data set, number of images, their size.
+        sizes: images that were trained on, and that chose the epoch.
+        networks: encoder and decoder.
+        trained: software and device of the training.
+        measured: software and machine of the measuring.
+    """
+
+    data: list[str] = field(default_factory=list)
+    sizes: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
+    trained: list[str] = field(default_factory=list)
+    measured: str = ""
+
+    def add(self, **words: str) -> None:
+        """Note what holds for one more run, unless it is there."""
+        for name, text in words.items():
+            if text and text not in (noted := getattr(self, name)):
+                noted.append(text)
+
+
+class Bench:
+    """Measures runs one after another; data sets and their principal components are made once for all of them."""
+
+    def __init__(self, config: ReportConfig, device: torch.device):
+        self.config = config
+        self.device = device
+        self.circumstances = Circumstances(measured=f"{facts.software()}; {facts.hardware(device)}")
+        self._data: dict[str, tuple[Split, Principal]] = {}
+
+    def open(self, job: dict[str, Any]) -> tuple[Run, Split, Principal]:
+        """A job's run with its best checkpoint, its data, and the principal components of its training images."""
+        run = open_run(str(job["folder"]), "best", self.device)
+        split = run.path / "split.json"
+        key = json.dumps([typed.to_dict(run.config.dataset), split.read_text() if split.is_file() else None])
+        if key not in self._data:
+            data = open_data(run, self.config.data.root)
+            self._data[key] = data, baselines.principal(data.train)
+        return run, *self._data[key]
+
+    def images(self, data: Split, job: dict[str, Any]) -> Images:
+        """The part of the data that is measured."""
+        return data.part(self.config.split, f"it is that of job {job['job']}; choose another split")
+
+    def measure(self, job: dict[str, Any], settings: dict[str, str]) -> Measured:
+        """Its figures: recon, KL and ELBO in nats per image, squared error per image, PSNR, active units, seconds.
+
+        `settings` are those that tell it from the other jobs.
+        """
+        run, data, principal = self.open(job)
+        images, model = self.images(data, job), run.model
+        corrupt = build_noise(run.config.noise)
+        scores = score(model, images, corrupt, run.config.kl_weight, self.device, self.config.seed)
+        # What has no prior has neither a KL nor an ELBO.
+        found = {"recon": scores.recon} | ({"kl": scores.kl, "elbo": scores.elbo} if model.has_prior else {})
+        with torch.inference_mode():
+            rows = [
+                (metrics.mse(x_hat, x).cpu(), metrics.psnr(x_hat, x).cpu())
+                for x, x_noisy, _ in batches(images, corrupt, self.device, self.config.seed)
+                for x_hat in [model.reconstruct(x_noisy)]
+            ]
+        mse, psnr = (torch.cat(column).mean().item() for column in zip(*rows, strict=True))
+        found |= {"sse": mse * math.prod(images.shape), "psnr": psnr}
+        if model.has_code:
+            found["pca_sse"] = principal.sse(images, run.config.latent)
+        if scores.active_units is not None:
+            found["active_units"] = scores.active_units
+        part = "val" if job.get("val/loss") is not None else "train"
+        found["chosen_by"] = _number(job.get(f"{part}/recon")) + (
+            _number(job.get(f"{part}/kl")) if model.has_prior else 0.0
+        )
+        where = data_words(run.config.dataset, images, self.config.split)
+        self._note(run, data, where)
+        return Measured(
+            job["job"],
+            settings,
+            {axis: getattr(run.config, axis) for axis in comparison.AXES},
+            {**found, "seconds": _number(job.get("seconds"))},
+            model.has_prior,
+            run.config.seed,
+            where,
+            run.config.likelihood.name,
+            [record[f"{part}/loss"] for record in read_metrics(run.path)],
+        )
+
+    def _note(self, run: Run, data: Split, where: str) -> None:
+        sizes = data.sizes()
+        trained = run.checkpoint.state.get("environment") or {}
+        device, threads = trained.get("device"), trained.get("threads")
+        self.circumstances.add(
+            data=where,
+            sizes=f"trained on {sizes['train']:,} images"
+            + (f", the epoch chosen on {sizes['val']:,} others" if sizes["val"] else ""),
+            networks=network_words(run.config.network),
+            trained=", ".join(
+                [f"{key} {trained[key]}" for key in ("aectl", "torch") if key in trained]
+                + ([f"{device}{_threads(threads) if device == 'cpu' else ''}"] if device else [])
+            ),
+        )
+
+
+PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def _number(value: float | None) -> float:
+    """What a job has recorded; a NaN was recorded as null."""
+    return math.nan if value is None else value
+
+
+def _threads(count: int | None) -> str:
+    return "" if count is None else f" with {count} thread{'' if count == 1 else 's'}"
+
+
+def data_words(settings: DatasetConfig, images: Images, part: str) -> str:
+    """`mnist, 10,000 test images of 28×28`."""
+    channels, height, width = images.shape
+    name = settings.name if settings.root is None else f"{settings.name} {Path(settings.root).name}"
+    binary = "" if settings.binarize == "none" else f" (binarize={settings.binarize})"
+    colour = "" if channels == 1 else f" in {channels} channels"
+    count = f"{len(images):,} {PARTS[part]} image{'' if len(images) == 1 else 's'}"
+    return f"{name}{binary}, {count} of {height}×{width}{colour}"
+
+
+def network_words(network: NetworkConfig) -> str:
+    """`mlp, hidden 300-300, leaky_relu`, and what else is not as by default."""
+    words = [network.name]
+    for key in ("hidden", "channels", "decoder_hidden"):
+        if widths := getattr(network, key):
+            words.append(f"{key.replace('_', ' ')} {'-'.join(map(str, widths))}")
+    words.append(network.activation)
+    usual = NetworkConfig()
+    for key in ("blocks", "init", "norm", "output_conv", "output_bias"):
+        if getattr(network, key) != getattr(usual, key):
+            words.append(f"{key}={getattr(network, key)}")
+    return ", ".join(words)

@@ -1,0 +1,1 @@
+"""Autoencoders: codes, likelihoods, the terms of the objective, and networks."""

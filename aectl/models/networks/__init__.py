@@ -1,0 +1,1 @@
+"""Encoders and decoders, sized from the shape of the images."""

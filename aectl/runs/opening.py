@@ -1,0 +1,266 @@
+"""Runs on disk: finding one, and opening it as a model ready for use."""
+
+import contextlib
+import fcntl
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from aectl import storage
+from aectl.data.images import Split
+from aectl.data.split import build_dataset
+from aectl.errors import CheckpointError, ConfigError, DataError, UserError, brief
+from aectl.models.autoencoder import Autoencoder, build_model
+from aectl.models.networks.layers import Shape
+from aectl.runs import checkpoint
+from aectl.runs.checkpoint import Checkpoint
+from aectl.settings import checks, typed
+from aectl.settings.config import TrainConfig
+
+OUTPUTS = Path("outputs")
+MANIFEST = "split.json"
+MAX_MANIFEST = 2**30  # bytes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Best:
+    """The best epoch so far: its objective on validation images, in nats per image, and where it was."""
+
+    value: float
+    step: int
+    epoch: int
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with weights, optimizer and running sums it is all that an exact resume needs."""
+
+    step: int = 0
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the epoch under way
+    best: Best | None = None
+    since_best: int = 0  # epochs without a better one
+    seconds: float = 0.0  # of training proper
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run, opened: its configuration, the model in evaluation mode, and where it came from.
+
+    `chosen_by` says what decided on the epoch whose weights these are.
+    """
+
+    path: Path
+    checkpoint: Checkpoint
+    config: TrainConfig
+    shape: Shape
+    progress: Progress
+    model: Autoencoder
+    chosen_by: str
+
+    @property
+    def title(self) -> str:
+        """One line that says what was opened."""
+        return f"{self.path} at step {self.progress.step} (epoch {self.progress.epoch})"
+
+
+def chosen_by(settings: TrainConfig, which: str = "best") -> str:
+    """What decided on the epoch of the checkpoint `which`: best, last, or given, that is named by its folder."""
+    if which == "given":
+        return "the command line"
+    if which == "last" or settings.dataset.val_size == 0:
+        return "none: the last"
+    return "the validation objective"
+
+
+def checkpoints_of(run_dir: Path) -> Path:
+    """The folder of a run's checkpoints."""
+    return run_dir / "checkpoints"
+
+
+def locate(run: str) -> Path | None:
+    """The run folder that `run` names: a run folder, a checkpoint folder, or `latest`; None where there is none.
+
+    `latest` is the run below `outputs/train` or `outputs/multirun` with the newest checkpoint.
+    """
+    if run == "latest":
+        found = [
+            *OUTPUTS.glob("train/*/checkpoints/step-*"),
+            *OUTPUTS.glob("multirun/*/*/checkpoints/step-*"),
+        ]
+        newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return newest.parent.parent if newest else None
+    path = storage.expanded(run)
+    if checkpoint.step_of(path) >= 0 and path.parent.name == "checkpoints":
+        path = path.parent
+    if path.name == "checkpoints":
+        path = path.parent
+    return path if path.is_dir() else None
+
+
+def newest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest whole checkpoint of a run, and why newer ones were passed over."""
+    if not checkpoints_of(run_dir).is_dir():
+        raise CheckpointError(f"{run_dir}: is not a run folder, it has no checkpoints/; train one, or give another")
+    return checkpoint.newest(checkpoints_of(run_dir))
+
+
+def open_run(run: str, which: str, device: torch.device) -> Run:
+    """Open the run that `run` names with its `best` or `last` checkpoint; a checkpoint folder is itself the choice.
+
+    Raises:
+        CheckpointError: no such run, or no checkpoint of it is whole, or it does not fit its own configuration.
+    """
+    path = storage.expanded(run)
+    if run != "latest" and (path / checkpoint.MANIFEST).is_file():
+        saved = checkpoint.load(path)
+        folder = path
+        which = "given"
+    else:
+        located = locate(run)
+        if located is None:
+            where = "below outputs/ of this folder" if run == "latest" else "there"
+            raise CheckpointError(f"run={run}: no trained run {where}; train one (aectl train) or give its folder")
+        folder = located
+        saved, _ = newest(folder)
+        best = read_progress(saved).best
+        if which == "best" and best is not None:
+            saved = checkpoint.load(checkpoints_of(folder) / checkpoint.name_of(best.step))
+    settings, shape = read_config(saved)
+    model = restore(saved, settings, shape).to(device).eval()
+    return Run(folder, saved, settings, shape, read_progress(saved), model, chosen_by(settings, which))
+
+
+def open_with_code(run: str, which: str, device: torch.device) -> Run:
+    """`open_run` for encode and decode; says in the log what was opened.
+
+    Raises:
+        ConfigError: its network has no code.
+    """
+    opened = open_run(run, which, device)
+    if not opened.model.has_code:
+        raise ConfigError(f"run={opened.path}: network=unet denoises, it has no code; try aectl denoise")
+    log.info("with %s, %s checkpoint", opened.title, which)
+    return opened
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold the run for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        CheckpointError: another process holds it.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CheckpointError(f"{run_dir}: another process is training this run; wait for it to end") from None
+        yield
+
+
+def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
+    """The configuration and the image shape of a checkpoint, checked as a command line would be."""
+    where = saved.path / "config.json"
+    try:
+        shape = saved.config["shape"]
+        if not (
+            isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 1 <= n <= 65536 for n in shape)
+        ):
+            raise ValueError("shape: must be [channels, height, width]")
+        settings = typed.from_dict(TrainConfig, saved.config["train"], "train")
+        checks.check(settings)
+    except (KeyError, UserError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{where}: {what}") from None
+    return settings, tuple(shape)
+
+
+def read_progress(saved: Checkpoint) -> Progress:
+    """Where the run stood at this checkpoint."""
+    state = {key: value for key, value in saved.state.items() if key != "environment"}
+    try:
+        progress = typed.from_dict(Progress, state, "state")
+        best = progress.best or Best(0.0, 0, 0)
+        if min(progress.step, progress.epoch, progress.batch, progress.since_best, best.step, best.epoch) < 0:
+            raise ValueError("state: a count is negative")
+        if progress.step != checkpoint.step_of(saved.path):
+            raise ValueError(f"state.step: is {str(progress.step)[:20]} in {saved.path.name}")
+    except ValueError as error:
+        raise CheckpointError(f"{saved.path / 'trainer.json'}: {error}") from None
+    return progress
+
+
+def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Autoencoder:
+    """The checkpoint's model with its weights.
+
+    The model is laid out without memory first, so a configuration that asks for more than the file holds is
+    refused before anything is allocated.
+    """
+    where = saved.path / "model.safetensors"
+    with torch.device("meta"):
+        model = build_model(settings, shape)
+    expected = model.state_dict()
+    if sorted(expected) != sorted(saved.model):
+        odd = sorted(set(expected) ^ set(saved.model))[0]
+        raise CheckpointError(f"{where}: does not fit config.json: {odd} is in only one of the two")
+    for name, tensor in saved.model.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            raise CheckpointError(
+                f"{where}: {name} is {tuple(tensor.shape)} {tensor.dtype}, and config.json wants "
+                f"{tuple(expected[name].shape)} {expected[name].dtype}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{where}: {name} has values that are not finite")
+    # Cloned into memory that torch aligns itself: how a product rounds may depend on the alignment.
+    model.load_state_dict({name: tensor.clone() for name, tensor in saved.model.items()}, assign=True)
+    return model
+
+
+def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
+    """Which pictures the run has in which part, as `aectl.data.images.Split` has it; None for data sets with a name.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = run_dir / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        parts = storage.parse_json(storage.read(path, MAX_MANIFEST))["parts"]
+        if set(parts) != {"train", "val", "test"}:
+            raise ValueError("has other parts than train, val and test")
+        for part in parts.values():
+            for name, digest in part:
+                if not isinstance(name, str) or not isinstance(digest, str):
+                    raise ValueError("has a name that is none")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be used ({brief(error)})") from None
+    return parts
+
+
+def open_data(run: Run, root: str | None) -> Split:
+    """The run's own data set with its own split; `root` says where its files lie now.
+
+    Raises:
+        DataError: it is not what the run was trained on.
+    """
+    settings = run.config
+    data = build_dataset(
+        settings.dataset,
+        root if root is not None else settings.data.root,
+        memory_gb=settings.data.memory_gb,
+        manifest=read_manifest(locate(str(run.path)) or run.path),  # of the run, also for one of its checkpoints
+    )
+    if data.train.shape != run.shape:
+        raise DataError(
+            f"dataset={run.config.dataset.name}: its images are {data.train.shape} now, and the run was trained on "
+            f"{run.shape}"
+        )
+    return data

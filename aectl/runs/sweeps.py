@@ -1,0 +1,218 @@
+"""A sweep's jobs: what is there of one, a bar while they run, and one table of what varies and what came out."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from aectl import shell
+from aectl.errors import OtherSweepError
+from aectl.files import tables
+from aectl.settings import config, typed
+
+RESULT = "result.json"
+CONFIG = "config.yaml"
+UNKNOWN = ""  # what a job was given that ended before it left word
+LOOKS = 0.5  # seconds between looks at the folder of a sweep
+COLUMNS = (
+    "train/loss",
+    "val/loss",
+    "val/recon",
+    "val/kl",
+    "val/elbo",
+    "val/active_units",
+    "best_epoch",
+    "seconds",
+)
+
+
+def record_failure(folder: Path, overrides: Sequence[str], message: str, exit_code: int) -> None:
+    """Leave word in a job's folder that it failed and why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    result = {"status": "failed", "overrides": list(overrides), "error": message, "exit_code": exit_code}
+    (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+
+
+def begun(folder: Path, settings: config.TrainConfig) -> dict[str, Any] | None:
+    """What a sweep left of the job in `folder`: its result.json, empty if it has none yet; None if it saved nothing.
+
+    Raises:
+        OtherSweepError: it was begun with settings that bear on its numbers and are not `settings`.
+    """
+    if not any(folder.glob("checkpoints/step-*")):
+        return None
+    theirs, ours = yaml.safe_load((folder / CONFIG).read_text()), typed.to_dict(settings)
+    free = {key.partition(".")[0] for key in config.WITHOUT_BEARING}
+    if (theirs.get("precision"), ours["precision"]) == ("float32", "bf16"):
+        ours["precision"] = "float32"  # which a run took where it would have been emulated
+    other = next((key for key in ours if key not in free and theirs.get(key) != ours[key]), None)
+    if other is not None:
+        raise OtherSweepError(
+            f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={theirs.get(other)}, not "
+            f"{ours[other]}; repeat the command that began the sweep"
+        )
+    return _result(folder) or {}
+
+
+def _result(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / RESULT).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def watched(folder: Path, total: int, workers: int) -> Iterator[None]:
+    """While the block runs, a bar over `total` jobs in other processes, and a line for each that ends."""
+    stop = threading.Event()
+    ended = {job["job"] for job in read_jobs(folder) if job["status"] == "completed"} if folder.is_dir() else set()
+
+    def watch() -> None:
+        with tqdm(total=total, initial=len(ended), unit="job", disable=None, dynamic_ncols=True, leave=False) as bar:
+            going = True
+            while going:
+                going = not stop.wait(LOOKS)  # and once more at the end
+                for job in read_jobs(folder) if folder.is_dir() else []:
+                    if job["status"] != "interrupted" and job["job"] not in ended:
+                        ended.add(job["job"])
+                        bar.update()
+                        tqdm.write(f"job {job['job']}, {' '.join(job['overrides'])}: {_outcome(job)}")
+
+    print(f"{total} jobs, {workers} at a time, each with its own train.log: {folder}", flush=True)
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _outcome(job: dict[str, Any]) -> str:
+    if job["status"] == "failed":
+        return f"failed, {job['error']}"
+    name = "val/loss" if "val/loss" in job else "train/loss"
+    return f"{name} {job[name]:.2f} after {job['seconds']:.0f} s"
+
+
+def _number_of(job: Path) -> int:
+    """A job's number: its folder's name up to the first underscore."""
+    return int(job.name.partition("_")[0])
+
+
+def read_jobs(folder: Path) -> list[dict[str, Any]]:
+    """The results of the jobs below `folder` in the order of their numbers; a job without one was interrupted."""
+    jobs = []
+    folders = [path for path in folder.iterdir() if path.is_dir() and path.name.partition("_")[0].isdigit()]
+    for path in sorted(folders, key=_number_of):
+        result = _result(path) or {"status": "interrupted", "overrides": []}
+        jobs.append({"job": str(_number_of(path)), "folder": path, **result})
+    return jobs
+
+
+def given_to(job: dict[str, Any]) -> dict[str, str]:
+    """A job's overrides by key, without those that bear on no number."""
+    pairs = (item.lstrip("+").partition("=") for item in job["overrides"])
+    return {key: value for key, equals, value in pairs if equals and config.bears_on_numbers(key)}
+
+
+def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """For each job, what some job was given and not all have, by key in the order of the command line.
+
+    What a job was not given it has from its configuration: `lr=0.001` and nothing, or `1e-3`, are the same where that
+    is the default. Of a choice, such as `model=dae`, it is what was asked for. A job that was interrupted before it
+    left word differs in nothing that is known.
+    """
+    given = [given_to(job) for job in jobs]
+    keys = dict.fromkeys(key for setting in given for key in setting)
+    saved = [_saved_settings(job) for job in jobs]
+    full = [{key: _value(key, *both) for key in keys} for both in zip(given, saved, strict=True)]
+    kept = [key for key in keys if len({setting[key] for setting in full} - {UNKNOWN}) > 1]
+    return [{key: setting[key] for key in kept} for setting in full]
+
+
+def _saved_settings(job: dict[str, Any]) -> dict[str, Any]:
+    """A job's whole configuration, one level; empty where it has failed before it was saved."""
+    try:
+        return typed.flat(yaml.safe_load((job["folder"] / CONFIG).read_text()))
+    except (OSError, AttributeError, yaml.YAMLError):
+        return {}
+
+
+def _value(key: str, given: dict[str, str], saved: dict[str, Any]) -> str:
+    """What the setting `key` is in a job, written one way."""
+    if key in saved:
+        return _written(saved[key])
+    if key not in given:
+        return _written(saved.get(f"{key}.name", UNKNOWN))
+    try:
+        value = yaml.safe_load(given[key])
+        with contextlib.suppress(TypeError, ValueError):
+            value = float(value) if isinstance(value, str) else value  # YAML takes 1e-3 for text
+        return _written(value)
+    except yaml.YAMLError:
+        return given[key]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+
+
+def command(folder: Path) -> str:
+    """The command line that made the sweep in `folder`, as its jobs have kept it; empty where none has."""
+    found = []
+    for job in read_jobs(folder):
+        path = job["folder"] / CONFIG
+        first = path.read_text().partition("\n")[0] if path.is_file() else ""
+        if first.startswith("# "):
+            found.append(first.removeprefix("# "))
+    # Jobs that a later `sweep.resume=` has begun keep that command, which is the first one and more.
+    return min(found, key=lambda line: "sweep.resume=" in line, default="")
+
+
+def table(jobs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: job, the settings that differ between jobs, status, the metrics that some job has."""
+    settings = differing(jobs)
+    keys = list(settings[0]) if jobs else []
+    metrics = [name for name in COLUMNS if any(job.get(name) is not None for job in jobs)]
+    header = ["job", *keys, "status", *metrics]
+    rows = []
+    for job, setting in zip(jobs, settings, strict=True):
+        figures = [_number(job.get(name)) for name in metrics]
+        rows.append([job["job"], *setting.values(), _status(job), *figures])
+    return header, rows
+
+
+def _status(job: dict[str, Any]) -> str:
+    """How a job ended, and whether it is any better than the mean image."""
+    return f"{job['status']}, not learnt" if job.get("learnt") is False else job["status"]
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
+    """Print the table of the jobs of the sweep in `folder`; write it there as `summary.md` and `summary.csv`."""
+    if not jobs:
+        return
+    header, rows = table(jobs)
+    text = tables.markdown(header, rows)
+    (folder / "summary.md").write_text(text + "\n")
+    (folder / "summary.csv").write_text(tables.as_csv(header, rows))
+    print(f"\n{text}\n")
+    for job in jobs:
+        if job["status"] == "failed":
+            print(f"job {job['job']} failed: {job['error']}")
+    print(f"sweep: {folder} (summary.md, summary.csv)")
+    if any(job["status"] != "completed" for job in jobs):
+        print(f"go on with what is missing: the same command with {shell.shown('sweep.resume', folder)}")

@@ -1,0 +1,274 @@
+"""Which values of a configuration are in range, and which have no effect. No torch, no file IO."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from aectl.settings.config import (
+    ACTIVATIONS,
+    CODES,
+    DEVICES,
+    EXECUTIONS,
+    INITS,
+    LIKELIHOODS,
+    MEANS,
+    MODELS,
+    NETWORKS,
+    NORMS,
+    ON_BAD,
+    OUTPUT_BIASES,
+    POSTERIORS,
+    PRECISIONS,
+    SAMPLE_MODES,
+    SCHEDULES,
+    SPLITS,
+    DecodeConfig,
+    DenoiseConfig,
+    DoctorConfig,
+    EncodeConfig,
+    EvalConfig,
+    LikelihoodConfig,
+    MeasureConfig,
+    ModelConfig,
+    NetworkConfig,
+    PicturesConfig,
+    ReportConfig,
+    RunConfig,
+    SampleConfig,
+    TrainConfig,
+)
+from aectl.settings.data_checks import check_dataset, check_noise
+from aectl.settings.ranges import MAX_LAYERS, choice, fail, number, path, scale, widths
+from aectl.settings.typed import paths_of
+
+
+def check(config: Any) -> None:
+    """Raise `ConfigError` for the first value of `config` out of its range; it touches no file and no data."""
+    for key, value in paths_of(config).items():
+        path(key, value)
+    {
+        TrainConfig: _check_train,
+        EvalConfig: _check_eval,
+        SampleConfig: _check_sample,
+        DenoiseConfig: _check_denoise,
+        EncodeConfig: _check_encode,
+        DecodeConfig: _check_decode,
+        ReportConfig: _check_report,
+        DoctorConfig: lambda config: None,
+    }[type(config)](config)
+
+
+def _check_machine(config: TrainConfig | MeasureConfig) -> None:
+    choice("device", config.device, DEVICES)
+    number("threads", config.threads, 1, 1024)
+    number("data.memory_gb", config.data.memory_gb, 0)
+    number("seed", config.seed, 0, 2**63 - 1)
+
+
+def _check_run(config: RunConfig) -> None:
+    _check_machine(config)
+    choice("checkpoint", config.checkpoint, ("best", "last"))
+
+
+def _check_eval(config: EvalConfig) -> None:
+    _check_run(config)
+    choice("split", config.split, SPLITS)
+    number("batch_size", config.batch_size, 1)
+    number("nll_samples", config.nll_samples, 1, 1_000_000)
+    number("nll_repeats", config.nll_repeats, 1, 1000)
+
+
+def _check_sample(config: SampleConfig) -> None:
+    _check_run(config)
+    choice("mode", config.mode, SAMPLE_MODES)
+    number("n", config.n, 1, 100_000)
+
+
+def _check_pictures(config: PicturesConfig) -> None:
+    _check_run(config)
+    choice("on_bad", config.on_bad, ON_BAD)
+    scale("scale", config.scale)
+    number("picture_gb", config.picture_gb, 0, open_low=True)
+
+
+def _check_denoise(config: DenoiseConfig) -> None:
+    _check_pictures(config)
+    for key in ("output", "reference"):
+        if getattr(config, key) is not None and config.input is None:
+            fail(key, getattr(config, key), "needs input=<image or folder> as well")
+    check_noise(config.noise)
+    if config.noise.name != "none" and config.input is None:
+        fail("noise", config.noise.name, "is added to clean pictures first: give them with input=<image or folder>")
+    if config.noise.name != "none" and config.reference is not None:
+        fail("reference", config.reference, "with noise=... the input itself is the reference; leave this out")
+    if config.input is not None and config.output is None:
+        fail("input", config.input, "say where the results go: output=<folder>")
+
+
+def _check_encode(config: EncodeConfig) -> None:
+    _check_pictures(config)
+    if config.output is None:
+        fail("output", "null", "say where the codes go: output=codes.npz (or .csv, .parquet)")
+    _codes("output", config.output)
+
+
+def _check_decode(config: DecodeConfig) -> None:
+    _check_run(config)
+    if config.input is None:
+        fail("input", "null", "give the file of codes, such as input=codes.npz")
+    _codes("input", config.input)
+    if config.output is None:
+        fail("output", "null", "say where the pictures go: output=<folder>")
+
+
+def _check_report(config: ReportConfig) -> None:
+    _check_machine(config)
+    choice("split", config.split, SPLITS)
+
+
+def _codes(key: str, name: str) -> None:
+    if Path(name).suffix not in CODES:
+        fail(key, name, f"is no file of codes; its name must end in {', '.join(CODES)}")
+
+
+def _check_train(config: TrainConfig) -> None:
+    _check_machine(config)
+    check_dataset(config.dataset)
+    check_noise(config.noise)
+    _check_network(config.network)
+    _check_model(config.model)
+    if config.network.name == "unet" and (config.model.name, config.likelihood.name) != ("ae", "gaussian"):
+        fail("network.name", "unet", "predicts the clean picture, without a code: it goes with model=ae or dae and "
+              "likelihood=gaussian")  # fmt: skip
+    _check_likelihood(config.likelihood)
+    if config.network.name == "unet" and config.likelihood.mean != "identity":
+        fail("likelihood.mean", config.likelihood.mean, "network=unet adds to the picture: its output is the mean")
+    number("latent", config.latent, 1, 65536)
+    number("kl_weight", config.kl_weight, 0)
+    number("kl_warmup", config.kl_warmup, 0)
+    number("free_bits", config.free_bits, 0)
+    if config.free_bits and config.model.name == "iwae":
+        fail("free_bits", config.free_bits, "model=iwae has one bound, not a KL for each latent; use model=vae")
+    number("epochs", config.epochs, 1)
+    number("batch_size", config.batch_size, 1)
+    number("lr", config.lr, 0, open_low=True)
+    _check_schedule(config)
+    choice("precision", config.precision, PRECISIONS)
+    choice("execution", config.execution, EXECUTIONS)
+    number("grad_clip", config.grad_clip, 0, open_low=True)
+    number("early_stop", config.early_stop, 1)
+    if config.early_stop is not None and config.dataset.val_size == 0:
+        fail("early_stop", config.early_stop, "needs validation images: set dataset.val_size above 0")
+    number("figures_every", config.figures_every, 0)
+    number("checkpoint_every", config.checkpoint_every, 1)
+
+
+def _check_schedule(config: TrainConfig) -> None:
+    choice("schedule", config.schedule, SCHEDULES)
+    steps = config.lr_steps
+    if (steps is not None) != (config.schedule == "steps"):
+        fail(
+            "lr_steps",
+            "null" if steps is None else steps,
+            "a list of epochs goes with schedule=steps, and only with it",
+        )
+    if steps is not None and (min(steps, default=1) < 1 or steps != sorted(set(steps))):
+        fail("lr_steps", steps, "give epochs of at least 1 in rising order")
+    number("lr_factor", config.lr_factor, 0, open_low=True)
+    for key in ("beta1", "beta2"):
+        value = getattr(config.adam, key)
+        if not 0 <= value < 1:
+            fail(f"adam.{key}", value, "must be a number of at least 0 and below 1")
+    number("adam.eps", config.adam.eps, 0, open_low=True)
+    number("adam.weight_decay", config.adam.weight_decay, 0)
+
+
+def _check_network(network: NetworkConfig) -> None:
+    choice("network.name", network.name, NETWORKS)
+    choice("network.activation", network.activation, ACTIVATIONS)
+    choice("network.init", network.init, INITS)
+    choice("network.output_bias", network.output_bias, OUTPUT_BIASES)
+    widths("network.hidden", network.hidden)
+    widths("network.decoder_hidden", network.decoder_hidden or [])
+    if network.name in ("conv", "unet"):
+        if not network.channels:
+            fail("network.channels", network.channels, f"{network.name} needs at least one width, such as [32,64]")
+        widths("network.channels", network.channels)
+    elif network.channels is not None:
+        fail("network.channels", network.channels, "only network=conv and network=unet have channels")
+    if network.blocks is not None and network.name == "mlp":
+        fail("network.blocks", network.blocks, "only network=conv and network=unet have residual blocks")
+    if network.blocks is None and network.name == "unet":
+        fail("network.blocks", "null", "network=unet needs the number of residual blocks of a level")
+    number("network.blocks", network.blocks, 1 if network.name == "unet" else 0, MAX_LAYERS)
+    if network.output_conv and network.name != "conv":
+        fail("network.output_conv", "true", "only network=conv has a decoder of convolutions")
+    choice("network.norm", network.norm, NORMS)
+    if network.norm != "none" and network.name == "mlp":
+        fail("network.norm", network.norm, "only network=conv and network=unet have a normalisation")
+    if network.name == "unet":
+        for key, only in (("hidden", []), ("decoder_hidden", None), ("output_bias", "default"), ("init", "default")):
+            if getattr(network, key) != only:
+                fail(f"network.{key}", getattr(network, key), "network=unet has neither dense layers nor a decoder")
+
+
+def _check_model(model: ModelConfig) -> None:
+    choice("model.name", model.name, MODELS)
+    if model.name == "ae":
+        for key in ("posterior", "logvar_clip"):
+            if getattr(model, key) is not None:
+                fail(f"model.{key}", getattr(model, key), "only model=vae and model=iwae have a posterior")
+    else:
+        choice("model.posterior", model.posterior or "null", POSTERIORS)
+    clip = model.logvar_clip
+    if clip is not None and not (len(clip) == 2 and -math.inf < clip[0] < clip[1] < math.inf):
+        fail("model.logvar_clip", clip, "give [least, most], such as [-6,2]")
+    if (model.samples is not None) != (model.name == "iwae"):
+        fail("model.samples", "null" if model.samples is None else model.samples,
+              "the number of draws goes with model=iwae, and only with it")  # fmt: skip
+    number("model.samples", model.samples, 1, 100_000)
+
+
+def _check_likelihood(likelihood: LikelihoodConfig) -> None:
+    choice("likelihood.name", likelihood.name, LIKELIHOODS)
+    if likelihood.name == "gaussian":
+        if likelihood.sigma is None:
+            fail("likelihood.sigma", "null", "likelihood=gaussian needs a standard deviation")
+        number("likelihood.sigma", likelihood.sigma, 1e-4, 1e4)
+        choice("likelihood.mean", likelihood.mean, MEANS)
+    elif likelihood.sigma is not None:
+        fail("likelihood.sigma", likelihood.sigma, "only likelihood=gaussian has a sigma")
+    elif likelihood.learn:
+        fail("likelihood.learn", "true", "only likelihood=gaussian has a sigma to learn")
+    elif likelihood.mean != "identity":
+        fail("likelihood.mean", likelihood.mean, "only likelihood=gaussian leaves the mean to choose")
+
+
+def notices(config: TrainConfig) -> list[str]:
+    """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
+    found = []
+    defaults = TrainConfig()
+    if config.network.name == "unet" and config.noise.name == "none":
+        found.append("network=unet without noise has nothing to do: it returns its input; choose one with noise=...")
+    if config.model.name == "ae":
+        for key in ("kl_weight", "kl_warmup", "free_bits"):
+            if getattr(config, key) != getattr(defaults, key):
+                found.append(f"{key}={getattr(config, key):g} is ignored: model=ae has no KL term")
+    elif config.kl_warmup > config.epochs:
+        found.append(
+            f"kl_warmup={config.kl_warmup:g} is longer than epochs={config.epochs}: the KL weight never becomes "
+            f"{config.kl_weight:g}"
+        )
+    if config.lr_factor != defaults.lr_factor and config.schedule != "steps":
+        found.append(f"lr_factor={config.lr_factor:g} is ignored: schedule={config.schedule} has no steps")
+    sigma = config.likelihood.sigma
+    if sigma is not None and sigma > 1:
+        found.append(
+            f"likelihood.sigma={sigma:g} is wider than the pixels' range, [0, 1]; {sigma:g} of 255 grey levels is "
+            f"likelihood.sigma={sigma / 255:.4g}"
+        )
+    if config.likelihood.name == "continuous_bernoulli" and config.dataset.binarize != "none":
+        found.append("likelihood=continuous_bernoulli is a density on [0, 1]; for binarized pixels use bernoulli")
+    if config.dataset.val_size == 0:
+        found.append("dataset.val_size=0: no validation, so the best checkpoint is the last")
+    return found

@@ -1,0 +1,368 @@
+"""The schema of every command's configuration. No torch, no file IO; `aectl.settings.checks` knows the ranges.
+
+YAML becomes these dataclasses once, in `aectl.cli.job`; below that, code sees plain Python values. A name such as
+`dataset.name` is a key of a closed table in the module that owns it; a string from a file never names code.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+DATASETS = (
+    "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "folder",
+    "array",
+)  # fmt: skip
+NOISE_STRENGTH = {
+    "none": None,
+    "gaussian": "sigma",
+    "masking": "p",
+    "salt_pepper": "p",
+    "speckle": "sigma",
+    "poisson": "peak",
+    "blocks": "p",
+    "blur": "sigma",
+    "jpeg": "quality",
+    "mixture": None,
+}
+# What `noise=mixture` draws among, each at this strength.
+MIXTURE = {
+    "gaussian": 0.1, "masking": 0.2, "salt_pepper": 0.1, "speckle": 0.3, "poisson": 30, "blocks": 0.1, "blur": 1.0,
+    "jpeg": 20,
+}  # fmt: skip
+NETWORKS = ("mlp", "conv", "unet")
+ACTIVATIONS = ("leaky_relu", "relu", "elu", "silu", "gelu", "tanh", "sigmoid", "gated")
+NORMS = ("none", "group")
+INITS = ("default", "glorot")
+OUTPUT_BIASES = ("default", "data_mean")
+MODELS = ("ae", "vae", "iwae")
+POSTERIORS = ("logvar", "std")
+LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
+MEANS = ("identity", "sigmoid")
+PRECISIONS = ("float32", "bf16")
+EXECUTIONS = ("eager", "compile", "graph")
+BINARIZATIONS = ("none", "threshold", "dynamic")
+SCHEDULES = ("constant", "cosine", "steps")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+FITS = ("resize", "crop", "pad", "patches")
+ON_BAD = ("stop", "skip")
+BACKGROUNDS = ("black", "white")
+CODES = (".npz", ".csv", ".parquet")  # files of codes
+SPLITS = ("train", "val", "test")
+SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
+PATH = {"path": True}  # the metadata of a setting that is a path
+
+
+@dataclass
+class DatasetConfig:
+    """Where x comes from. Sizes are numbers of images, 0 for none; null takes the data set's own.
+
+    `binarize`: `threshold` at one half; `dynamic`: Bernoulli draws from the grey pixels, fresh for each training
+    batch, drawn once (from `split_seed`) for validation and test.
+
+    Of `folder` and `array`: `root` is the folder, zip or file; `val_size` and `test_size` of null are a tenth each,
+    or the folders val and test of `folder`.
+    Of `folder`: `channels` is auto, 1 or 3; `size` is n, [height, width], or null where all pictures have one size;
+    `fit` says how the others are brought to it; or `patches`: `patches` random crops of each picture in an epoch.
+    `scale` and `picture_gb` are as in `PicturesConfig`.
+    """
+
+    name: str = "mnist5k"
+    val_size: int | None = 500
+    test_size: int | None = None
+    split_seed: int = 0
+    binarize: str = "none"
+    emnist_split: str | None = None
+    synthetic_size: int | None = None
+    synthetic_shape: list[int] | None = None
+    root: str | None = field(default=None, metadata=PATH)
+    channels: Any = None
+    size: Any = None
+    fit: str | None = None
+    patches: int | None = None
+    background: str | None = None
+    on_bad: str | None = None
+    scale: Any = None
+    picture_gb: float | None = None
+
+
+@dataclass
+class DataConfig:
+    """`root`: where downloaded data sets live; null means $AECTL_DATA, else the user's cache folder.
+
+    `memory_gb`: decoded pictures larger than that stay in their file and are mapped into memory.
+    """
+
+    root: str | None = field(default=None, metadata=PATH)
+    memory_gb: float = 4.0
+
+
+@dataclass
+class NoiseConfig:
+    """The corruption x → x̃: its strength is `sigma`, `p`, `peak` or `quality`; `clip` keeps x̃ inside [0, 1].
+
+    With `sigma_max` each image has a σ of its own, uniform from `sigma` to `sigma_max`. `side` is that of `blocks`,
+    in pixels. `kinds` are those that `mixture` draws among.
+    """
+
+    name: str = "none"
+    sigma: float | None = None
+    sigma_max: float | None = None
+    p: float | None = None
+    peak: float | None = None
+    side: int | None = None
+    quality: int | None = None
+    kinds: list[str] | None = None
+    clip: bool = True
+
+
+@dataclass
+class NetworkConfig:
+    """Encoder and decoder; `hidden` are the widths of dense layers, `channels` those of stride-2 convolutions.
+
+    `unet` is one denoising network without a code: `channels` are its levels. In both, `blocks` are the residual
+    blocks of each level, and `norm` normalises behind convolutions.
+
+    The decoder mirrors the encoder, unless `decoder_hidden` gives it dense layers of its own, in their order from
+    the code to the image. `output_bias=data_mean` starts the decoder at the mean training image.
+    """
+
+    name: str = "mlp"
+    hidden: list[int] = field(default_factory=lambda: [300, 300])
+    channels: list[int] | None = None
+    blocks: int | None = None
+    decoder_hidden: list[int] | None = None
+    activation: str = "leaky_relu"
+    init: str = "default"
+    norm: str = "none"
+    output_conv: bool = False
+    output_bias: str = "default"
+
+
+@dataclass
+class ModelConfig:
+    """The bottleneck: a deterministic code (`ae`) or q(z|x) = N(μ, σ²) (`vae`, `iwae`), as a log-variance or a std.
+
+    `samples`: draws of z in IWAE's bound. `logvar_clip`: [least, most] that log σ² may be.
+    """
+
+    name: str = "ae"
+    posterior: str | None = None
+    samples: int | None = None
+    logvar_clip: list[float] | None = None
+
+
+@dataclass
+class LikelihoodConfig:
+    """How x is scored under the decoder; `sigma` is the Gaussian's standard deviation, or where `learn` starts it.
+
+    `mean` says what the Gaussian's mean is of the decoder's output: `identity` or `sigmoid`.
+    """
+
+    name: str = "bernoulli"
+    sigma: float | None = None
+    learn: bool = False
+    mean: str = "identity"
+
+
+@dataclass
+class AdamConfig:
+    """Adam's decay rates, the number that keeps its division from zero, and the weights' own decay.
+
+    In each step weights, but no biases, shrink by the factor 1 − lr·weight_decay (Loshchilov & Hutter, 2019).
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@dataclass
+class SweepConfig:
+    """`resume`: the folder of a sweep that was begun by the same command; only what is missing there is run."""
+
+    resume: str | None = field(default=None, metadata=PATH)
+
+
+@dataclass
+class TrainConfig:
+    """Everything that defines a training run."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
+
+    latent: int = 2
+    kl_weight: float = 1.0
+    kl_warmup: float = 0.0
+    free_bits: float = 0.0
+
+    epochs: int = 20
+    batch_size: int = 32
+    lr: float = 1e-3
+    schedule: str = "constant"
+    lr_steps: list[int] | None = None
+    lr_factor: float = 0.1
+    adam: AdamConfig = field(default_factory=AdamConfig)
+    grad_clip: float | None = None
+    early_stop: int | None = None
+
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    precision: str = "float32"
+    execution: str = "eager"
+    figures_every: int = 5
+    checkpoint_every: int = 1
+    resume: str | None = field(default=None, metadata=PATH)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
+@dataclass
+class MeasureConfig:
+    """What every command takes that uses what was trained: the seed of its draws, where to compute, where data is."""
+
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class RunConfig(MeasureConfig):
+    """What those on one run take: which, and which of its checkpoints."""
+
+    run: str = field(default="latest", metadata=PATH)
+    checkpoint: str = "best"
+
+
+@dataclass
+class EvalConfig(RunConfig):
+    """`aectl eval`: on which part of the data, and what is measured beyond the usual."""
+
+    split: str = "test"
+    batch_size: int = 500
+    nll_samples: int | None = None
+    nll_repeats: int = 1
+    robustness: bool = False
+
+
+@dataclass
+class SampleConfig(RunConfig):
+    """`aectl sample`: how many images, drawn how."""
+
+    mode: str = "prior"
+    n: int = 64
+
+
+@dataclass
+class FilesConfig(RunConfig):
+    """What the commands on files take beyond that."""
+
+    input: str | None = field(default=None, metadata=PATH)
+    output: str | None = field(default=None, metadata=PATH)
+    overwrite: bool = False
+
+
+@dataclass
+class PicturesConfig(FilesConfig):
+    """And those that read pictures: what becomes of one that cannot be used, and how they are read.
+
+    `scale`: the value that is white, or [black, white], in pictures of more than 8 bits; null: the run's own, else
+    that of their type. `picture_gb`: GiB of memory that one picture may take while it is read.
+    """
+
+    on_bad: str = "stop"
+    scale: Any = None
+    picture_gb: float = 4.0
+
+
+@dataclass
+class DenoiseConfig(PicturesConfig):
+    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
+
+    reference: str | None = field(default=None, metadata=PATH)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+
+
+@dataclass
+class EncodeConfig(PicturesConfig):
+    """`aectl encode`: pictures, or none for the run's test split, into one file of codes."""
+
+    sample: bool = False
+
+
+@dataclass
+class DecodeConfig(FilesConfig):
+    """`aectl decode`: a file of codes back into pictures."""
+
+
+@dataclass
+class ReportConfig(MeasureConfig):
+    """`aectl report`: which sweep, and the part of the data that its runs are measured on."""
+
+    sweep: str = field(default="latest", metadata=PATH)
+    split: str = "test"
+
+
+@dataclass
+class DoctorConfig:
+    """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
+
+    run: str | None = field(default=None, metadata=PATH)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+COMMANDS = {
+    "train": "train an autoencoder; everything it makes lands in a run folder",
+    "eval": "measure a trained run: metrics, baselines, figures, a diagnosis",
+    "sample": "draw new images from a trained run",
+    "denoise": "clean pictures with a trained run",
+    "encode": "pictures to codes in a file: .npz, .csv or .parquet",
+    "decode": "codes in a file back to pictures",
+    "report": "the runs of a sweep beside each other: a page with plots, tables and sentences",
+    "doctor": "show what this machine has, and verify a run's checkpoints",
+}
+
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "eval": EvalConfig,
+    "sample": SampleConfig,
+    "denoise": DenoiseConfig,
+    "encode": EncodeConfig,
+    "decode": DecodeConfig,
+    "report": ReportConfig,
+    "doctor": DoctorConfig,
+}
+
+# Settings that bear on no figure but the seconds (and what the last bits of a sum depend on): where files lie, what
+# computes, what is saved and drawn on the way. Runs that differ in them alone are the same experiment.
+WITHOUT_BEARING = (
+    "resume", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every", "sweep.resume",
+)  # fmt: skip
+
+# What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
+RESUMABLE = ("resume", "epochs", *(key for key in WITHOUT_BEARING if key not in ("resume", "sweep.resume")))
+
+
+def bears_on_numbers(key: str) -> bool:
+    """Whether the setting `key`, such as `noise.sigma`, can change what is measured; Hydra's own settings cannot."""
+    return key not in WITHOUT_BEARING and not key.startswith(("hydra.", "hydra/"))
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """The ending `, did you mean 'x'?` for the choice most like `name`; empty where none is."""
+    match = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
+    return f", did you mean '{match[0]}'?" if match else ""
+
+
+def name_of(network: str, model: str, noise: str, latent: int) -> tuple[str, str]:
+    """What people call a run, and what more there is to say: ("vae", "latent 2"); ("dae", "unet"), it has no code."""
+    kind = model
+    if noise != "none":
+        kind = "dae" if model == "ae" else f"denoising {model}"
+    return kind, "unet" if network == "unet" else f"latent {latent}"

@@ -1,0 +1,61 @@
+"""What a single value may be: each function raises `ConfigError` naming the key, the value and what is wanted."""
+
+import math
+import typing
+from collections.abc import Iterable
+
+from aectl.errors import ConfigError
+from aectl.settings.config import nearest
+
+MAX_LAYERS = 64
+
+
+def fail(key: str, value: object, want: str) -> typing.NoReturn:
+    """Refuse `key=value`, saying what is wanted."""
+    raise ConfigError(f"{key}={str(value)[:60]}: {want}")
+
+
+def choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """One of the choices."""
+    choices = tuple(choices)
+    if value not in choices:
+        fail(key, value, f"no such choice{nearest(value, choices)} (choices: {', '.join(choices)})")
+
+
+def number(key: str, value: float | None, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    """A finite number in [low, high], or (low, high] with `open_low`; None passes."""
+    if value is None:
+        return
+    inside = value < math.inf and value <= high and (value > low if open_low else value >= low)  # NaN is neither
+    if not inside:
+        bound = f"a number {'above' if open_low else 'of at least'} {low:g}"
+        fail(
+            key,
+            value,
+            f"must be {bound}" + (f" and at most {high:g}" if high < math.inf else ""),
+        )
+
+
+def path(key: str, value: str | None) -> None:
+    """A path may be null, but the empty word would mean the current folder."""
+    if value is not None and not value.strip():
+        fail(key, "''", "is empty; give a path, or null")
+
+
+def widths(key: str, values: list[int]) -> None:
+    """Widths of layers."""
+    if len(values) > MAX_LAYERS:
+        fail(key, values, f"at most {MAX_LAYERS} layers")
+    for width in values:
+        if not 1 <= width <= 65536:
+            fail(key, values, "every width must be between 1 and 65536")
+
+
+def scale(key: str, value: object) -> None:
+    """The value that is white, or [black, white]; null where the pictures say it themselves."""
+    if value is None:
+        return
+    ends = value if isinstance(value, list) else [0, value]
+    plain = len(ends) == 2 and all(type(end) in (int, float) and abs(end) < 1e30 for end in ends)
+    if not plain or not ends[0] < ends[1]:
+        fail(key, value, "give the value that is white, such as 4095, or [black, white] with black below white")

@@ -1,0 +1,210 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from aectl.cli.composing import config_dir
+from aectl.errors import ConfigError
+from aectl.settings import checks, config, typed
+from aectl.settings.config import COMMANDS, NOISE_STRENGTH, NoiseConfig, TrainConfig
+from aectl.training import journal
+
+GROUPS = {"dataset": config.DATASETS, "noise": NOISE_STRENGTH, "network": config.NETWORKS,
+          "likelihood": config.LIKELIHOODS, "model": (*config.MODELS, "dae")}  # fmt: skip
+PRESETS = config_dir() / "experiment"
+EXPERIMENTS = sorted(str(path.relative_to(PRESETS).with_suffix("")) for path in PRESETS.rglob("*.yaml"))
+
+
+def composed(result) -> dict:
+    assert result.status == 0, result.err
+    return yaml.safe_load(result.out)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_yaml_files_are_the_choices_that_the_code_knows(group):
+    assert {path.stem for path in (config_dir() / group).glob("*.yaml")} == set(GROUPS[group])
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
+def test_every_choice_composes_and_passes_its_checks(aectl, choice):
+    own = ["dataset.root=somewhere"] if choice in ("dataset=folder", "dataset=array") else []
+    settings = typed.from_dict(TrainConfig, composed(aectl("train", choice, *own, "--cfg", "job")), "")
+    checks.check(settings)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_preset_composes_and_says_its_command_first(aectl, name):
+    lines = (config_dir() / f"experiment/{name}.yaml").read_text().splitlines()
+    assert lines[1].split(" dataset.root=")[0] == f"# aectl train experiment={name}"
+    own = ["dataset.root=somewhere"] if "dataset.root=" in lines[1] else []
+    settings = composed(aectl("train", f"experiment={name}", *own, "--cfg", "job"))
+    checks.check(typed.from_dict(TrainConfig, settings, ""))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_shows_its_configuration(aectl, command):
+    assert composed(aectl(command, "--cfg", "job"))
+
+
+def test_hydras_own_flags_work(aectl):
+    for command in ("train", "encode"):
+        shown = aectl(command, "--help")
+        assert shown.status == 0
+        assert f"aectl {command}" in shown.out
+    assert "Config search path" in aectl("train", "--info", "searchpath").out
+
+
+def test_defaults_of_schema_and_yaml_agree():
+    for command, schema in config.SCHEMAS.items():
+        text = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())
+        defaults = typed.to_dict(schema())
+        for key, default in defaults.items():
+            if key in text and key != "data":
+                value = text[key]
+                assert default == (float(value) if key == "lr" else value), f"{command}: {key}"
+
+
+def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
+    assert composed(aectl("train", "model=dae", "--cfg", "job"))["noise"]["name"] == "gaussian"
+    for order in (["model=dae", "noise=masking"], ["noise=masking", "model=dae"]):
+        assert composed(aectl("train", *order, "--cfg", "job"))["noise"]["name"] == "masking"
+    assert composed(aectl("train", "model=vae", "noise=speckle", "--cfg", "job"))["model"]["name"] == "vae"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "label", "title"),
+    [([], "vae-latent2", "vae, latent 2"), (["model=dae", "latent=8"], "dae-latent8", "dae, latent 8"),
+     (["model=ae", "noise=blur"], "dae-latent2", "dae, latent 2"), (["model=dae", "noise=none"], "ae-latent2", "ae,"),
+     (["noise=blur"], "denoising-vae-latent2", "denoising vae, latent 2"),
+     (["network=unet"], "dae-unet", "dae, unet"), (["network=unet", "noise=none"], "ae-unet", "ae, unet")],
+)  # fmt: skip
+def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrides, label, title):
+    shown = aectl("train", *overrides, "--cfg", "all", "--resolve")
+    hydra = composed(shown)["hydra"]
+    assert re.fullmatch(rf"outputs/train/[0-9_-]+_{label}-[0-9a-f]{{6}}", hydra["run"]["dir"])
+    settings = typed.from_dict(TrainConfig, {k: v for k, v in composed(shown).items() if k != "hydra"}, "")
+    assert journal._title(settings).startswith(title)
+
+
+def test_a_sweeps_folders_have_the_name_too(aectl):
+    assert aectl("train", "--cfg", "hydra").out.count("aectl.run_label") == 1
+
+
+def test_no_yaml_names_code():
+    for path in config_dir().rglob("*.yaml"):
+        assert "_target_" not in path.read_text(), path
+
+
+OUT_OF_RANGE = [
+    "latent=0", "latent=-3", "latent=100000", "kl_weight=-1", "kl_weight=.inf", "kl_weight=.nan", "kl_warmup=-1",
+    "epochs=0", "batch_size=0", "batch_size=-1", "lr=0", "lr=-1", "lr=.nan", "lr=.inf", "grad_clip=0",
+    "schedule=linear", "early_stop=0", "seed=-1", "device=tpu", "threads=0", "figures_every=-1", "checkpoint_every=0",
+    "dataset.val_size=-1", "dataset.test_size=-1", "dataset.split_seed=-1", "dataset.emnist_split=letters",
+    "noise.sigma=1", "noise=gaussian noise.sigma=-1", "noise=gaussian noise.sigma=null", "noise=masking noise.p=1.5",
+    "noise=masking noise.sigma=1", "network.hidden=[0]", "network.channels=[3]", "network=conv network.channels=[]",
+    "model.posterior=var", "model=ae model.posterior=std", "likelihood.sigma=1",
+    "precision=fp8", "execution=jit", "adam.weight_decay=-1", "likelihood=gaussian likelihood.sigma=0",
+    "likelihood.mean=sigmoid",
+    "likelihood=gaussian likelihood.mean=tanh", "network=unet noise=gaussian likelihood.mean=sigmoid",
+    "early_stop=3 dataset.val_size=0", "dataset=synthetic dataset.synthetic_shape=[2,28,28]",
+    "dataset=synthetic dataset.synthetic_shape=[1,28]", "dataset=synthetic dataset.synthetic_size=3",
+    "dataset=mnist dataset.test_size=100",
+    "noise=gaussian noise.sigma=25", "noise=gaussian noise.sigma=1.1", "noise=gaussian noise.sigma_max=50",
+    "noise=speckle noise.sigma=1000", "noise=blur noise.sigma=101", "noise=masking noise.p=50",
+    "noise=poisson noise.peak=1e300", "noise=poisson noise.peak=0.001", "noise=jpeg noise.quality=96",
+    "likelihood=gaussian likelihood.sigma=1e200", "likelihood=gaussian likelihood.sigma=1e-30",
+]  # fmt: skip
+
+# Hydra's and OmegaConf's own objections, and some that are out of range.
+WRONG = [
+    "latent=0", "lr=.nan", "noise=gaussian noise.sigma=25", "model=ae model.posterior=std",
+    "network.hidden=[65536,65536,65536]",
+    "latnet=2", "latent=two", "latent=2.5", "batch_size=2.5", "lr=", "latent=", "dataset=mnits", "nosie=none",
+    "noise=gausian", "+latent_size=3", "+model._target_=os.system", "_target_=os.system", "latent=[1", "seed=${seed}",
+    "latent=${nothing}", "latent=???", "data.root=${oc.env:AECTL_NO_SUCH_VARIABLE}", "experiment=lecture", "~latent",
+    "resume=", "sweep.resume=", "--foo", "data.root=",
+    "dataset.name=imagenet", "noise.name=snow", "network.hidden=300", "--experimental-rerun=x.pickle",
+]  # fmt: skip
+
+
+CHOSEN: dict[tuple[str, ...], DictConfig] = {}  # each composed once: that takes longer than all checks
+
+
+@pytest.mark.parametrize("override", OUT_OF_RANGE)
+def test_a_value_out_of_its_range_is_refused_by_its_key(aectl, override):
+    *choices, last = override.split(" ")
+    key = tuple(choices)
+    if key not in CHOSEN:
+        CHOSEN[key] = OmegaConf.create(composed(aectl("train", *choices, "--cfg", "job")))
+    settings = OmegaConf.to_container(OmegaConf.merge(CHOSEN[key], OmegaConf.from_dotlist([last])))
+    with pytest.raises(ValueError, match=re.escape(last.partition("=")[0].rpartition(".")[2])):
+        checks.check(typed.from_dict(TrainConfig, settings, ""))
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_wrong_override_gets_one_line_that_names_it_and_exit_code_2(aectl, tmp_path, override):
+    result = aectl("train", *override.split(" "))
+    assert result.status == 2
+    (line,) = result.err.strip().splitlines()
+    assert line.startswith("aectl: ")
+    named = re.split(r"[=+~]", override.split(" ")[-1].lstrip("+~-"))[0]
+    assert named in line or named.rpartition(".")[2] in line
+    assert not list(tmp_path.glob("outputs/train/*")), "a refused command leaves no run behind"
+
+
+def test_near_misses_are_named(aectl):
+    assert "did you mean 'latent'?" in aectl("train", "latnet=2").err
+    assert "did you mean 'mnist'?" in aectl("train", "dataset=mnits").err
+    assert "did you mean 'train'?" in aectl("trian").err
+    assert "did you mean 'sigma'?" in aectl("train", "noise.sgma=2").err
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [("noise=gaussian noise.sigma=25", "noise.sigma=0.09804"), ("noise=speckle noise.sigma=255", "noise.sigma=1"),
+     ("noise=gaussian noise.sigma=0 noise.sigma_max=55", "noise.sigma_max=0.2157"),
+     ("noise=salt_pepper noise.p=30", "noise.p=0.3")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["train", "denoise input=a output=b"])
+def test_a_strength_on_another_scale_is_named_on_ours(aectl, command, override, meant):
+    refused = aectl(*command.split(), *override.split())
+    assert refused.status == 2
+    assert refused.err.strip().endswith(f" is {meant}")
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [NoiseConfig("gaussian", sigma=1.0), NoiseConfig("gaussian", sigma=0.0, sigma_max=1.0),
+     NoiseConfig("blur", sigma=25.0), NoiseConfig("poisson", peak=0.1), NoiseConfig("poisson", peak=1e5),
+     NoiseConfig("masking", p=1.0), NoiseConfig("speckle", sigma=1.0)],
+)  # fmt: skip
+def test_strengths_that_make_sense_are_let_through(noise):
+    checks.check(TrainConfig(noise=noise, model=config.ModelConfig("ae")))
+
+
+def test_from_dict_checks_every_type_and_interpolates_nothing():
+    data = typed.to_dict(TrainConfig())
+    assert typed.from_dict(TrainConfig, data, "") == TrainConfig()
+    for key, value in (("latent", "2"), ("latent", True), ("latent", 2.0), ("noise", []),
+                       ("network", {"hidden": "3"}), ("lr", "1e-3"), ("seed", None), ("surprise", 1)):  # fmt: skip
+        with pytest.raises(ValueError, match=key):
+            typed.from_dict(TrainConfig, {**data, key: value}, "config")
+    data["data"]["root"] = "${oc.env:HOME}"
+    assert typed.from_dict(TrainConfig, data, "").data.root == "${oc.env:HOME}"
+
+
+def test_settings_without_effect_are_mentioned():
+    assert any("kl_weight=3 is ignored" in line for line in checks.notices(TrainConfig(kl_weight=3.0)))
+    assert checks.notices(TrainConfig()) == []
+    wide = TrainConfig(likelihood=config.LikelihoodConfig("gaussian", 25.0))
+    assert any("likelihood.sigma=0.09804" in line for line in checks.notices(wide))
+    with pytest.raises(ConfigError, match=r"noise\.p"):
+        checks.check(TrainConfig(noise=NoiseConfig("gaussian", sigma=1.0, p=0.5)))
+
+
+def test_the_config_folder_is_found_beside_the_package_only_in_a_checkout():
+    import aectl
+
+    assert config_dir() == Path(aectl.__file__).parent.parent / "configs"

@@ -1,0 +1,154 @@
+import csv
+import io
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zoo
+from conftest import SMALL
+from PIL import Image
+
+from aectl.files import codes
+from aectl.models.autoencoder import Autoencoder
+
+
+def pictures(folder: Path) -> Path:
+    (folder / "sub").mkdir(parents=True)
+    for index in range(3):
+        Image.fromarray(np.roll(zoo.GREY, index)).save(folder / f"sub/{index}.png")
+    Image.fromarray(zoo.GREY).resize((40, 20)).convert("RGBA").save(folder / "wide.png")
+    return folder
+
+
+@pytest.mark.parametrize(("suffix", "model"), [("npz", "vae"), ("csv", "ae")])
+def test_pictures_become_codes_and_pictures_again(aectl, tmp_path, suffix, model):
+    aectl("train", *SMALL, f"model={model}", "latent=5")
+    pictures(tmp_path / "in")
+    for name in ("a", "b"):
+        done = aectl("encode", "input=in", f"output={name}.{suffix}")
+        assert done.status == 0, done.err
+    assert "784 bytes a picture become 20: compression 39.2 to 1, PSNR " in done.out
+    names, found = codes.read(tmp_path / f"a.{suffix}", 5)
+    assert names == ["sub/0.png", "sub/1.png", "sub/2.png", "wide.png"]
+    np.testing.assert_array_equal(found, codes.read(tmp_path / f"b.{suffix}", 5)[1])
+    assert aectl("decode", f"input=a.{suffix}", "output=out").status == 0
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png")) == names
+    with Image.open(tmp_path / "out/sub/0.png") as image:
+        assert (image.size, image.mode) == ((28, 28), "L")
+    assert aectl("decode", f"input=a.{suffix}", "output=out").status == 6
+    assert aectl("encode", "input=in", f"output=a.{suffix}").status == 6
+
+
+def test_pictures_that_cannot_be_used_stop_it_or_are_left_out_and_written_down(aectl, small_run, tmp_path):
+    pictures(tmp_path / "in")
+    (tmp_path / "in/bad.png").write_bytes(b"no")
+    (tmp_path / "in/b\r.png").write_bytes(b"no")
+    refused = aectl("encode", f"run={small_run}", "input=in", "output=a.csv")
+    assert refused.status == 3
+    assert "2 of 6 pictures cannot be used" in refused.err
+    assert "bad.png: " in refused.out
+    assert not (tmp_path / "a.csv").exists()
+    assert aectl("encode", f"run={small_run}", "input=in", "output=a.csv", "on_bad=skip").status == 0
+    assert codes.read(tmp_path / "a.csv", 2)[0] == ["sub/0.png", "sub/1.png", "sub/2.png", "wide.png"]
+    with (tmp_path / "a_bad_pictures.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["file", "b\r.png", "bad.png"]
+
+
+def test_draws_differ_by_seed_and_csv_keeps_every_bit(aectl, small_run, tmp_path):
+    for name, *more in (
+        ("mean.npz",),
+        ("mean.csv",),
+        ("one.npz", "sample=true"),
+        ("two.npz", "sample=true", "seed=1"),
+    ):
+        assert aectl("encode", f"run={small_run}", f"output={name}", *more).status == 0
+    found = {name: codes.read(tmp_path / name, 2)[1] for name in ("mean.npz", "mean.csv", "one.npz", "two.npz")}
+    np.testing.assert_array_equal(found["mean.npz"], found["mean.csv"])
+    assert not np.array_equal(found["mean.npz"], found["one.npz"])
+    assert not np.array_equal(found["one.npz"], found["two.npz"])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "status", "says"),
+    [("encode", [], 2, "output=codes.npz"), ("encode", ["output=codes.txt"], 2, "must end in .npz"),
+     ("encode", ["output=.npz"], 2, "must end in .npz"),
+     ("encode", ["input=nowhere", "output=a.npz"], 3, "nowhere"), ("decode", ["output=x"], 2, "input=codes.npz"),
+     ("decode", ["input=none.npz", "output=x"], 3, "none.npz"),
+     ("decode", ["input=wrong.csv", "output=x"], 3, "no column z2")],
+)  # fmt: skip
+def test_mistakes_get_one_line(aectl, small_run, tmp_path, command, arguments, status, says):
+    (tmp_path / "wrong.csv").write_text("name,z1\na,1\n")
+    refused = aectl(command, f"run={small_run}", *arguments)
+    assert refused.status == status
+    assert says in refused.err
+    assert len(refused.err.strip().splitlines()) == 1
+
+
+def test_parquet_holds_the_same(aectl, small_run, tmp_path):
+    assert aectl("encode", f"run={small_run}", "output=a.parquet").status == 0
+    assert aectl("encode", f"run={small_run}", "output=a.npz").status == 0
+    one, other = (codes.read(tmp_path / name, 2) for name in ("a.parquet", "a.npz"))
+    assert one[0] == other[0]
+    np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_what_is_in_the_way_is_said_before_the_work(aectl, small_run, tmp_path, monkeypatch):
+    pictures(tmp_path / "in")
+    (tmp_path / "file").write_text("")
+    real = Autoencoder.encode
+    monkeypatch.setattr(Autoencoder, "encode", None)  # the work would fail
+    refused = aectl("encode", f"run={small_run}", "input=in", "output=file/codes.npz")
+    assert refused.status == 6
+    assert "file" in refused.err
+    assert len(refused.err.splitlines()) == 1
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "in")
+    refused = aectl("encode", f"run={small_run}", "input=in", "output=in/codes.npz")
+    assert refused.status == 6
+    assert "in/codes.npz" in refused.err
+    assert len(refused.err.splitlines()) == 1
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for command in (["encode", "input=in", "output=a.parquet"], ["decode", "input=a.parquet", "output=out"]):
+        refused = aectl(*command, f"run={small_run}")
+        assert refused.status == 2
+        assert "pip install 'aectl[parquet]'" in refused.err
+    monkeypatch.setattr(Autoencoder, "encode", real)
+    assert aectl("encode", f"run={small_run}", "input=in", "output=new/folder/codes.npz").status == 0
+    assert (tmp_path / "new/folder/codes.npz").is_file()
+
+
+def test_two_pictures_of_one_name_are_refused(aectl, small_run, tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(zoo.GREY).save(buffer, "PNG")
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        warnings.simplefilter("ignore")  # it warns of what is tested here
+        for name in ("x/a.png", "b.png", "x/a.png"):
+            archive.writestr(name, buffer.getvalue())
+    refused = aectl("encode", f"run={small_run}", "input=in.zip", "output=codes.csv")
+    assert refused.status == 3
+    assert "x/a.png" in refused.err
+    assert len(refused.err.splitlines()) == 1
+    assert not (tmp_path / "codes.csv").exists()
+
+
+def test_codes_that_are_not_finite_are_not_written(aectl, small_run, tmp_path, monkeypatch):
+    pictures(tmp_path / "in")
+    monkeypatch.setattr(Autoencoder, "encode", with_infinite_codes(Autoencoder.encode))
+    refused = aectl("encode", f"run={small_run}", "input=in", "output=codes.csv")
+    assert refused.status == 4
+    assert "its code of 'sub/1.png' is not finite" in refused.err
+    assert not (tmp_path / "codes.csv").exists()
+
+
+def with_infinite_codes(encode):
+    """The encoder, and the second of its codes is infinite."""
+
+    def encoded(model, x):
+        code = encode(model, x)
+        code.mu[1, 0] = torch.inf
+        return code
+
+    return encoded

@@ -1,0 +1,176 @@
+"""Advice that fits the run, and that helps when it is followed; what a run is compared with at its end."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from aectl.data.images import Images
+from aectl.errors import DivergedError
+from aectl.measuring import advice
+from aectl.measuring.baselines import constant_recon
+from aectl.models.likelihoods import Bernoulli, Gaussian
+from aectl.runs.sweeps import table
+from aectl.settings import checks
+from aectl.settings.config import (
+    DatasetConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    NetworkConfig,
+    NoiseConfig,
+    TrainConfig,
+)
+from aectl.training import loop
+
+
+def small(**changes) -> TrainConfig:
+    given = {
+        "dataset": DatasetConfig("synthetic", 40, 40, 0, synthetic_size=240, synthetic_shape=[1, 10, 12]),
+        "network": NetworkConfig(hidden=[16]), "model": ModelConfig("vae", "logvar"), "batch_size": 8, "epochs": 3,
+        "device": "cpu", "threads": 1, "figures_every": 0,
+    }  # fmt: skip
+    return TrainConfig(**{**given, **changes})
+
+
+def at(config: TrainConfig, key: str):
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
+
+
+@st.composite
+def configurations(draw) -> TrainConfig:
+    prior = draw(st.booleans())
+    model = ModelConfig("vae", draw(st.sampled_from(["logvar", "std"]))) if prior else ModelConfig("ae")
+    if prior and draw(st.booleans()):
+        model.logvar_clip = [-6.0, 2.0]
+    gaussian = draw(st.booleans())
+    sigma = draw(st.sampled_from([0.001, 0.05, 1.0])) if gaussian else None
+    return small(
+        model=model, lr=draw(st.sampled_from([1e-5, 1e-3, 0.05, 30.0])), epochs=draw(st.integers(1, 9)),
+        kl_weight=draw(st.sampled_from([0.0, 1.0, 1e3])), kl_warmup=draw(st.sampled_from([0.0, 1.0])),
+        free_bits=draw(st.sampled_from([0.0, 1000.0])), grad_clip=draw(st.sampled_from([None, 0.5, 1.0, 5.0])),
+        precision=draw(st.sampled_from(["float32", "bf16"])),
+        likelihood=LikelihoodConfig("gaussian", sigma, draw(st.booleans())) if gaussian else LikelihoodConfig(),
+        noise=draw(st.sampled_from([NoiseConfig(), NoiseConfig("gaussian", sigma=0.5, clip=False)])),
+    )  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(configurations(), st.lists(st.none() | st.floats(0, 1e9), max_size=4), st.sampled_from([None, 0, 2]))
+def test_no_advice_says_what_is_so_already_or_cannot_be(config, recon, active):
+    for tips in (advice.against_divergence(config), advice.against_not_learning(config, recon, active)):
+        assert 1 <= len(tips) <= 3
+        assert len(set(tips)) == len(tips)
+        assert not (any("smaller lr" in tip for tip in tips) and any("larger lr" in tip for tip in tips))
+        for tip in tips:
+            if match := re.fullmatch(r"(a smaller|a larger|more) ([a-z_.]+) than (.*)", tip):
+                assert float(match[3]) == at(config, match[2]) > 0
+                continue
+            key, _, value = tip.partition("=")
+            wanted = json.loads(value) if value[0] in "[0123456789tf" and value != "float32" else value
+            assert at(config, key) != wanted
+            owner = at(config, key.rpartition(".")[0]) if "." in key else config
+            before = getattr(owner, key.rpartition(".")[2])
+            setattr(owner, key.rpartition(".")[2], wanted)
+            checks.check(config)
+            setattr(owner, key.rpartition(".")[2], before)
+            assert "kl" not in key or config.kl_weight > 0
+
+
+def test_the_likeliest_cause_comes_first_and_lr_only_where_it_is_high_or_nothing_else_is_left():
+    first = [advice.against_divergence(small(**one))[0] for one in (
+        {"lr": 0.05}, {"kl_weight": 100.0}, {"model": ModelConfig("vae", "std")}, {},
+        {"model": ModelConfig("ae")}, {"model": ModelConfig("ae"), "grad_clip": 1.0})]  # fmt: skip
+    assert first == ["a smaller lr than 0.05", "a smaller kl_weight than 100", "model.posterior=logvar",
+                     "model.logvar_clip=[-6,2]", "grad_clip=1", "a smaller lr than 0.001"]  # fmt: skip
+    assert advice.words(["a", "b", "c"]) == "train it anew with a, b or c"
+    assert advice.against_not_learning(small(kl_weight=9.0), [5, 6], 0) == [
+        "a smaller kl_weight than 9",
+        "kl_warmup=1",
+    ]
+    assert advice.against_not_learning(small(), [6, 5], 2) == ["more epochs than 3"]
+
+
+def test_advice_that_is_followed_ends_the_divergence(tmp_path):
+    with pytest.raises(DivergedError) as diverged:
+        loop.train(small(lr=30.0), tmp_path / "1")
+    assert "posterior=logvar" not in str(diverged.value)
+    assert "train it anew with a smaller lr than 30, model.logvar_clip=[-6,2] or grad_clip=1" in str(diverged.value)
+    assert "no epoch had ended, and the untrained start is in" in str(diverged.value)
+    loop.train(small(lr=0.01, epochs=12), tmp_path / "2")
+    assert json.loads((tmp_path / "2/result.json").read_text())["learnt"]
+    assert math.isfinite(loop.train(small(lr=1.0, model=ModelConfig("vae", "logvar", None, [-6, 2])), tmp_path / "3"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "learnt", "words"),
+    [({"model": ModelConfig("ae"), "lr": 100.0}, False, "it diverged: recon came to .*a smaller lr than 100"),
+     ({"lr": 1e-5, "epochs": 1}, False, "it has not learnt: .*; train it anew with more epochs than 1"),
+     ({"kl_weight": 1e4, "lr": 0.01}, False, "it has not learnt: .*a smaller kl_weight than 10000"),
+     ({"network": NetworkConfig("unet", [], [4], 1, activation="relu"), "noise": NoiseConfig("gaussian", sigma=0.5),
+       "model": ModelConfig("ae"), "likelihood": LikelihoodConfig("gaussian", 1.0), "epochs": 1, "lr": 1e-6},
+      False, "it has not learnt: .*; train it anew with more epochs than 1"),
+     ({"model": ModelConfig("ae"), "lr": 0.01, "epochs": 12}, True, None)],
+)  # fmt: skip
+def test_a_run_that_is_no_better_than_the_mean_image_says_so(tmp_path, caplog, changes, learnt, words):
+    caplog.set_level("INFO")
+    loop.train(small(**changes), tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["learnt"] == learnt == (result["val/recon"] < result["mean_image_recon"])
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("it ")]
+    assert len(said) == (not learnt)
+    assert words is None or re.match(words, said[0])
+    _, ((_, status, *_),) = table([{"job": "0", "folder": tmp_path, "overrides": [], **result}])
+    assert status == ("completed" if learnt else "completed, not learnt")
+
+
+def test_a_run_that_diverges_after_its_best_epoch_says_so(tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    real = loop._note_best
+
+    def worse(session, record):
+        if record["epoch"] == 12:
+            record["val/recon"] = record["val/loss"] = 1e9
+        return real(session, record)
+
+    monkeypatch.setattr(loop, "_note_best", worse)
+    loop.train(small(lr=0.01, epochs=12), tmp_path)
+    assert re.search(r"it diverged after its best epoch, \d+: recon came to 1000000000.00, worse than", caplog.text)
+
+
+def test_where_no_validation_loss_is_finite_the_run_diverged(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_note_best", lambda session, record: False)
+    with pytest.raises(DivergedError, match="the validation loss is not finite in any epoch; train it anew with"):
+        loop.train(small(epochs=1), tmp_path)
+
+
+def test_what_constant_reconstructions_cost():
+    pixels = torch.randint(0, 256, (30, 2, 3, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    images, x = Images(pixels, None), pixels.double().numpy().reshape(30, -1) / 255
+    mean = x.mean(0)
+    flat = np.broadcast_to(mean, x.shape)
+    target = images.mean()
+    grey = -(x * np.log(mean) + (1 - x) * np.log1p(-mean)).sum(1).mean()
+    assert constant_recon(Bernoulli(), Bernoulli().inverse_mean(target), images) == pytest.approx(grey, rel=1e-5)
+    for fixed in (Gaussian(0.3), Gaussian(0.3, bounded=True)):
+        expected = -stats.norm(mean, 0.3).logpdf(x).sum(1).mean()
+        assert constant_recon(fixed, fixed.inverse_mean(target), images) == pytest.approx(expected, rel=1e-5)
+    best = math.sqrt(sklearn.metrics.mean_squared_error(x, flat))
+    expected = -stats.norm(mean, best).logpdf(x).sum(1).mean()
+    learned = Gaussian(7.0, learn=True)
+    assert constant_recon(learned, learned.inverse_mean(target), images) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_kl_that_costs_nothing_is_not_blamed():
+    settings = {"model": ModelConfig("vae", "logvar"), "kl_weight": 10.0, "lr": 1e-6}
+    assert "a smaller kl_weight than 10" in advice.against_not_learning(TrainConfig(**settings), [5, 4], 0)
+    free = advice.against_not_learning(TrainConfig(**settings, free_bits=1000.0), [5, 4], 0)
+    assert free == ["more epochs than 20", "a larger lr than 1e-06"]

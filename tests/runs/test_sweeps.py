@@ -1,0 +1,277 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import SMALL
+from hydra.errors import MissingConfigException
+
+from aectl.cli import main, messages
+from aectl.errors import OtherSweepError
+from aectl.runs import sweeps
+from aectl.settings import config, typed
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
+
+SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
+
+
+def only_sweep(root: Path) -> Path:
+    (folder,) = (root / "outputs/multirun").iterdir()
+    return folder
+
+
+def figures(folder: Path) -> dict[str, tuple[str, float | None]]:
+    return {job["job"]: (job["status"], job.get("val/loss")) for job in sweeps.read_jobs(folder)}
+
+
+def aside(*args: str, cwd: Path, **more) -> subprocess.Popen:
+    """The command in a process of its own."""
+    env = {**os.environ, "AECTL_CACHE": str(cwd / "cache")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "aectl", *args], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, **more,
+    )  # fmt: skip
+
+
+def test_a_sweep_goes_on_with_what_is_missing_alone(aectl, tmp_path):
+    assert aectl(*SWEEP).status == 0
+    folder = only_sweep(tmp_path)
+    before = figures(folder)
+    shutil.rmtree(folder / "1_vae-latent2")
+    (folder / "2_ae-latent3/result.json").unlink()
+    written = (folder / "0_ae-latent2/result.json").stat().st_mtime_ns
+    assert [status for status, _ in figures(folder).values()] == ["completed", "interrupted", "completed"]
+
+    # What bears on no number may be another now, and tells no job from another.
+    more = (f"sweep.resume={folder}", "figures_every=0", "data.memory_gb=2", "checkpoint_every=3", "lr=1e-3")
+    again = aectl(*SWEEP, *more)
+    assert again.status == 0, again.err
+    assert figures(folder) == before
+    assert (folder / "0_ae-latent2/result.json").stat().st_mtime_ns == written
+    header = (folder / "summary.md").read_text().partition("\n")[0]
+    assert [word.strip() for word in header.split("|")[1:5]] == ["job", "latent", "model", "status"]
+    assert sweeps.differing(sweeps.read_jobs(folder)) == [
+        {"latent": latent, "model": model} for latent in "23" for model in ("ae", "vae")
+    ]
+    assert "sweep.resume" not in sweeps.command(folder)
+    assert only_sweep(tmp_path) == folder
+
+
+def job(folder: Path, number: int, overrides: str, saved: dict | None = None) -> dict:
+    """A job of a sweep as it lies there; without `saved` it failed before it kept its configuration."""
+    where = folder / f"{number}_x"
+    where.mkdir()
+    if saved is not None:
+        settings = TrainConfig(**saved)
+        (where / "config.yaml").write_text(f"# aectl train\n{yaml.safe_dump(typed.to_dict(settings))}")
+    return {"job": str(number), "folder": where, "overrides": overrides.split(), "status": "completed"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["device", "threads", "figures_every", "checkpoint_every", "data.root", "data.memory_gb", "sweep.resume",
+     "resume", "hydra.launcher.n_jobs", "hydra/launcher", "+hydra.job.name"],
+)  # fmt: skip
+def test_what_bears_on_no_number_tells_no_jobs_apart(tmp_path, key):
+    jobs = [job(tmp_path, 0, f"seed=0 {key}=1", {"seed": 0}), job(tmp_path, 1, "seed=1", {"seed": 1}),
+            job(tmp_path, 2, f"seed=2 {key}=2", {"seed": 2})]  # fmt: skip
+    for one in jobs:
+        path = one["folder"] / "config.yaml"
+        saved = yaml.safe_load(path.read_text())
+        outer, _, inner = key.rpartition(".")
+        (saved.setdefault(outer, {}) if outer else saved)[inner] = int(one["job"])
+        path.write_text(yaml.safe_dump(saved))
+    assert sweeps.differing(jobs) == [{"seed": "0"}, {"seed": "1"}, {"seed": "2"}]
+
+
+def test_every_setting_is_said_to_bear_on_numbers_or_not():
+    """A new setting is asked about here: does it change a figure?"""
+    known = set(typed.flat(typed.to_dict(TrainConfig())))
+    assert {key for key in known if not config.bears_on_numbers(key)} == set(config.WITHOUT_BEARING)
+    assert set(config.WITHOUT_BEARING) - {"sweep.resume"} == set(config.RESUMABLE) - {"epochs"}
+    assert config.bears_on_numbers("seed")
+    assert config.bears_on_numbers("dataset.root")
+
+
+def test_a_setting_differs_where_its_value_does_however_it_was_given(tmp_path):
+    jobs = [
+        job(tmp_path, 0, "lr=0.01 latent=2", {"lr": 0.01, "latent": 2}),
+        job(tmp_path, 1, "lr=1e-2 latent=2 epochs=20", {"lr": 0.01, "latent": 2}),  # 20 is the default
+        job(tmp_path, 2, "++lr=1e-5 kl_weight=1.0 free_bits=1e30", {"lr": 1e-5, "free_bits": 1e30, "latent": 2}),
+        job(tmp_path, 3, "lr=1E-2 latent=3"),  # failed: what it was given is all there is
+    ]
+    found = sweeps.differing(jobs[:3])
+    assert [one["free_bits"] for one in found] == ["0", "0", "1e+30"]
+    assert found[:2] == [{"lr": "0.01", "free_bits": "0"}] * 2
+    assert found[2]["lr"] == "1e-05"
+    assert [one["lr"] for one in sweeps.differing(jobs)] == ["0.01", "0.01", "1e-05", "0.01"]
+    assert [one["latent"] for one in sweeps.differing(jobs)] == ["2", "2", "2", "3"]
+    header, rows = sweeps.table(jobs[:3])
+    assert (header, rows[2]) == (["job", "lr", "free_bits", "status"], ["2", "1e-05", "1e+30", "completed"])
+
+
+def test_a_job_without_a_word_makes_no_columns_of_what_the_others_share(tmp_path):
+    jobs = [
+        job(tmp_path, 0, "experiment=smoke latent=2 dataset.root=2024-01-02"),
+        job(tmp_path, 1, "experiment=smoke latent=3 dataset.root=2024-01-02"),
+        {**job(tmp_path, 2, ""), "status": "interrupted"},
+    ]
+    assert sweeps.table(jobs) == (
+        ["job", "latent", "status"], [["0", "2", "completed"], ["1", "3", "completed"], ["2", "", "interrupted"]]
+    )  # fmt: skip
+
+
+def test_lists_texts_and_choices_are_written_as_they_were_meant(tmp_path):
+    jobs = [
+        job(tmp_path, 0, "network.hidden=[8,9] model=dae dataset.root='1e3'",
+            {"network": NetworkConfig(hidden=[8, 9]), "dataset": DatasetConfig(root="1e3")}),
+        job(tmp_path, 1, "grad_clip=null network=conv", {"network": NetworkConfig("conv", hidden=[])}),
+        job(tmp_path, 2, "grad_clip=1 model.name=vae", {"grad_clip": 1.0, "model": ModelConfig("vae")}),
+    ]  # fmt: skip
+    assert sweeps.differing(jobs) == [
+        {"network.hidden": "[8,9]", "model": "dae", "dataset.root": "1e3", "grad_clip": "null", "network": "mlp",
+         "model.name": "ae"},
+        {"network.hidden": "[]", "model": "ae", "dataset.root": "null", "grad_clip": "null", "network": "conv",
+         "model.name": "ae"},
+        {"network.hidden": "[300,300]", "model": "vae", "dataset.root": "null", "grad_clip": "1", "network": "mlp",
+         "model.name": "vae"},
+    ]  # fmt: skip
+
+
+def test_an_interrupted_job_is_resumed_not_begun_again(aectl, tmp_path):
+    folder = tmp_path / "my sweep"
+    assert aectl("train", "-m", *SMALL, "epochs=2", "latent=2,3", f"hydra.sweep.dir={folder}").status == 0
+    before = figures(folder)
+    job = folder / "1_vae-latent3"
+    (job / "result.json").unlink()
+    shutil.rmtree(sorted(job.glob("checkpoints/step-*"))[-1])
+    assert aectl("train", "-m", *SMALL, "epochs=2", "latent=2,3", f"sweep.resume={folder}").status == 0
+    assert figures(folder) == before
+    assert len((job / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_sweep_is_not_gone_on_with_by_another_command(aectl, tmp_path):
+    assert aectl("train", "-m", *SMALL, "epochs=1", "latent=2,3").status == 0
+    folder = only_sweep(tmp_path)
+    refused = aectl("train", "-m", *SMALL, "epochs=1", "latent=2,3", "lr=0.5", f"sweep.resume={folder}")
+    assert refused.status == 2
+    assert "was begun with lr=0.001, not 0.5" in refused.err
+    assert {status for status, _ in figures(folder).values()} == {"completed"}, "what was there is kept"
+    for arguments in (("-m", "latent=2,3", "sweep.resume=nowhere"), (f"sweep.resume={folder}",)):
+        refused = aectl("train", *SMALL, *arguments)
+        assert refused.status == 2
+        assert "sweep.resume=" in refused.err
+        assert len(refused.err.strip().splitlines()) == 1
+
+
+def test_nothing_is_begun_where_nothing_was_saved(tmp_path):
+    assert sweeps.begun(tmp_path / "none", TrainConfig()) is None
+    (tmp_path / "checkpoints/step-00000001").mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text("latent: 7")
+    with pytest.raises(OtherSweepError, match="repeat the command"):
+        sweeps.begun(tmp_path, TrainConfig())
+
+
+def test_jobs_side_by_side_give_what_they_give_one_after_another(aectl, tmp_path):
+    command = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "network.hidden=[8],[0]")
+    one_by_one = aectl(*command)
+    assert one_by_one.status == 2
+    expected = figures(only_sweep(tmp_path))
+    assert [status for status, _ in expected.values()] == ["completed", "failed"] * 2
+
+    (tmp_path / "apart").mkdir()
+    process = aside(*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path / "apart")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    assert figures(only_sweep(tmp_path / "apart")) == expected
+    assert "jobs failed, the first: network.hidden" in err
+    assert len(err.strip().splitlines()) == 1, err
+
+
+def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(tmp_path):
+    process = aside(*SWEEP, cwd=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert err == ""
+    if len(os.sched_getaffinity(0)) > 1:
+        assert out.startswith("4 jobs, ")
+        assert out.count(": val/loss ") == 4
+    assert "| completed" in out
+
+
+def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(tmp_path):
+    command = ("train", "-m", *SMALL, "epochs=2000", "latent=2,3", "hydra.sweep.dir=here", "checkpoint_every=1000")
+    process = aside(*command, cwd=tmp_path, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("here/*/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "sweep.resume=here" in out
+    assert "interrupted" in out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cores", "expected"),
+    [(["latent=2,3,4"], 2, (2, 3)), (["latent=2,3", "seed=range(5)"], 64, (10, 10)), (["latent=2"], 2, (1, 1)),
+     (["latent=2,3", "threads=2"], 4, (2, 2)), (["latent=2,3", "threads=1,2"], 4, (1, 0)),
+     (["latent=2,3", "hydra/launcher=basic"], 4, (1, 0)), (["latent=2,3", "hydra/sweeper=optuna"], 4, (1, 0)),
+     (["latent=2,3"], 1, (1, 2))],
+)  # fmt: skip
+def test_as_many_jobs_side_by_side_as_there_are_cores_for(monkeypatch, overrides, cores, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores))
+    assert main._side_by_side([*overrides, "device=cpu"]) == expected
+
+
+def test_the_result_holds_what_a_sweeper_minimises(aectl, only_run):
+    aectl("train", *SMALL)
+    result = json.loads((only_run() / "result.json").read_text())
+    assert result["objective"] == result["val/loss"]
+
+
+def test_optuna_minimises_the_objective(tmp_path):
+    settings = ("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0", "lr=tag(log,interval(1e-4,1e-2))")
+    process = aside("train", "-m", *SMALL, "epochs=1", "hydra/sweeper=optuna", *settings, cwd=tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    folder = only_sweep(tmp_path)
+    found = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    jobs = sweeps.read_jobs(folder)
+    assert found["best_value"] == pytest.approx(min(job["objective"] for job in jobs))
+    assert len({job["objective"] for job in jobs}) == 2
+
+
+def test_submitit_runs_jobs_elsewhere(tmp_path):
+    process = aside(
+        "train", "-m", *SMALL, "epochs=1", "latent=2,3", "hydra/launcher=submitit_local",
+        "hydra.launcher.timeout_min=1", cwd=tmp_path,
+    )  # fmt: skip
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert [status for status, _ in figures(only_sweep(tmp_path)).values()] == ["completed"] * 2
+
+
+@pytest.mark.parametrize("launcher", ["submitit_slurm", "ray"])
+def test_launchers_of_clusters_are_composed(aectl, launcher):
+    shown = aectl("train", "latent=3", f"hydra/launcher={launcher}", "--cfg", "hydra")
+    assert shown.status == 0, shown.err
+    assert f"hydra/launcher: {launcher}" in shown.out
+
+
+def test_a_plugin_that_is_not_there_is_named_with_its_package():
+    error = MissingConfigException("no", "hydra/launcher/ray", ["basic", "joblib"])
+    assert messages.explain(error) == (2, "hydra/launcher=ray: is not installed; pip install hydra-ray-launcher")
+
+
+def test_a_sweep_of_one_job_says_that_this_has_failed(aectl):
+    failed = aectl("train", "-m", *SMALL, "latent=-2")
+    assert failed.status == 2
+    assert failed.err.startswith("aectl: its only job failed: latent=-2")
