@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+BINARY = getattr(os, "O_BINARY", 0)  # without it Windows would change the ends of lines
 MAX_JSON = 16 * 2**20  # bytes; ours are a few thousand
 
 
@@ -49,7 +50,7 @@ def growing(path: Path) -> Iterator[Callable[[bytes], None]]:
                 rest = rest[os.write(descriptor, rest) :]
 
     with naming(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
     try:
         yield add
         with naming(path):
@@ -122,7 +123,9 @@ def remove(path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
+    """Make the names in `folder` durable; where a folder cannot be opened, as on Windows, the system sees to that."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from aectl.settings.config import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "aectl"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -130,6 +132,32 @@ def test_help_answers_without_torch_or_hydra():
     code += "print(sorted({'torch', 'hydra', 'numpy', 'yaml'} & set(sys.modules)))"
     done = run(sys.executable, "-c", code)
     assert done.stdout.rstrip().endswith("[]"), done.stdout
+
+
+def test_it_starts_where_the_system_is_not_posix(tmp_path):
+    """Without what Windows lacks every module is imported, every command's help printed, and a run trained."""
+    names = sorted(f"aectl.{name}" for name in NAMES - {"__main__"})
+    code = f"""
+import importlib, os, signal, sys
+import filelock, psutil, torch  # which know where they are
+sys.modules["fcntl"] = None
+for name in ("sysconf", "sched_getaffinity", "fork"):
+    delattr(os, name)
+for name in ("SIGHUP", "SIGPIPE"):
+    delattr(signal, name)
+for name in {names}:
+    importlib.import_module(name)
+from aectl.cli.main import main
+lines = [["--help"], *([name, "--help"] for name in {sorted(COMMANDS)})]
+for line in [*lines, ["train", "experiment=smoke", "epochs=1", "device=cpu", "figures_every=0", "hydra.run.dir=run"]]:
+    try:
+        main(line)
+    except SystemExit as end:
+        assert not end.code, line
+"""
+    done = run(sys.executable, "-W", "ignore", "-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("aectl ") > len(COMMANDS)
 
 
 @pytest.mark.parametrize(

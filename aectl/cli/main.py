@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
 def _reader_has_gone() -> int:
     """Whoever read our output, such as `head`, has seen enough: no more words, and the status of SIGPIPE."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+    return 128 + getattr(signal, "SIGPIPE", 13)  # Windows has none
 
 
 def _main(args: list[str], task: Task) -> int:

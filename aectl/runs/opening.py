@@ -1,12 +1,12 @@
 """Runs on disk: finding one, and opening it as a model ready for use."""
 
 import contextlib
-import fcntl
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
 import torch
 
 from aectl import storage
@@ -157,12 +157,15 @@ def locked(run_dir: Path) -> Iterator[None]:
         CheckpointError: another process holds it.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CheckpointError(f"{run_dir}: another process is training this run; wait for it to end") from None
+    lock = filelock.FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise CheckpointError(f"{run_dir}: another process is training this run; wait for it to end") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:

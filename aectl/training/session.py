@@ -2,13 +2,13 @@
 
 import logging
 import math
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -148,7 +148,7 @@ def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
     with torch.device("meta"):
         parameters = count_parameters(build_model(config, shape))
     needed = 16 * parameters  # weight, gradient and Adam's two moments, 4 bytes each
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = psutil.virtual_memory().total
     if needed > memory:
         raise ConfigError(
             f"network.hidden={config.network.hidden}: {parameters:,} parameters need {needed / 2**30:.0f} GiB to "
