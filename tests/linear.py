@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from aectl.data.split import build_dataset
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout, opening
 from aectl.settings.config import (
     DatasetConfig,
     LikelihoodConfig,
@@ -86,7 +86,7 @@ def planted(folder: Path, weights: dict[str, np.ndarray], **settings) -> Linear:
         **settings,
     )  # fmt: skip
     loop.train(config, folder)
-    for path in checkpoint.listing(opening.checkpoints_of(folder)):
+    for path in checkpoint.listing(layout.checkpoints_of(folder)):
         plant(path, weights)
     return opened(folder, config, weights)
 

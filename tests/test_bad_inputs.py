@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from aectl.cli import messages
 from aectl.commands import denoise
 from aectl.files.pictures import decoding
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout, opening
 from aectl.settings.config import DatasetConfig, DenoiseConfig, NetworkConfig, NoiseConfig, TrainConfig
 from aectl.training import loop
 
@@ -262,7 +262,7 @@ def seal(path: Path, files: dict[str, bytes]) -> None:
 @pytest.fixture
 def stranger(trained, tmp_path, monkeypatch) -> Path:
     """A copy of a whole checkpoint, to be changed; one like it has been opened, so nothing is imported any more."""
-    source = checkpoint.listing(opening.checkpoints_of(trained))[0]
+    source = checkpoint.listing(layout.checkpoints_of(trained))[0]
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "run/checkpoints" / source.name
     shutil.copytree(source, path)

@@ -10,7 +10,7 @@ import pytest
 from defects import DEFECTS, Defect
 
 ROOT = Path(__file__).resolve().parent.parent
-LIKELIHOODS = "models/likelihoods.py"
+OBJECTIVES = "models/objectives.py"
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.what)
@@ -36,16 +36,16 @@ def test_no_defect_stands_twice():
 def test_a_defect_is_noticed_and_a_change_that_is_none_is_not():
     right = "return kl_weight / math.prod(shape)"
     found, _ = mutations.noticed(
-        Defect("", LIKELIHOODS, right, "return kl_weight", "models/test_likelihoods.py -k lectures")
+        Defect("", OBJECTIVES, right, "return kl_weight", "models/test_likelihoods.py -k lectures")
     )
     assert found.startswith("`test_the_lectures_weight`")
     same = Defect(
-        "", LIKELIHOODS, right, "return (kl_weight) / math.prod(shape)", "models/test_likelihoods.py -k lectures"
+        "", OBJECTIVES, right, "return (kl_weight) / math.prod(shape)", "models/test_likelihoods.py -k lectures"
     )
     assert mutations.noticed(same)[0] is None
     with pytest.raises(SystemExit, match="stand 0 times"):
-        mutations.noticed(Defect("", LIKELIHOODS, "no such words", "", "models/test_likelihoods.py"))
+        mutations.noticed(Defect("", OBJECTIVES, "no such words", "", "models/test_likelihoods.py"))
     with pytest.raises(SystemExit, match="did not run"):
         mutations.noticed(
-            Defect("", LIKELIHOODS, right, "return kl_weight", "models/test_likelihoods.py -k nothing_like_it")
+            Defect("", OBJECTIVES, right, "return kl_weight", "models/test_likelihoods.py -k nothing_like_it")
         )

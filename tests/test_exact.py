@@ -16,7 +16,7 @@ from aectl.machine.devices import choose
 from aectl.measuring import baselines, importance
 from aectl.measuring.metrics import psnr
 from aectl.measuring.scoring import batches
-from aectl.models.autoencoder import build_model
+from aectl.models.build import build_model
 from aectl.rng import generator
 from aectl.runs.opening import open_run
 from aectl.settings.config import (

@@ -15,7 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from aectl.data.noise import build_noise
 from aectl.data.split import build_dataset
-from aectl.models.likelihoods import Terms
+from aectl.models.objectives import Terms
 from aectl.rng import generator
 from aectl.settings.config import DatasetConfig, NoiseConfig
 from aectl.training.schedules import kl_weight_at

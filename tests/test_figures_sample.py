@@ -13,7 +13,7 @@ from scipy.stats import kstest, norm
 from skimage.metrics import peak_signal_noise_ratio
 
 from aectl.files import codes as files
-from aectl.models.autoencoder import build_model
+from aectl.models.build import build_model
 from aectl.settings.config import ModelConfig, NetworkConfig, TrainConfig
 
 CLOSE = 0.02  # of a code read back from pixels of 8 bits

@@ -15,7 +15,7 @@ import torch
 from linear import D, Linear, noise_blur, plant, planted, spread_codes
 from scipy.stats import norm
 
-from aectl.runs.tracking import read_metrics
+from aectl.runs.layout import read_metrics
 from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig
 
 STILL = 1e-30

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aectl import signals
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout
 
 TESTS = Path(__file__).resolve().parent
 
@@ -71,7 +71,7 @@ def test_a_signal_saves_and_ends_with_its_code(tmp_path, number, status):
     assert err == ""
     assert "stopped at step" in out
     (run,) = (tmp_path / "outputs/train").iterdir()
-    saved, passed_over = checkpoint.newest(opening.checkpoints_of(run))
+    saved, passed_over = checkpoint.newest(layout.checkpoints_of(run))
     assert saved.state["step"] > 0
     assert not passed_over
     assert f"resume={run.relative_to(tmp_path)}" in out

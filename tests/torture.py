@@ -28,7 +28,7 @@ import torch
 import torch.utils.tensorboard
 
 from aectl.cli import messages
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout
 from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
 from aectl.training import loop, session
 
@@ -47,7 +47,7 @@ STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlin
 
 def contents(run: Path) -> tuple[bytes, bytes, str, list[dict]]:
     """What must be equal: weights, optimizer, counters, and every epoch's figures (but for the speed)."""
-    saved = checkpoint.newest(opening.checkpoints_of(run))[0]
+    saved = checkpoint.newest(layout.checkpoints_of(run))[0]
     state = {key: value for key, value in saved.state.items() if key != "seconds"}
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for record in records:
@@ -92,7 +92,7 @@ def ended(pid: int) -> int | None:
 def torn(run: Path) -> int:
     """How many checkpoints stand under their name without being whole; there must never be one."""
     found = 0
-    for path in checkpoint.listing(opening.checkpoints_of(run)):
+    for path in checkpoint.listing(layout.checkpoints_of(run)):
         try:
             checkpoint.verify(path)
         except ValueError:
@@ -102,7 +102,7 @@ def torn(run: Path) -> int:
 
 def start_or_resume(config: TrainConfig, run: Path) -> None:
     """Go on with the run if it has a checkpoint, else start it."""
-    if checkpoint.listing(opening.checkpoints_of(run)):
+    if checkpoint.listing(layout.checkpoints_of(run)):
         loop.train(TrainConfig(resume=str(run)), run)
     else:
         loop.train(config, run)
@@ -244,7 +244,7 @@ def refusals(stride: int = 1) -> dict[str, int]:
                 found["refusals"] += 1
                 found["endured"] += status == 0
                 found["failed"] += status not in (0, 6)
-                checkpoint.newest(opening.checkpoints_of(run))
+                checkpoint.newest(layout.checkpoints_of(run))
                 found["torn"] += torn(run)
                 found["failed"] += wait(child(lambda run=run: start_or_resume(MODELS["vae"], run))) != 0
                 found["different"] += contents(run) != expected["vae"]

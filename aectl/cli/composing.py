@@ -1,8 +1,6 @@
 """What Hydra and we have to know of each other: where the YAML files are, schemas, resolvers, a sweep's jobs."""
 
-import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +43,9 @@ def run_dir(command: str, _root_: Any) -> str:
     label = ""
     try:
         if resume := OmegaConf.select(_root_, "resume"):
-            from aectl.runs import opening
+            from aectl.runs import layout
 
-            found = opening.locate(resume)
+            found = layout.locate(resume)
             if found is not None:
                 return str(found)
         if command == "train":
@@ -74,11 +72,3 @@ def register() -> None:
     OmegaConf.register_new_resolver("aectl.run_label", run_label, replace=True)
     OmegaConf.register_new_resolver("aectl.sweep_dir", sweep_dir, replace=True)
     OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {config.COMMANDS[name]}", replace=True)
-
-
-def count_jobs(overrides: Sequence[str]) -> int:
-    """How many jobs Hydra's own sweeper makes of these overrides: the product of their choices."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return math.prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())

@@ -3,18 +3,16 @@
 Nothing here imports torch before a command really runs, so that help and completion answer at once.
 """
 
-import contextlib
 import os
 import secrets
 import signal
 import sys
 import time
-from pathlib import Path
-from typing import NoReturn
 
 from aectl import __version__, errors, shell, signals
-from aectl.cli import composing, paths
+from aectl.cli import paths
 from aectl.cli.job import Job, complain, prepare_process
+from aectl.cli.launching import check_overrides, hydra_main
 from aectl.cli.messages import Task, explain
 from aectl.errors import ConfigError
 from aectl.settings import config
@@ -105,117 +103,17 @@ def _main(args: list[str], task: Task) -> int:
         stamp, unique = processes.join(f"{stamp} {unique}").split()
     os.environ["AECTL_STAMP"], os.environ["AECTL_UNIQUE"] = stamp, unique
     overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
-    _check_overrides(command, overrides)
+    check_overrides(command, overrides)
     task.command, task.places = command, paths.paths_among(overrides)
     job = Job(task, shell.command(*args))
     if multirun:
-        return _sweep(job, overrides)
+        from aectl.cli.multirun import run_sweep
+
+        return run_sweep(job, overrides)
     hydra_main(job, overrides)
     if several:
         processes.leave()
     return job.status
-
-
-# --------------------------------------------------------------------------------------------- sweeps
-
-
-def _sweep(job: Job, overrides: list[str]) -> int:
-    """All jobs of a sweep, then their table; returns the exit code of the first that failed, if any."""
-    from aectl.runs import sweeps
-
-    command = job.task.command
-    folder = job.task.places["hydra.sweep.dir"] = _sweep_folder(job.task.places)
-    overrides = [paths.for_hydra(shell.setting("hydra.sweep.dir", folder)), *overrides]
-    workers, jobs = (1, 0) if command != "train" else _side_by_side(overrides)
-    if workers > 1:
-        overrides += [
-            "hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}", "hydra.hydra_logging.root.level=WARNING",
-        ]  # fmt: skip
-    try:
-        with sweeps.watched(folder, jobs, workers) if workers > 1 else contextlib.nullcontext():
-            # argparse wants the overrides in one piece; -m may stand anywhere.
-            hydra_main(job, ["-m", *overrides])
-    finally:
-        found = sweeps.read_jobs(folder) if folder.is_dir() else []
-        if command == "train":
-            sweeps.summarize(folder, found)
-    failed = [one for one in found if one["status"] == "failed"]
-    if failed:
-        which = f"{len(failed)} of {len(found)} jobs failed, the first" if len(found) > 1 else "its only job failed"
-        print(f"aectl: {which}: {failed[0]['error']}", file=sys.stderr)
-    return failed[0]["exit_code"] if failed else 0
-
-
-def _sweep_folder(given: dict[str, Path]) -> Path:
-    """Where a sweep lands: in the folder given, in that of the sweep to go on with, else in a new one."""
-    resumed = given.get("sweep.resume")
-    if resumed and not resumed.is_dir():
-        raise ConfigError(f"sweep.resume={resumed}: no such folder; give the folder of the sweep to go on with")
-    return given.get("hydra.sweep.dir") or resumed or Path(composing.sweep_dir())
-
-
-def _side_by_side(overrides: list[str]) -> tuple[int, int]:
-    """How many jobs of a sweep to run next to each other, each on its share of the cores, and how many there are.
-
-    A small model leaves a second core half idle. One after another go jobs on a GPU, which they would share, those of
-    another sweeper or launcher, and where the number of threads is itself swept.
-    """
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    on_gpu = given.get("device", "auto") != "cpu" and Path("/dev/nvidiactl").exists()
-    threads = given.get("threads", "1")
-    if {"hydra/launcher", "hydra/sweeper"} & given.keys() or on_gpu or not threads.isdigit():
-        return 1, 0
-    jobs = composing.count_jobs(overrides)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(jobs, cores // max(1, int(threads)))), jobs
-
-
-# ---------------------------------------------------------------------------------------------- Hydra
-
-
-def hydra_main(job: Job, args: list[str]) -> None:
-    """Hand `args` to plain `hydra.main`; it calls `job` with the composed configuration, in a sweep several times."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
-    import hydra
-
-    _check_flags(args)
-    composing.register()
-    sys.argv = ["aectl", *args]
-    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
-
-
-def _check_overrides(command: str, overrides: list[str]) -> None:
-    """What Hydra would take, and mean something else by, or refuse in words that lead nowhere."""
-    groups = {path.name for path in composing.config_dir().iterdir() if path.is_dir()} - {"hydra"}
-    choices = composing.choices_of(command)
-    for override in overrides:
-        key, value = paths.key_of(override), override.partition("=")[2]
-        if key in groups - choices:
-            raise ConfigError(f"{override}: aectl {command} has no {key} to choose (--help lists what it has)")
-        if key in choices and value == "null":
-            raise ConfigError(f"{override}: is no choice; leave it out")
-        if key in choices and override.startswith("+"):
-            raise ConfigError(f"{override}: leave the + out: {override.lstrip('+')}")
-        if key == "hydra.job.chdir" and value.lower() not in ("", "false", "null"):
-            raise ConfigError(f"{override}: aectl works in the folder where it is started; leave this out")
-        if key in paths.HYDRA_PATHS and not value:
-            raise ConfigError(f"{override}: is empty; give a folder")
-
-
-def _check_flags(args: list[str]) -> None:
-    """Hydra's own flags, before Hydra answers a wrong one with a page."""
-    from hydra._internal.utils import get_args_parser
-
-    def refuse(message: str) -> NoReturn:
-        raise ConfigError(f"{message} (`aectl <command> --help` lists the flags; overrides stand in one piece)")
-
-    parser = get_args_parser()
-    parser.error = refuse
-    parsed = parser.parse_args(args)
-    modes = ("run", "multirun", "cfg", "info", "shell_completion")
-    given = [name for name in modes if getattr(parsed, name)]
-    if len(given) > 1:
-        refuse(f"--{given[0]} and --{given[1]} exclude each other")
 
 
 def _complete(args: list[str]) -> int:

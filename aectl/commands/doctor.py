@@ -13,7 +13,7 @@ from aectl import __version__, shell
 from aectl.data.datasets.sources import data_root
 from aectl.errors import CheckpointError
 from aectl.machine import load
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout, opening
 from aectl.settings.config import DoctorConfig
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "safetensors", "tensorboard", "numpy", "pillow")
@@ -58,10 +58,10 @@ def _free(folder: Path) -> str:
 
 
 def _verify_run(run: str) -> None:
-    located = opening.locate(run)
+    located = layout.locate(run)
     if located is None:
         raise CheckpointError(f"run={run}: no run there; give a run folder or 'latest'")
-    paths = checkpoint.listing(opening.checkpoints_of(located))
+    paths = checkpoint.listing(layout.checkpoints_of(located))
     if not paths:
         raise CheckpointError(f"{located}: has no checkpoint")
     damaged = 0

@@ -24,8 +24,9 @@ from aectl.measuring.diagnosis import diagnose
 from aectl.measuring.scoring import Scores, batches, encode, score
 from aectl.models.autoencoder import Autoencoder
 from aectl.models.likelihoods import Bernoulli, Gaussian
+from aectl.runs.layout import plain
 from aectl.runs.opening import Run, open_data, open_run
-from aectl.runs.tracking import Tracker, plain
+from aectl.runs.tracking import Tracker
 from aectl.settings.config import EvalConfig
 
 log = logging.getLogger(__name__)

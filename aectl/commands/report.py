@@ -15,8 +15,8 @@ from aectl.machine import devices
 from aectl.measuring import comparison, tables
 from aectl.measuring.findings import findings
 from aectl.measuring.sweep import PARTS, Bench
-from aectl.runs import sweeps
-from aectl.runs.opening import OUTPUTS
+from aectl.runs import layout, sweeps
+from aectl.runs.layout import OUTPUTS
 from aectl.settings.config import ReportConfig
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def _locate(name: str) -> Path:
         DataError: there is none.
     """
     if name == "latest":
-        ended = list(OUTPUTS.glob(f"multirun/*/*/{sweeps.RESULT}"))
+        ended = list(OUTPUTS.glob(f"multirun/*/*/{layout.RESULT}"))
         if not ended:
             raise DataError("sweep=latest: no sweep below outputs/ of this folder; make one (aectl train -m ...)")
         return max(ended, key=lambda path: path.stat().st_mtime_ns).parent.parent

@@ -11,9 +11,9 @@ from aectl.data import noise
 from aectl.data.images import Images, to_float
 from aectl.data.noise import Corruption
 from aectl.machine import threads
-from aectl.models import likelihoods
+from aectl.models import objectives
 from aectl.models.autoencoder import Autoencoder
-from aectl.models.likelihoods import Terms
+from aectl.models.objectives import Terms
 from aectl.rng import generator
 
 ACTIVE = 0.01  # variance of the code's mean above which a latent is active (Burda et al., 2016)
@@ -62,7 +62,7 @@ class Scores:
     @property
     def elbo(self) -> float | None:
         """−(recon + kl), whatever the weight on the KL; None where there is no KL."""
-        return likelihoods.named(self.loss, self.recon, self.kl).get("elbo")
+        return objectives.named(self.loss, self.recon, self.kl).get("elbo")
 
     @property
     def latent_kl(self) -> Tensor | None:
@@ -76,7 +76,7 @@ class Scores:
 
     def named(self) -> dict[str, float]:
         """`loss`, `recon`, `kl`, `elbo`, `active_units` by name, as far as this model and these images have them."""
-        found = likelihoods.named(self.loss, self.recon, self.kl)
+        found = objectives.named(self.loss, self.recon, self.kl)
         return found if self.active_units is None else {**found, "active_units": self.active_units}
 
 

@@ -15,8 +15,8 @@ from aectl.measuring import baselines, comparison, metrics
 from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
 from aectl.measuring.scoring import batches, score
+from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
-from aectl.runs.tracking import read_metrics
 from aectl.settings import typed
 from aectl.settings.config import DatasetConfig, NetworkConfig, ReportConfig
 

@@ -1,51 +1,14 @@
 """Autoencoder = encoder · bottleneck · decoder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aectl.models.likelihoods import Likelihood, Terms, build_likelihood, kl_to_standard_normal
-from aectl.models.networks.layers import Shape, build_network, glorot
-from aectl.models.networks.unet import UNet
-from aectl.settings.config import TrainConfig
-
-MIN_STD = 1e-6  # keeps log σ finite where softplus underflows
-
-
-@dataclass(frozen=True)
-class Code:
-    """What the encoder says of z: a point `mu`, or N(mu, exp(logvar)); both (N, K)."""
-
-    mu: Tensor
-    logvar: Tensor | None = None
-
-    def at(self, eps: Tensor | None) -> Tensor:
-        """Z = μ + σ·ε for ε of (S, N, K), differentiable in μ and σ (the reparameterization trick): (S, N, K).
-
-        For a point, whose ε is None, μ itself, (1, N, K).
-        """
-        return self.mu[None] if eps is None else self.mu + (0.5 * self.logvar).exp() * eps
-
-    def sample(self, generator: torch.Generator, draws: int = 1) -> Tensor:
-        """`draws` of z, (draws, N, K); for a point every one is μ."""
-        if self.logvar is None:
-            return self.mu.expand(draws, *self.mu.shape)
-        shape = (draws, *self.mu.shape)
-        return self.at(torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype))
-
-    def log_ratio(self, z: Tensor) -> Tensor:
-        """The difference log q(z|x) − log p(z) at z of (draws, N, K): (draws, N), nats; on average it is the KL."""
-        squared_eps = (z - self.mu).square() * (-self.logvar).exp()
-        return 0.5 * (z.square() - squared_eps - self.logvar).sum(-1)
-
-    def kl(self) -> Tensor | None:
-        """KL(q(z|x) ‖ N(0, I)) for each image and latent, (N, K), in nats; a point has none."""
-        if self.logvar is None:
-            return None
-        return kl_to_standard_normal(self.mu, self.logvar)
+from aectl.models.likelihoods import Likelihood
+from aectl.models.objectives import Terms
+from aectl.models.posteriors import MIN_STD, Code
 
 
 class Autoencoder(nn.Module):
@@ -60,7 +23,7 @@ class Autoencoder(nn.Module):
         logvar_clip: the least and the most that log σ² may be, or None.
         draws: of z for each image in the objective.
         importance: whether the draws make IWAE's bound; otherwise the objective is the ELBO.
-        free_bits: see `aectl.models.likelihoods.Terms`.
+        free_bits: see `aectl.models.objectives.Terms`.
     """
 
     def __init__(
@@ -153,57 +116,3 @@ class Autoencoder(nn.Module):
         bias = [module.bias for module in self.decoder.modules() if hasattr(module, "bias")][-1]
         target = mean.flatten() if len(bias) == mean.numel() else mean.mean((1, 2))
         bias.copy_(self.likelihood.inverse_mean(target))
-
-
-class Denoiser(Autoencoder):
-    """A network from pictures to pictures, in the place of an autoencoder: skip connections pass by the bottleneck.
-
-    Its `encode` gives features of the bottleneck, averaged over the picture; nothing can be decoded from them.
-    """
-
-    def __init__(self, network: UNet, likelihood: Likelihood):
-        super().__init__(nn.Identity(), nn.Identity(), network.width, likelihood)
-        self.network = network
-
-    @property
-    def has_code(self) -> bool:
-        """No image can be made from the features alone."""
-        return False
-
-    def encode(self, x: Tensor) -> Code:
-        """Features of (N, C, H, W): (N, K)."""
-        return Code(self.network.features(x))
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The denoised pictures, (N, C, H, W) twice."""
-        return self.likelihood.mean(self.network(x))
-
-    def terms(self, x: Tensor, x_noisy: Tensor, eps: None) -> tuple[Terms, Code]:
-        """−log p(x | x̃) and no KL; nothing is drawn."""
-        return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None]), Code(x.new_zeros(len(x), 1))
-
-
-def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
-    """The model that `config` describes for images of `shape` = (C, H, W), freshly initialised."""
-    if config.network.name == "unet":
-        network = UNet(
-            shape[0], config.network.channels, config.network.blocks, config.network.activation, config.network.norm
-        )
-        return Denoiser(network, build_likelihood(config.likelihood))
-    posterior = config.model.posterior  # None for an AE
-    outputs = config.latent * (2 if posterior else 1)
-    encoder, decoder = build_network(config.network, shape, outputs, config.latent)
-    if config.network.init == "glorot":
-        glorot(encoder, heads=outputs // config.latent)
-        glorot(decoder)
-    return Autoencoder(
-        encoder,
-        decoder,
-        config.latent,
-        build_likelihood(config.likelihood),
-        posterior,
-        logvar_clip=config.model.logvar_clip,
-        draws=config.model.samples or 1,
-        importance=config.model.name == "iwae",
-        free_bits=config.free_bits,
-    )

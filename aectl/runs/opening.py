@@ -1,28 +1,23 @@
 """Runs on disk: finding one, and opening it as a model ready for use."""
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import torch
 
 from aectl import storage
 from aectl.data.images import Split
 from aectl.data.split import build_dataset
-from aectl.errors import CheckpointError, ConfigError, DataError, UserError, brief
-from aectl.models.autoencoder import Autoencoder, build_model
+from aectl.errors import CheckpointError, ConfigError, DataError, UserError
+from aectl.models.autoencoder import Autoencoder
+from aectl.models.build import build_model
 from aectl.models.networks.layers import Shape
 from aectl.runs import checkpoint
 from aectl.runs.checkpoint import Checkpoint
+from aectl.runs.layout import checkpoints_of, locate, newest, read_manifest
 from aectl.settings import checks, typed
 from aectl.settings.config import TrainConfig
-
-OUTPUTS = Path("outputs")
-MANIFEST = "split.json"
-MAX_MANIFEST = 2**30  # bytes
 
 log = logging.getLogger(__name__)
 
@@ -78,38 +73,6 @@ def chosen_by(settings: TrainConfig, which: str = "best") -> str:
     return "the validation objective"
 
 
-def checkpoints_of(run_dir: Path) -> Path:
-    """The folder of a run's checkpoints."""
-    return run_dir / "checkpoints"
-
-
-def locate(run: str) -> Path | None:
-    """The run folder that `run` names: a run folder, a checkpoint folder, or `latest`; None where there is none.
-
-    `latest` is the run below `outputs/train` or `outputs/multirun` with the newest checkpoint.
-    """
-    if run == "latest":
-        found = [
-            *OUTPUTS.glob("train/*/checkpoints/step-*"),
-            *OUTPUTS.glob("multirun/*/*/checkpoints/step-*"),
-        ]
-        newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-        return newest.parent.parent if newest else None
-    path = storage.expanded(run)
-    if checkpoint.step_of(path) >= 0 and path.parent.name == "checkpoints":
-        path = path.parent
-    if path.name == "checkpoints":
-        path = path.parent
-    return path if path.is_dir() else None
-
-
-def newest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
-    """The newest whole checkpoint of a run, and why newer ones were passed over."""
-    if not checkpoints_of(run_dir).is_dir():
-        raise CheckpointError(f"{run_dir}: is not a run folder, it has no checkpoints/; train one, or give another")
-    return checkpoint.newest(checkpoints_of(run_dir))
-
-
 def open_run(run: str, which: str, device: torch.device) -> Run:
     """Open the run that `run` names with its `best` or `last` checkpoint; a checkpoint folder is itself the choice.
 
@@ -147,25 +110,6 @@ def open_with_code(run: str, which: str, device: torch.device) -> Run:
         raise ConfigError(f"run={opened.path}: network=unet denoises, it has no code; try aectl denoise")
     log.info("with %s, %s checkpoint", opened.title, which)
     return opened
-
-
-@contextlib.contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """Hold the run for this process; the lock goes with the process, however it ends.
-
-    Raises:
-        CheckpointError: another process holds it.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(run_dir / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise CheckpointError(f"{run_dir}: another process is training this run; wait for it to end") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
@@ -224,28 +168,6 @@ def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Autoencod
     # Cloned into memory that torch aligns itself: how a product rounds may depend on the alignment.
     model.load_state_dict({name: tensor.clone() for name, tensor in saved.model.items()}, assign=True)
     return model
-
-
-def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
-    """Which pictures the run has in which part, as `aectl.data.images.Split` has it; None for data sets with a name.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    path = run_dir / MANIFEST
-    if not path.is_file():
-        return None
-    try:
-        parts = storage.parse_json(storage.read(path, MAX_MANIFEST))["parts"]
-        if set(parts) != {"train", "val", "test"}:
-            raise ValueError("has other parts than train, val and test")
-        for part in parts.values():
-            for name, digest in part:
-                if not isinstance(name, str) or not isinstance(digest, str):
-                    raise ValueError("has a name that is none")
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: cannot be used ({brief(error)})") from None
-    return parts
 
 
 def open_data(run: Run, root: str | None) -> Split:

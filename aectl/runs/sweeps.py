@@ -2,23 +2,17 @@
 
 import contextlib
 import json
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
 
-from aectl import shell
 from aectl.errors import OtherSweepError
-from aectl.files import tables
+from aectl.runs.layout import CONFIG, RESULT
 from aectl.settings import config, typed
 
-RESULT = "result.json"
-CONFIG = "config.yaml"
 UNKNOWN = ""  # what a job was given that ended before it left word
-LOOKS = 0.5  # seconds between looks at the folder of a sweep
 COLUMNS = (
     "train/loss",
     "val/loss",
@@ -64,40 +58,6 @@ def _result(folder: Path) -> dict[str, Any] | None:
         return json.loads((folder / RESULT).read_text())
     except (OSError, ValueError):
         return None
-
-
-@contextlib.contextmanager
-def watched(folder: Path, total: int, workers: int) -> Iterator[None]:
-    """While the block runs, a bar over `total` jobs in other processes, and a line for each that ends."""
-    stop = threading.Event()
-    ended = {job["job"] for job in read_jobs(folder) if job["status"] == "completed"} if folder.is_dir() else set()
-
-    def watch() -> None:
-        with tqdm(total=total, initial=len(ended), unit="job", disable=None, dynamic_ncols=True, leave=False) as bar:
-            going = True
-            while going:
-                going = not stop.wait(LOOKS)  # and once more at the end
-                for job in read_jobs(folder) if folder.is_dir() else []:
-                    if job["status"] != "interrupted" and job["job"] not in ended:
-                        ended.add(job["job"])
-                        bar.update()
-                        tqdm.write(f"job {job['job']}, {' '.join(job['overrides'])}: {_outcome(job)}")
-
-    print(f"{total} jobs, {workers} at a time, each with its own train.log: {folder}", flush=True)
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _outcome(job: dict[str, Any]) -> str:
-    if job["status"] == "failed":
-        return f"failed, {job['error']}"
-    name = "val/loss" if "val/loss" in job else "train/loss"
-    return f"{name} {job[name]:.2f} after {job['seconds']:.0f} s"
 
 
 def _number_of(job: Path) -> int:
@@ -199,20 +159,3 @@ def _number(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
-def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
-    """Print the table of the jobs of the sweep in `folder`; write it there as `summary.md` and `summary.csv`."""
-    if not jobs:
-        return
-    header, rows = table(jobs)
-    text = tables.markdown(header, rows)
-    (folder / "summary.md").write_text(text + "\n")
-    (folder / "summary.csv").write_text(tables.as_csv(header, rows))
-    print(f"\n{text}\n")
-    for job in jobs:
-        if job["status"] == "failed":
-            print(f"job {job['job']} failed: {job['error']}")
-    print(f"sweep: {folder} (summary.md, summary.csv)")
-    if any(job["status"] != "completed" for job in jobs):
-        print(f"go on with what is missing: the same command with {shell.shown('sweep.resume', folder)}")

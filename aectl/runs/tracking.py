@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from aectl import storage
+from aectl.runs.layout import METRICS, plain, read_metrics
 
-METRICS = "metrics.jsonl"
 MAX_LATENT_CURVES = 64  # beyond it, per-latent KL goes into the histogram alone
-
-
-def plain(value: Any) -> Any:
-    """`value` for JSON, which has no NaN and no infinities: those become null, in mappings and lists too."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs recorded in a run's metrics.jsonl; a last line cut short by a crash is left out."""
-    path = folder / METRICS
-    records = []
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
 
 
 class Tracker:

@@ -17,11 +17,12 @@ from aectl.errors import DataError
 from aectl.files import unusable
 from aectl.measuring import advice, baselines
 from aectl.measuring.scoring import Scores, batches, encode, score
-from aectl.models.likelihoods import Gaussian, per_pixel_weight
+from aectl.models.likelihoods import Gaussian
 from aectl.models.networks.layers import count_parameters
-from aectl.runs.opening import MANIFEST, chosen_by
-from aectl.runs.sweeps import CONFIG, RESULT
-from aectl.runs.tracking import METRICS, Tracker, plain, read_metrics
+from aectl.models.objectives import per_pixel_weight
+from aectl.runs.layout import CONFIG, MANIFEST, METRICS, RESULT, plain, read_metrics
+from aectl.runs.opening import chosen_by
+from aectl.runs.tracking import Tracker
 from aectl.settings import checks, config, typed
 from aectl.training.session import Session
 

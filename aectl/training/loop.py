@@ -18,9 +18,9 @@ from aectl.errors import ConfigError, DivergedError
 from aectl.machine import devices, threads
 from aectl.measuring import advice
 from aectl.measuring.scoring import score
-from aectl.models import likelihoods
+from aectl.models import objectives
 from aectl.rng import generator
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.opening import Best
 from aectl.runs.tracking import Tracker
@@ -47,14 +47,14 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
     saved = None
     if config.resume is not None:
         run_dir, config, saved = resumed(config, overrides)
-    elif checkpoint.listing(opening.checkpoints_of(run_dir)):
+    elif checkpoint.listing(layout.checkpoints_of(run_dir)):
         raise ConfigError(
             f"hydra.run.dir={run_dir}: holds a run already; go on with "
             f"{shell.shown('resume', run_dir)} or choose another folder"
         )
     if not processes.world().first:
         return _follow(config, run_dir, saved)
-    with opening.locked(run_dir):
+    with layout.locked(run_dir):
         session = prepare(config, run_dir, saved)
         tracker = Tracker(run_dir, session.progress.step)
         try:
@@ -167,7 +167,7 @@ def _interrupted(session: Session, request: StopRequest) -> bool:
 def _end_epoch(session: Session, tracker: Tracker | None, images_per_s: float) -> None:
     """Validate, record, draw, and save if it is time to."""
     config, progress = session.config, session.progress
-    trained = likelihoods.named(*_means(session, len(session.data.train)))
+    trained = objectives.named(*_means(session, len(session.data.train)))
     session.model.eval()
     scores = None
     if len(session.data.val):

@@ -18,10 +18,11 @@ from aectl.data.noise import Corruption, build_noise
 from aectl.data.split import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError, StorageError
 from aectl.machine import devices, threads
-from aectl.models.autoencoder import Autoencoder, build_model
+from aectl.models.autoencoder import Autoencoder
+from aectl.models.build import build_model
 from aectl.models.networks.layers import Shape, count_parameters
 from aectl.rng import seed_of
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout, opening
 from aectl.runs.opening import Progress
 from aectl.settings import checks, typed
 from aectl.settings.config import TrainConfig
@@ -80,7 +81,7 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
             config.data.root,
             fresh=True,
             memory_gb=config.data.memory_gb,
-            manifest=None if saved is None else opening.read_manifest(run_dir),
+            manifest=None if saved is None else layout.read_manifest(run_dir),
         )
     shape = data.train.shape
     if saved is None:
@@ -170,7 +171,7 @@ def save(session: Session) -> None:
 
 def _write(session: Session, sums: Tensor) -> None:
     tensors = {f"adam/{name}/{key}": value for name, of in session.adam.state.items() for key, value in of.items()}
-    folder = opening.checkpoints_of(session.run_dir)
+    folder = layout.checkpoints_of(session.run_dir)
     path = checkpoint.save(
         folder,
         session.progress.step,
@@ -202,12 +203,12 @@ def _environment(session: Session) -> dict[str, Any]:
 
 def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainConfig, checkpoint.Checkpoint]:
     """The run to go on with, its own configuration with what the command line may change, its newest checkpoint."""
-    run_dir = opening.locate(config.resume)
+    run_dir = layout.locate(config.resume)
     if run_dir is None:
         raise CheckpointError(f"resume={config.resume}: no run there; give a run folder or 'latest'")
     if Path(config.resume).name.startswith("step-"):
         raise ConfigError(f"resume={config.resume}: takes a run folder; it goes on from its newest checkpoint")
-    saved, passed_over = opening.newest(run_dir)
+    saved, passed_over = layout.newest(run_dir)
     for reason in passed_over:
         log.warning("passed over a damaged checkpoint: %s", reason)
     settings, _ = opening.read_config(saved)

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from aectl import shell, storage
 from aectl.cli import paths
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout
 
 PARSER = OverridesParser.create()
 LIKE_VALUES = ["2024_01", "1e3", "true", "Null", "NONE", "inf", "nan", "0x1F", "1_000", "-3", ".5", "on", "0777"]
@@ -88,7 +88,7 @@ def test_every_path_setting_is_known():
 
 def test_runs_and_files_lie_where_they_were_typed_and_are_found_there(aectl, tmp_path):
     assert aectl("train", *SMALL, "epochs=1", "figures_every=0", "hydra.run.dir=1e3").status == 0
-    assert checkpoint.listing(opening.checkpoints_of(tmp_path / "1e3"))
+    assert checkpoint.listing(layout.checkpoints_of(tmp_path / "1e3"))
     for name in ("2024_01", "a,b = it's ~"):
         assert aectl("encode", "run=1e3", f"output={name}.npz", "hydra.run.dir=true").status == 0
         assert aectl("decode", "run=1e3", f"input={name}.npz", f"output={name}").status == 0

@@ -11,7 +11,7 @@ from conftest import SMALL
 from PIL import Image
 
 from aectl.data.noise import NOISES
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout
 
 DAE = [*SMALL, "model=dae", "latent=6"]
 
@@ -183,7 +183,7 @@ def test_resume_latest_goes_on_in_the_same_folder(aectl, only_run):
     resumed = aectl("train", "resume=latest", "epochs=3")
     assert resumed.status == 0, resumed.err
     run = only_run()
-    assert checkpoint.newest(opening.checkpoints_of(run))[0].state["epoch"] == 3
+    assert checkpoint.newest(layout.checkpoints_of(run))[0].state["epoch"] == 3
     refused = aectl("train", "resume=latest", "lr=0.1")
     assert refused.status == 2
     assert "lr=0.1: a resumed run keeps its own settings" in refused.err
@@ -234,7 +234,7 @@ def test_without_a_run_there_is_one_line_and_exit_code_4(aectl, command):
 
 def test_a_checkpoint_that_does_not_fit_its_configuration_is_refused(aectl, only_run):
     aectl("train", *SMALL)
-    (path, *_) = checkpoint.listing(opening.checkpoints_of(only_run()))
+    (path, *_) = checkpoint.listing(layout.checkpoints_of(only_run()))
     saved = checkpoint.load(path)
     wrong = {
         "latent": {**saved.config, "train": {**saved.config["train"], "latent": 60000}},
@@ -268,7 +268,7 @@ def test_paths_need_no_quoting(aectl, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     aectl("train", *DAE, "hydra.run.dir=~/my run's, ü 数字")
     run = tmp_path / "my run's, ü 数字"
-    assert checkpoint.listing(opening.checkpoints_of(run))
+    assert checkpoint.listing(layout.checkpoints_of(run))
     given = pictures(tmp_path / "bilder (neu)")
     result = aectl("denoise", f"run={run}", f"input={given}", "output=~/sauber & neu", f"reference={given}")
     assert result.status == 0, result.err
@@ -325,7 +325,7 @@ def test_a_diverged_run_says_so_in_its_log_and_can_be_inspected(aectl, only_run)
 
 def test_the_doctor_names_a_damaged_checkpoint(aectl, only_run):
     aectl("train", *SMALL)
-    (path, *_) = checkpoint.listing(opening.checkpoints_of(only_run()))
+    (path, *_) = checkpoint.listing(layout.checkpoints_of(only_run()))
     (path / "model.safetensors").write_bytes(b"")
     result = aectl("doctor", "run=latest")
     assert result.status == 4
@@ -336,7 +336,7 @@ def test_the_doctor_names_a_damaged_checkpoint(aectl, only_run):
 
 def test_resume_takes_a_run_and_only_more_epochs(aectl, only_run):
     aectl("train", *SMALL)
-    (path, *_) = checkpoint.listing(opening.checkpoints_of(only_run()))
+    (path, *_) = checkpoint.listing(layout.checkpoints_of(only_run()))
     assert aectl("train", f"resume={path}").status == 2
     assert aectl("train", "resume=latest", "epochs=1").status == 2
     done = aectl("train", "resume=latest")

@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from aectl.machine import devices
-from aectl.runs import checkpoint, opening, sweeps
+from aectl.runs import checkpoint, layout, sweeps
 from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
 from aectl.training import loop, session
 
@@ -30,7 +30,7 @@ def said(caplog) -> list[str]:
 
 def computed(folder) -> tuple[str, str, dict]:
     """The precision that config.yaml and the newest checkpoint name, and that checkpoint's weights."""
-    saved, _ = checkpoint.newest(opening.checkpoints_of(folder))
+    saved, _ = checkpoint.newest(layout.checkpoints_of(folder))
     named = yaml.safe_load((folder / "config.yaml").read_text())["precision"]
     return named, saved.config["train"]["precision"], saved.model
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from aectl.measuring import eval_table
 from aectl.measuring.diagnosis import diagnose
-from aectl.models.autoencoder import build_model
-from aectl.runs import checkpoint, opening
+from aectl.models.build import build_model
+from aectl.runs import checkpoint, layout
 from aectl.runs.opening import Progress, Run
 from aectl.settings.config import LikelihoodConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
 
@@ -293,7 +293,7 @@ def test_eval_of_a_run_that_diverged_at_once_says_that_nothing_is_learnt(aectl):
 
 def test_weights_from_which_no_number_comes_are_a_checkpoint_of_no_use(aectl, only_run):
     assert aectl("train", *SMALL, "epochs=1", "figures_every=0").status == 0
-    saved = checkpoint.newest(opening.checkpoints_of(only_run()))[0]
+    saved = checkpoint.newest(layout.checkpoints_of(only_run()))[0]
     replace_checkpoint(saved, model={name: torch.full_like(value, 1e38) for name, value in saved.model.items()})
     refused = aectl("eval")
     assert refused.status == 4

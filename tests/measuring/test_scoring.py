@@ -12,8 +12,8 @@ from aectl.data.images import Images, to_float
 from aectl.data.noise import build_noise
 from aectl.measuring import importance
 from aectl.measuring.scoring import batches, encode, score
-from aectl.models.autoencoder import build_model
-from aectl.runs import checkpoint, opening
+from aectl.models.build import build_model
+from aectl.runs import checkpoint, layout
 from aectl.settings.config import MIXTURE, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
 
 CPU = torch.device("cpu")
@@ -203,7 +203,7 @@ def test_an_ae_has_neither_kl_nor_elbo_anywhere(aectl, tmp_path):
 def test_a_run_of_an_older_version_whose_ae_had_a_kl_is_resumed(aectl, only_run):
     assert aectl("train", *SMALL, "model=ae", "figures_every=0").status == 0
     run = only_run()
-    saved = checkpoint.newest(opening.checkpoints_of(run))[0]
+    saved = checkpoint.newest(layout.checkpoints_of(run))[0]
     replace_checkpoint(saved, trainer={**saved.trainer, "sums": torch.zeros(3, dtype=torch.float64)})
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines = [{**line, "train/kl": 0.0, "train/elbo": -line["train/recon"], "val/kl": 0.0} for line in lines]
@@ -218,7 +218,7 @@ def test_a_run_of_an_older_version_whose_ae_had_a_kl_is_resumed(aectl, only_run)
 @pytest.mark.parametrize("shape", [(), (1,), (1, 3)])
 def test_running_sums_of_another_kind_are_refused_in_one_line(aectl, only_run, shape):
     assert aectl("train", *SMALL, "figures_every=0", "epochs=1").status == 0
-    saved = checkpoint.newest(opening.checkpoints_of(only_run()))[0]
+    saved = checkpoint.newest(layout.checkpoints_of(only_run()))[0]
     replace_checkpoint(saved, trainer={**saved.trainer, "sums": torch.zeros(shape, dtype=torch.float64)})
     refused = aectl("train", "resume=latest", "epochs=2")
     assert refused.status == 4

@@ -3,8 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aectl.models.autoencoder import build_model
-from aectl.models.networks.layers import MLPEncoder, build_network, count_parameters
+from aectl.models.build import build_model
+from aectl.models.networks.build import build_network
+from aectl.models.networks.layers import count_parameters
+from aectl.models.networks.mlp import MLPEncoder
 from aectl.settings.config import ACTIVATIONS, LikelihoodConfig, ModelConfig, NetworkConfig, TrainConfig
 
 

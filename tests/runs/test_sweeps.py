@@ -12,7 +12,7 @@ import yaml
 from conftest import SMALL
 from hydra.errors import MissingConfigException
 
-from aectl.cli import main, messages
+from aectl.cli import messages, multirun
 from aectl.errors import OtherSweepError
 from aectl.runs import sweeps
 from aectl.settings import config, typed
@@ -228,7 +228,7 @@ def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(tmp_path):
 )  # fmt: skip
 def test_as_many_jobs_side_by_side_as_there_are_cores_for(monkeypatch, overrides, cores, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores))
-    assert main._side_by_side([*overrides, "device=cpu"]) == expected
+    assert multirun._side_by_side([*overrides, "device=cpu"]) == expected
 
 
 def test_the_result_holds_what_a_sweeper_minimises(aectl, only_run):

@@ -18,7 +18,7 @@ from aectl.measuring import scoring
 from aectl.measuring.scoring import score
 from aectl.models.autoencoder import Autoencoder
 from aectl.rng import generator
-from aectl.runs import checkpoint, opening
+from aectl.runs import checkpoint, layout
 from aectl.settings.config import (
     AdamConfig,
     DatasetConfig,
@@ -54,7 +54,7 @@ def small(**changes) -> TrainConfig:
 
 
 def last(run: Path) -> checkpoint.Checkpoint:
-    return checkpoint.newest(opening.checkpoints_of(run))[0]
+    return checkpoint.newest(layout.checkpoints_of(run))[0]
 
 
 def contents(run: Path) -> tuple[dict[str, bytes], list[dict]]:
@@ -313,7 +313,7 @@ def test_records_behind_the_checkpoint_are_dropped_on_resume(tmp_path):
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
     loop.train(small(), tmp_path)
-    newest = checkpoint.listing(opening.checkpoints_of(tmp_path))[0]
+    newest = checkpoint.listing(layout.checkpoints_of(tmp_path))[0]
     before = contents(tmp_path)
     (newest / "model.safetensors").write_bytes(b"")
     loop.train(TrainConfig(resume=str(tmp_path)), tmp_path)
@@ -341,7 +341,7 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
 
 def test_two_processes_cannot_train_one_run(tmp_path):
     loop.train(small(), tmp_path)
-    with opening.locked(tmp_path), pytest.raises(CheckpointError, match="another process"):
+    with layout.locked(tmp_path), pytest.raises(CheckpointError, match="another process"):
         loop.train(TrainConfig(resume=str(tmp_path)), tmp_path)
 
 
@@ -424,7 +424,7 @@ def test_early_stopping_waits_for_its_patience_and_keeps_the_best(tmp_path):
     assert objective.index(min(objective)) == len(records) - 4
     assert value == pytest.approx(min(objective))
     best = last(tmp_path).state["best"]
-    assert checkpoint.load(opening.checkpoints_of(tmp_path) / checkpoint.name_of(best["step"]))
+    assert checkpoint.load(layout.checkpoints_of(tmp_path) / checkpoint.name_of(best["step"]))
 
 
 def test_patience_begins_when_the_warm_up_ends(tmp_path):

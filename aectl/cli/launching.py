@@ -1,0 +1,54 @@
+"""Into Hydra: what it would misunderstand is refused, and it calls the job with the composed configuration."""
+
+import os
+import sys
+from typing import NoReturn
+
+from aectl.cli import composing, paths
+from aectl.cli.job import Job
+from aectl.errors import ConfigError
+
+
+def hydra_main(job: Job, args: list[str]) -> None:
+    """Hand `args` to plain `hydra.main`; it calls `job` with the composed configuration, in a sweep several times."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
+    import hydra
+
+    _check_flags(args)
+    composing.register()
+    sys.argv = ["aectl", *args]
+    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
+
+
+def check_overrides(command: str, overrides: list[str]) -> None:
+    """What Hydra would take, and mean something else by, or refuse in words that lead nowhere."""
+    groups = {path.name for path in composing.config_dir().iterdir() if path.is_dir()} - {"hydra"}
+    choices = composing.choices_of(command)
+    for override in overrides:
+        key, value = paths.key_of(override), override.partition("=")[2]
+        if key in groups - choices:
+            raise ConfigError(f"{override}: aectl {command} has no {key} to choose (--help lists what it has)")
+        if key in choices and value == "null":
+            raise ConfigError(f"{override}: is no choice; leave it out")
+        if key in choices and override.startswith("+"):
+            raise ConfigError(f"{override}: leave the + out: {override.lstrip('+')}")
+        if key == "hydra.job.chdir" and value.lower() not in ("", "false", "null"):
+            raise ConfigError(f"{override}: aectl works in the folder where it is started; leave this out")
+        if key in paths.HYDRA_PATHS and not value:
+            raise ConfigError(f"{override}: is empty; give a folder")
+
+
+def _check_flags(args: list[str]) -> None:
+    """Hydra's own flags, before Hydra answers a wrong one with a page."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message} (`aectl <command> --help` lists the flags; overrides stand in one piece)")
+
+    parser = get_args_parser()
+    parser.error = refuse
+    parsed = parser.parse_args(args)
+    modes = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [name for name in modes if getattr(parsed, name)]
+    if len(given) > 1:
+        refuse(f"--{given[0]} and --{given[1]} exclude each other")
