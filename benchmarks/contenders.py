@@ -221,8 +221,9 @@ def aectl(images: np.ndarray, batch: int, precision: str = "float32") -> Measure
     `steps_per_s` is of an epoch's steps, as for the others; `with_epoch_end` has in its time also what the others
     do not make: validation of 2,500 images, curves, checkpoints, and pictures every five epochs.
     """
+    from aectl.runs.config import TrainConfig
     from aectl.runs.layout import read_metrics
-    from aectl.settings.config import DatasetConfig, ModelConfig, TrainConfig
+    from aectl.settings.config import DatasetConfig, ModelConfig
     from aectl.training import loop
 
     epochs, log = Epochs(), logging.getLogger("aectl.training.journal")

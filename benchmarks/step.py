@@ -19,7 +19,8 @@ import torch
 from contenders import HIDDEN, LATENT, LR, PIXELS, Plain
 from torch import Tensor
 
-from aectl.settings.config import DatasetConfig, ModelConfig, TrainConfig
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 from aectl.training import loop, session
 from aectl.training.feeding import feed
 

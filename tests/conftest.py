@@ -18,16 +18,11 @@ import pytest
 import torch
 
 from aectl.cli import main
+from aectl.data import noise as noises
 from aectl.drawing import grids
 from aectl.runs import checkpoint
-from aectl.settings.config import (
-    DatasetConfig,
-    LikelihoodConfig,
-    ModelConfig,
-    NetworkConfig,
-    NoiseConfig,
-    TrainConfig,
-)
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
@@ -117,7 +112,7 @@ def only_run(tmp_path: Path) -> Callable[[], Path]:
 def _trained(folder: Path, network: NetworkConfig, colours: int) -> Path:
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
-        noise=NoiseConfig("gaussian", sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
+        noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
         likelihood=LikelihoodConfig("gaussian", 1.0), epochs=1, figures_every=0, threads=1,
     )  # fmt: skip
     loop.train(config, folder)

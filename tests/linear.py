@@ -8,16 +8,11 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from aectl.data import noise as noises
 from aectl.data.split import build_dataset
 from aectl.runs import checkpoint, layout, opening
-from aectl.settings.config import (
-    DatasetConfig,
-    LikelihoodConfig,
-    ModelConfig,
-    NetworkConfig,
-    NoiseConfig,
-    TrainConfig,
-)
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 SHAPE = (1, 12, 13)
@@ -49,7 +44,7 @@ class Linear:
     def seen(self, part: str) -> np.ndarray:
         """What the encoder sees of a part: blurred where the run's noise is blur."""
         x = self.images[part]
-        if self.config.noise.name == "none":
+        if not self.config.noise.corrupts:
             return x
         assert self.config.noise.name == "blur"
         pictures = x.reshape(-1, *SHAPE[1:])
@@ -186,6 +181,6 @@ def exact_posterior(sigma: float, off: float = 0.0) -> dict[str, np.ndarray]:
     )  # fmt: skip
 
 
-def noise_blur() -> NoiseConfig:
+def noise_blur() -> noises.Noise:
     """The noise that `Linear.seen` knows."""
-    return NoiseConfig("blur", sigma=BLUR)
+    return noises.Blur(sigma=BLUR)

@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 
 from aectl.cli import messages
 from aectl.commands import denoise
+from aectl.data import noise as noises
 from aectl.files.pictures import decoding
 from aectl.runs import checkpoint, layout, opening
-from aectl.settings.config import DatasetConfig, DenoiseConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.runs.config import DenoiseConfig, TrainConfig
+from aectl.settings.config import DatasetConfig, NetworkConfig
 from aectl.training import loop
 
 CPU = torch.device("cpu")
@@ -77,7 +79,7 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[1, 28, 28]),
-        noise=NoiseConfig("gaussian", sigma=0.3), network=NetworkConfig(hidden=[8]), epochs=1, device="cpu",
+        noise=noises.Gaussian(sigma=0.3), network=NetworkConfig(hidden=[8]), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
     loop.train(config, folder)

@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
+from aectl.data import noise as noises
 from aectl.data.datasets.sources import data_root
 from aectl.data.images import to_float
-from aectl.data.noise import build_noise
 from aectl.data.split import build_dataset
 from aectl.machine.devices import choose
 from aectl.measuring import baselines, importance
@@ -18,15 +18,9 @@ from aectl.measuring.metrics import psnr
 from aectl.measuring.scoring import batches
 from aectl.models.build import build_model
 from aectl.rng import generator
+from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import (
-    DatasetConfig,
-    LikelihoodConfig,
-    ModelConfig,
-    NetworkConfig,
-    NoiseConfig,
-    TrainConfig,
-)
+from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
@@ -74,7 +68,7 @@ def test_a_linear_autoencoder_reaches_pca(tmp_path):
 
 def lmmse(config: TrainConfig, repeats: int) -> float:
     """Test PSNR, dB, of the best affine denoiser for the training images and the noise, fitted in closed form."""
-    data, corrupt = build_dataset(config.dataset, None), build_noise(config.noise)
+    data, corrupt = build_dataset(config.dataset, None), config.noise
     d = math.prod(data.train.shape) + 1
     gram, cross = torch.zeros(d, d, dtype=torch.float64), torch.zeros(d, d - 1, dtype=torch.float64)
 
@@ -93,11 +87,11 @@ def lmmse(config: TrainConfig, repeats: int) -> float:
 
 
 def test_a_linear_denoiser_reaches_the_best_linear_one(tmp_path):
-    noise = NoiseConfig("gaussian", sigma=0.5)
+    noise = noises.Gaussian(sigma=0.5)
     config = linear(200, epochs=6 if WHOLE else 20, lr=3e-3, noise=noise)
     loop.train(config, tmp_path)
     run = open_run(str(tmp_path), "last", choose("cpu"))
-    test = batches(build_dataset(DATASET, None).test, build_noise(noise), torch.device("cpu"), seed=0)
+    test = batches(build_dataset(DATASET, None).test, noise, torch.device("cpu"), seed=0)
     with torch.inference_mode():
         found = torch.cat([psnr(run.model.reconstruct(x_noisy), x) for x, x_noisy, _ in test]).mean().item()
     best = lmmse(config, 1 if WHOLE else 4)

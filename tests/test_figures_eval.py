@@ -112,7 +112,7 @@ def by_image(run: Linear, part: str) -> dict[str, np.ndarray]:
         "mean_image_mse": np.square(x - train.mean(0)).mean(1),
         "pca_mse": np.square(x - theirs.inverse_transform(theirs.transform(x))).mean(1),
     }  # fmt: skip
-    if run.config.noise.name == "none":
+    if not run.config.noise.corrupts:
         return found
     seen = run.seen(part)
     median = median_filter(pictures(seen), size=(1, 3, 3), mode="nearest").reshape(len(x), D)

@@ -13,11 +13,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import logsumexp
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from aectl.data.noise import build_noise
+from aectl.data import noise as noises
 from aectl.data.split import build_dataset
 from aectl.models.objectives import Terms
 from aectl.rng import generator
-from aectl.settings.config import DatasetConfig, NoiseConfig
+from aectl.settings.config import DatasetConfig
 from aectl.training.schedules import kl_weight_at
 
 RNG = np.random.default_rng(0)
@@ -68,17 +68,17 @@ FLAT = torch.full((1000, 1, 24, 24), 0.5)
      ("masking", "gone", 0.2), ("salt_pepper", "gone", 0.1), ("blocks", "gone", 0.1)],
 )  # fmt: skip
 def test_what_is_mixed_has_its_documented_strength(kind, figure, expected):
-    noisy = build_noise(NoiseConfig("mixture", kinds=[kind]))(FLAT, generator("cpu", 1))
+    noisy = noises.Mixture(kinds=[kind])(FLAT, generator("cpu", 1))
     found = noisy.std().item() if figure == "sd" else (noisy != FLAT).float().mean().item()
     assert found == pytest.approx(expected, rel=0.1)
 
 
 def test_what_is_mixed_is_blurred_and_compressed_as_documented():
     x = torch.from_numpy(gaussian_filter(RNG.random((3, 1, 20, 20)), (0, 0, 1, 1))).float()
-    blurred = build_noise(NoiseConfig("mixture", kinds=["blur"]))(x, generator("cpu", 1))
+    blurred = noises.Mixture(kinds=["blur"])(x, generator("cpu", 1))
     theirs = gaussian_filter(x.double().numpy(), (0, 0, 1.0, 1.0), mode="nearest", radius=3)
     np.testing.assert_allclose(blurred, theirs, atol=1e-5)
-    kept = build_noise(NoiseConfig("mixture", kinds=["jpeg"]))(x, generator("cpu", 1))
+    kept = noises.Mixture(kinds=["jpeg"])(x, generator("cpu", 1))
     for image, compressed in zip(x, kept, strict=True):
         buffer = io.BytesIO()
         Image.fromarray(np.rint(image[0].numpy() * 255).astype(np.uint8)).save(buffer, "JPEG", quality=20)
@@ -88,7 +88,7 @@ def test_what_is_mixed_is_blurred_and_compressed_as_documented():
 
 def test_blind_noise_is_uniform_between_its_bounds():
     x = torch.full((2000, 1, 16, 16), 0.5)
-    noise = build_noise(NoiseConfig("gaussian", sigma=0.05, sigma_max=0.15))(x, generator("cpu", 1)) - x
+    noise = noises.Gaussian(sigma=0.05, sigma_max=0.15)(x, generator("cpu", 1)) - x
     sigmas = np.sort(noise.flatten(1).std(1).numpy())
     np.testing.assert_allclose(np.quantile(sigmas, [0.25, 0.5, 0.75]), [0.075, 0.1, 0.125], atol=0.005)
 

@@ -14,7 +14,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from aectl.files import codes as files
 from aectl.models.build import build_model
-from aectl.settings.config import ModelConfig, NetworkConfig, TrainConfig
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import ModelConfig, NetworkConfig
 
 CLOSE = 0.02  # of a code read back from pixels of 8 bits
 

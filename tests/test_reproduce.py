@@ -270,7 +270,8 @@ def test_all_digits_are_the_training_and_the_test_part(reproduce, monkeypatch):
 def test_row_threes_network_is_keras(rows):
     """Parameter by parameter what the source's summary prints."""
     from aectl.models.build import build_model
-    from aectl.settings.config import ModelConfig, NetworkConfig, TrainConfig
+    from aectl.runs.config import TrainConfig
+    from aectl.settings.config import ModelConfig, NetworkConfig
 
     preset = yaml.safe_load((config_dir() / "experiment/published/row3_keras_conv_vae.yaml").read_text())
     network = NetworkConfig("conv", **preset["network"])

@@ -28,8 +28,10 @@ import torch
 import torch.utils.tensorboard
 
 from aectl.cli import messages
+from aectl.data import noise as noises
 from aectl.runs import checkpoint, layout
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
 from aectl.training import loop, session
 
 SMALL = TrainConfig(
@@ -38,9 +40,9 @@ SMALL = TrainConfig(
 )  # fmt: skip
 MODELS = {
     "ae": SMALL,
-    "dae": replace(SMALL, noise=NoiseConfig("gaussian", sigma=0.5)),
+    "dae": replace(SMALL, noise=noises.Gaussian(sigma=0.5)),
     "vae": replace(SMALL, model=ModelConfig("vae", "logvar"), schedule="cosine", kl_warmup=2.0),
-    "vae-std": replace(SMALL, model=ModelConfig("vae", "std"), noise=NoiseConfig("masking", p=0.3), grad_clip=1.0),
+    "vae-std": replace(SMALL, model=ModelConfig("vae", "std"), noise=noises.Masking(p=0.3), grad_clip=1.0),
 }
 STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")
 

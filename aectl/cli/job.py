@@ -8,13 +8,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aectl import signals
 from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.errors import ConfigError, OtherSweepError
 from aectl.settings import checks, config, typed
+
+if TYPE_CHECKING:  # it needs torch
+    from aectl.runs.config import TrainConfig
 
 
 def prepare_process() -> None:
@@ -124,8 +127,9 @@ def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, P
 
     from aectl.data.datasets import folder as decoded
     from aectl.data.datasets import sources
+    from aectl.runs.config import CONFIGS
 
-    settings = typed.from_dict(config.SCHEMAS[command], OmegaConf.to_container(cfg, resolve=True), "")
+    settings = typed.from_dict(CONFIGS[command], OmegaConf.to_container(cfg, resolve=True), "")
     given = {key: Path(value) for key, value in typed.paths_of(settings).items() if value not in (None, "latest")}
     own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
     return {"AECTL_CACHE": decoded.cache_root(), "data.root": sources.data_root(settings.data.root), **given, **own}
@@ -136,13 +140,14 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     from omegaconf import OmegaConf
 
     import aectl.machine.load  # noqa: F401 (before torch: while that is imported, it sees what other processes take)
+    from aectl.runs.config import CONFIGS
 
     for override in overrides:
         if override.startswith("~"):
             raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     try:
-        settings = typed.from_dict(config.SCHEMAS[command], plain, "")
+        settings = typed.from_dict(CONFIGS[command], plain, "")
     except ValueError as error:  # a key that Hydra let in with "+"
         raise ConfigError(str(error)) from None
     checks.check(settings)
@@ -168,7 +173,7 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     return work(settings, folder)
 
 
-def _train(settings: config.TrainConfig, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float:
+def _train(settings: "TrainConfig", folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float:
     """Train; of a sweep that is gone on with, what is missing alone."""
     from aectl.runs import sweeps
 

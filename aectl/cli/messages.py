@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,9 +104,11 @@ def _config_line(error: BaseException) -> str:
     text = one_line(cause)
     key = getattr(cause, "full_key", None)
     if "not in" in text and key:
-        fields = [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
-        hint = config.nearest(key.rpartition(".")[2], fields)
-        return f"{key}: no such setting{hint} (--help lists them)"
+        group, _, name = key.rpartition(".")
+        chosen = dict(node) if isinstance(node := getattr(cause, "parent_node", None), Mapping) else {}
+        of = f" of {group}={chosen['name']}" if group and "name" in chosen else ""
+        known = chosen or [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
+        return f"{key}: no such setting{of}{config.nearest(name, known)} (--help lists them)"
     text = text.split(" full_key:")[0]
     if key and key not in text:
         text = f"{key}: {text}"

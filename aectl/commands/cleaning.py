@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
-from aectl.data.noise import Corruption, build_noise
+from aectl.data.noise import Noise
 from aectl.errors import DataError, StorageError, counted
 from aectl.files import listing, places, unusable
 from aectl.files.listing import Entry
@@ -25,8 +25,8 @@ from aectl.measuring import metrics
 from aectl.models import tiling
 from aectl.rng import generator
 from aectl.runs import sanity
+from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import Run
-from aectl.settings.config import DenoiseConfig
 
 WHOLE = 512  # side up to which a fully convolutional network sees a picture at once; larger ones go in tiles
 FIGURES = "psnr_ssim.csv"
@@ -47,7 +47,7 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
         StorageError: an output is there already.
     """
     source, target = storage.expanded(config.input), storage.expanded(config.output)
-    noisy = config.noise.name != "none"
+    noisy = config.noise.corrupts
     jobs = _jobs(source, config)
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
@@ -60,7 +60,7 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     unusable.settle(list(bad.values()), len(jobs), f"input={source}", "on_bad", config.on_bad)
     jobs = [job for job in jobs if job not in bad]
     outputs = [*(name for job in jobs for name in _outputs(job, noisy)), *reports]
-    corrupt = build_noise(config.noise) if noisy else None
+    corrupt = config.noise if noisy else None
     rows = []
     with places.prepared(target / name for name in outputs):
         for job in tqdm(jobs, disable=None, unit="picture", leave=False):
@@ -162,7 +162,7 @@ def _refuse_unlike(reference: Sequence[Picture], pages: Sequence[Picture]) -> No
 # -------------------------------------------------------------------------------------- one picture
 
 
-def _with_noise(picture: Picture, corrupt: Corruption, seed: int, name: str, page: int) -> Picture:
+def _with_noise(picture: Picture, corrupt: Noise, seed: int, name: str, page: int) -> Picture:
     """The picture with noise that depends on the seed, its name and its page; alpha is left alone."""
     x = torch.from_numpy(picture.floats())[None]
     key = (name, page) if page else (name,)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from aectl import storage
 from aectl.commands.cleaning import clean
-from aectl.data.noise import build_noise
 from aectl.drawing import views
 from aectl.errors import ConfigError
 from aectl.machine import devices
@@ -17,9 +16,9 @@ from aectl.measuring import baselines, metrics
 from aectl.measuring.scoring import batches
 from aectl.models.autoencoder import Autoencoder
 from aectl.runs import sanity
+from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.runs.tracking import Tracker
-from aectl.settings.config import DenoiseConfig
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ def run_denoise(config: DenoiseConfig, folder: Path) -> float | None:
     run = open_run(config.run, config.checkpoint, device)
     log.info("denoising with %s, %s checkpoint", run.title, config.checkpoint)
     sanity.watch(run)
-    if run.config.noise.name == "none":
+    if not run.config.noise.corrupts:
         log.warning("note: this run was trained without noise, so it reconstructs rather than denoises")
     if config.input is None:
         return _measure(run, config, folder, device)
@@ -40,13 +39,13 @@ def run_denoise(config: DenoiseConfig, folder: Path) -> float | None:
 
 def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device) -> float:
     """The table and the picture of the run's test split with its own noise; returns −PSNR of the result."""
-    if run.config.noise.name == "none":
+    if not run.config.noise.corrupts:
         raise ConfigError(
             "denoise: this run has no noise of its own to measure; give input=<image or folder> output=<folder>, "
             "or train one with model=dae"
         )
     test = open_data(run, config.data.root).part("test", "give input=<image or folder> output=<folder>")
-    corrupt = build_noise(run.config.noise)
+    corrupt = run.config.noise
     with torch.inference_mode():
         measured = denoising(run.model, batches(test, corrupt, device, config.seed))
     found = {name: values.mean().item() for name, values in measured.items()}

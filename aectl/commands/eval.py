@@ -15,7 +15,7 @@ from tqdm import tqdm
 from aectl import storage
 from aectl.commands.denoise import denoising
 from aectl.data.images import Images
-from aectl.data.noise import Corruption, build_noise
+from aectl.data.noise import Noise
 from aectl.drawing import plots, views
 from aectl.errors import CheckpointError, ConfigError
 from aectl.machine import devices
@@ -53,7 +53,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     parts += [_codes] if run.model.has_code else []
     parts += [_importance] if config.nll_samples is not None else []
     parts += [_robustness] if config.robustness else []
-    parts += [_denoising] if run.config.noise.name != "none" else []
+    parts += [_denoising] if run.config.noise.corrupts else []
     with tqdm(parts, disable=None, leave=False) as bar:
         for part in bar:
             bar.set_description(part.__name__.strip("_").replace("_", " "))
@@ -100,9 +100,9 @@ class Subject:
         return self.run.model
 
     @functools.cached_property
-    def corrupt(self) -> Corruption:
+    def corrupt(self) -> Noise:
         """The run's own noise."""
-        return build_noise(self.run.config.noise)
+        return self.run.config.noise
 
     @functools.cached_property
     def scores(self) -> Scores:
@@ -267,7 +267,7 @@ def _write(subject: Subject, found: dict[str, Any], sentences: list[str], folder
 
 def _pictures(subject: Subject) -> Iterator[tuple[str, views.Picture]]:
     run, images, device = subject.run, subject.images, subject.device
-    noise = subject.corrupt if run.config.noise.name != "none" else None
+    noise = subject.corrupt if run.config.noise.corrupts else None
     title = f"{subject.config.split} images"
     yield "reconstructions", views.reconstructions(run.model, images, noise, device, title, draws=3)
     codes = subject.scores.codes

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aectl.data.noise import build_noise
 from aectl.drawing import plots, views
 from aectl.drawing.plots import Line
 from aectl.measuring import comparison
@@ -148,7 +147,7 @@ def best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) 
         job = by_number[chosen.job]
         run, data, _ = bench.open(job)
         images, device = bench.images(data, job), bench.device
-        noise = build_noise(run.config.noise) if run.config.noise.name != "none" else None
+        noise = run.config.noise if run.config.noise.corrupts else None
         settings = " ".join(f"{key}={value}" for key, value in chosen.settings.items())
         title = f"the best of {name}: job {chosen.job}, {settings}"
         stem = f"best_{_stem(name)}"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from aectl.data.images import Images, to_float
-from aectl.data.noise import Corruption
+from aectl.data.noise import Noise
 from aectl.drawing import grids, plots
 from aectl.models.autoencoder import Autoencoder
 from aectl.rng import generator
@@ -45,7 +45,7 @@ def widest(codes: Tensor) -> tuple[int, int]:
 def reconstructions(
     model: Autoencoder,
     images: Images,
-    corrupt: Corruption | None,
+    corrupt: Noise | None,
     device: torch.device,
     title: str,
     draws: int = 0,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aectl.settings.config import TrainConfig
+from aectl.runs.config import TrainConfig
 
 MOST = 3  # suggestions at a time
 
@@ -25,7 +25,7 @@ def against_divergence(config: TrainConfig) -> list[str]:
             f"a larger likelihood.sigma than {config.likelihood.sigma or 0:g}",
             0 < (config.likelihood.sigma or 0) < 0.1,
         ),
-        ("noise.clip=true", config.noise.name != "none" and not config.noise.clip),
+        ("noise.clip=true", config.noise.corrupts and not config.noise.clip),
         ("precision=float32", config.precision == "bf16"),
         (high, config.lr <= usual.lr),
     ]

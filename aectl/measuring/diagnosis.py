@@ -72,7 +72,7 @@ def _reconstruction(run: Run, found: dict[str, Any]) -> list[str]:
         return [
             f"The reconstructions are hardly better than the mean image: the error is {_share(1 - mse / mean)} less."
         ]
-    if run.config.noise.name == "none" and run.model.has_code and found["pca_components"]:
+    if not run.config.noise.corrupts and run.model.has_code and found["pca_components"]:
         return [_against_pca(run, found)]
     return []
 

@@ -15,17 +15,6 @@ from aectl.models.autoencoder import Autoencoder
 from aectl.rng import generator
 
 IMAGES = 200  # at most, evenly spread: non-local means take their time
-# Weak, middle and strong, in the unit of each kind.
-STRENGTHS: dict[str, tuple[float, float, float]] = {
-    "gaussian": (0.1, 0.25, 0.5),
-    "masking": (0.1, 0.3, 0.5),
-    "salt_pepper": (0.1, 0.3, 0.5),
-    "speckle": (0.2, 0.5, 1.0),
-    "poisson": (100, 30, 5),
-    "blocks": (0.1, 0.2, 0.4),
-    "blur": (0.5, 1.0, 2.0),
-    "jpeg": (50, 20, 5),
-}
 
 
 @dataclass(frozen=True)
@@ -48,10 +37,11 @@ def table(model: Autoencoder, images: Images, device: torch.device, seed: int) -
     """A row for every kind and strength, on at most 200 of the images; noise is clipped to [0, 1]."""
     x = to_float(images.spread(IMAGES).pixels)
     rows, has_nl_means = [], all(map(importlib.util.find_spec, ("skimage", "pywt")))
-    for name, strengths in STRENGTHS.items():
-        for strength in strengths:
+    for name in NOISES:
+        for settings in NOISES[name].levels:
+            strength = next(iter(settings.values()))
             rng = generator("cpu", "robustness", seed, name, repr(strength))
-            noisy = NOISES[name](x, strength, rng).clamp(0, 1)
+            noisy = NOISES[name](**settings)(x, rng)
             cleaned = torch.cat([model.reconstruct(part.to(device)).cpu() for part in noisy.split(100)])
             rows.append(
                 Row(

@@ -7,9 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aectl.data import noise
 from aectl.data.images import Images, to_float
-from aectl.data.noise import Corruption
+from aectl.data.noise import Noise
 from aectl.machine import threads
 from aectl.models import objectives
 from aectl.models.autoencoder import Autoencoder
@@ -82,7 +81,7 @@ class Scores:
 
 def batches(
     images: Images,
-    corrupt: Corruption,
+    corrupt: Noise,
     device: torch.device,
     seed: int,
     batch_size: int = 500,
@@ -112,7 +111,7 @@ def batches(
 def score(
     model: Autoencoder,
     images: Images,
-    corrupt: Corruption,
+    corrupt: Noise,
     beta: float,
     device: torch.device,
     seed: int = 0,
@@ -127,7 +126,7 @@ def score(
         terms, code = model.terms(x, x_noisy, eps)
         parts.append(terms)
         if model.has_code:
-            codes.append((code if corrupt is noise.identity else model.encode(x)).mu.cpu())
+            codes.append((code if not corrupt.corrupts else model.encode(x)).mu.cpu())
     terms = Terms.cat(parts)
     return Scores(terms.means(beta)[0].item(), terms, torch.cat(codes) if codes else None)
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from aectl.data.images import Images, Split
-from aectl.data.noise import build_noise
 from aectl.machine import facts
 from aectl.measuring import baselines, comparison, metrics
 from aectl.measuring.baselines import Principal
@@ -76,7 +75,7 @@ class Bench:
         """
         run, data, principal = self.open(job)
         images, model = self.images(data, job), run.model
-        corrupt = build_noise(run.config.noise)
+        corrupt = run.config.noise
         scores = score(model, images, corrupt, run.config.kl_weight, self.device, self.config.seed)
         # What has no prior has neither a KL nor an ELBO.
         found = {"recon": scores.recon} | ({"kl": scores.kl, "elbo": scores.elbo} if model.has_prior else {})

@@ -6,10 +6,10 @@ from aectl.models.likelihoods import build_likelihood
 from aectl.models.networks.build import build_network
 from aectl.models.networks.layers import Shape, glorot
 from aectl.models.networks.unet import UNet
-from aectl.settings.config import TrainConfig
+from aectl.settings.config import TrainSchema
 
 
-def build_model(config: TrainConfig, shape: Shape) -> Autoencoder:
+def build_model(config: TrainSchema, shape: Shape) -> Autoencoder:
     """The model that `config` describes for images of `shape` = (C, H, W), freshly initialised."""
     if config.network.name == "unet":
         network = UNet(

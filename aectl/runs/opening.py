@@ -15,9 +15,9 @@ from aectl.models.build import build_model
 from aectl.models.networks.layers import Shape
 from aectl.runs import checkpoint
 from aectl.runs.checkpoint import Checkpoint
+from aectl.runs.config import TrainConfig
 from aectl.runs.layout import checkpoints_of, locate, newest, read_manifest
 from aectl.settings import checks, typed
-from aectl.settings.config import TrainConfig
 
 log = logging.getLogger(__name__)
 

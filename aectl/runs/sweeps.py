@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from aectl.errors import OtherSweepError
+from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.settings import config, typed
 
@@ -32,7 +33,7 @@ def record_failure(folder: Path, overrides: Sequence[str], message: str, exit_co
     (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
 
 
-def begun(folder: Path, settings: config.TrainConfig) -> dict[str, Any] | None:
+def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
     """What a sweep left of the job in `folder`: its result.json, empty if it has none yet; None if it saved nothing.
 
     Raises:
@@ -44,7 +45,9 @@ def begun(folder: Path, settings: config.TrainConfig) -> dict[str, Any] | None:
     free = {key.partition(".")[0] for key in config.WITHOUT_BEARING}
     if (theirs.get("precision"), ours["precision"]) == ("float32", "bf16"):
         ours["precision"] = "float32"  # which a run took where it would have been emulated
-    other = next((key for key in ours if key not in free and theirs.get(key) != ours[key]), None)
+    # What an older version saved lists the settings of all choices, those of others as null.
+    both = (typed.without_nulls(theirs), typed.without_nulls(ours))
+    other = next((key for key in ours if key not in free and both[0].get(key) != both[1].get(key)), None)
     if other is not None:
         raise OtherSweepError(
             f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={theirs.get(other)}, not "

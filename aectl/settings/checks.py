@@ -23,7 +23,7 @@ from aectl.settings.config import (
     SCHEDULES,
     SPLITS,
     DecodeConfig,
-    DenoiseConfig,
+    DenoiseSchema,
     DoctorConfig,
     EncodeConfig,
     EvalConfig,
@@ -35,9 +35,9 @@ from aectl.settings.config import (
     ReportConfig,
     RunConfig,
     SampleConfig,
-    TrainConfig,
+    TrainSchema,
 )
-from aectl.settings.data_checks import check_dataset, check_noise
+from aectl.settings.data_checks import check_dataset
 from aectl.settings.ranges import MAX_LAYERS, choice, fail, number, path, scale, widths
 from aectl.settings.typed import paths_of
 
@@ -46,19 +46,20 @@ def check(config: Any) -> None:
     """Raise `ConfigError` for the first value of `config` out of its range; it touches no file and no data."""
     for key, value in paths_of(config).items():
         path(key, value)
-    {
-        TrainConfig: _check_train,
+    looks = {
+        TrainSchema: _check_train,
         EvalConfig: _check_eval,
         SampleConfig: _check_sample,
-        DenoiseConfig: _check_denoise,
+        DenoiseSchema: _check_denoise,
         EncodeConfig: _check_encode,
         DecodeConfig: _check_decode,
         ReportConfig: _check_report,
         DoctorConfig: lambda config: None,
-    }[type(config)](config)
+    }
+    next(look for kind, look in looks.items() if isinstance(config, kind))(config)
 
 
-def _check_machine(config: TrainConfig | MeasureConfig) -> None:
+def _check_machine(config: TrainSchema | MeasureConfig) -> None:
     choice("device", config.device, DEVICES)
     number("threads", config.threads, 1, 1024)
     number("data.memory_gb", config.data.memory_gb, 0)
@@ -91,15 +92,14 @@ def _check_pictures(config: PicturesConfig) -> None:
     number("picture_gb", config.picture_gb, 0, open_low=True)
 
 
-def _check_denoise(config: DenoiseConfig) -> None:
+def _check_denoise(config: DenoiseSchema) -> None:
     _check_pictures(config)
     for key in ("output", "reference"):
         if getattr(config, key) is not None and config.input is None:
             fail(key, getattr(config, key), "needs input=<image or folder> as well")
-    check_noise(config.noise)
-    if config.noise.name != "none" and config.input is None:
+    if config.noise.corrupts and config.input is None:
         fail("noise", config.noise.name, "is added to clean pictures first: give them with input=<image or folder>")
-    if config.noise.name != "none" and config.reference is not None:
+    if config.noise.corrupts and config.reference is not None:
         fail("reference", config.reference, "with noise=... the input itself is the reference; leave this out")
     if config.input is not None and config.output is None:
         fail("input", config.input, "say where the results go: output=<folder>")
@@ -131,10 +131,9 @@ def _codes(key: str, name: str) -> None:
         fail(key, name, f"is no file of codes; its name must end in {', '.join(CODES)}")
 
 
-def _check_train(config: TrainConfig) -> None:
+def _check_train(config: TrainSchema) -> None:
     _check_machine(config)
     check_dataset(config.dataset)
-    check_noise(config.noise)
     _check_network(config.network)
     _check_model(config.model)
     if config.network.name == "unet" and (config.model.name, config.likelihood.name) != ("ae", "gaussian"):
@@ -163,7 +162,7 @@ def _check_train(config: TrainConfig) -> None:
     number("checkpoint_every", config.checkpoint_every, 1)
 
 
-def _check_schedule(config: TrainConfig) -> None:
+def _check_schedule(config: TrainSchema) -> None:
     choice("schedule", config.schedule, SCHEDULES)
     steps = config.lr_steps
     if (steps is not None) != (config.schedule == "steps"):
@@ -244,11 +243,11 @@ def _check_likelihood(likelihood: LikelihoodConfig) -> None:
         fail("likelihood.mean", likelihood.mean, "only likelihood=gaussian leaves the mean to choose")
 
 
-def notices(config: TrainConfig) -> list[str]:
+def notices(config: TrainSchema) -> list[str]:
     """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
     found = []
-    defaults = TrainConfig()
-    if config.network.name == "unet" and config.noise.name == "none":
+    defaults = TrainSchema()
+    if config.network.name == "unet" and not config.noise.corrupts:
         found.append("network=unet without noise has nothing to do: it returns its input; choose one with noise=...")
     if config.model.name == "ae":
         for key in ("kl_weight", "kl_warmup", "free_bits"):

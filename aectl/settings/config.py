@@ -13,23 +13,6 @@ DATASETS = (
     "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "folder",
     "array",
 )  # fmt: skip
-NOISE_STRENGTH = {
-    "none": None,
-    "gaussian": "sigma",
-    "masking": "p",
-    "salt_pepper": "p",
-    "speckle": "sigma",
-    "poisson": "peak",
-    "blocks": "p",
-    "blur": "sigma",
-    "jpeg": "quality",
-    "mixture": None,
-}
-# What `noise=mixture` draws among, each at this strength.
-MIXTURE = {
-    "gaussian": 0.1, "masking": 0.2, "salt_pepper": 0.1, "speckle": 0.3, "poisson": 30, "blocks": 0.1, "blur": 1.0,
-    "jpeg": 20,
-}  # fmt: skip
 NETWORKS = ("mlp", "conv", "unet")
 ACTIVATIONS = ("leaky_relu", "relu", "elu", "silu", "gelu", "tanh", "sigmoid", "gated")
 NORMS = ("none", "group")
@@ -95,25 +78,6 @@ class DataConfig:
 
     root: str | None = field(default=None, metadata=PATH)
     memory_gb: float = 4.0
-
-
-@dataclass
-class NoiseConfig:
-    """The corruption x → x̃: its strength is `sigma`, `p`, `peak` or `quality`; `clip` keeps x̃ inside [0, 1].
-
-    With `sigma_max` each image has a σ of its own, uniform from `sigma` to `sigma_max`. `side` is that of `blocks`,
-    in pixels. `kinds` are those that `mixture` draws among.
-    """
-
-    name: str = "none"
-    sigma: float | None = None
-    sigma_max: float | None = None
-    p: float | None = None
-    peak: float | None = None
-    side: int | None = None
-    quality: int | None = None
-    kinds: list[str] | None = None
-    clip: bool = True
 
 
 @dataclass
@@ -186,12 +150,12 @@ class SweepConfig:
 
 
 @dataclass
-class TrainConfig:
-    """Everything that defines a training run."""
+class TrainSchema:
+    """Everything that defines a training run, as Hydra knows it; in `aectl.runs.config` `noise` is a choice."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    noise: Any = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
@@ -282,11 +246,11 @@ class PicturesConfig(FilesConfig):
 
 
 @dataclass
-class DenoiseConfig(PicturesConfig):
-    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
+class DenoiseSchema(PicturesConfig):
+    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise; `noise` as above."""
 
     reference: str | None = field(default=None, metadata=PATH)
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    noise: Any = None
 
 
 @dataclass
@@ -329,10 +293,10 @@ COMMANDS = {
 }
 
 SCHEMAS: dict[str, type] = {
-    "train": TrainConfig,
+    "train": TrainSchema,
     "eval": EvalConfig,
     "sample": SampleConfig,
-    "denoise": DenoiseConfig,
+    "denoise": DenoiseSchema,
     "encode": EncodeConfig,
     "decode": DecodeConfig,
     "report": ReportConfig,

@@ -1,16 +1,6 @@
-"""Which data sets and which noise a configuration may ask for."""
+"""Which data sets a configuration may ask for."""
 
-from aectl.settings.config import (
-    BACKGROUNDS,
-    BINARIZATIONS,
-    DATASETS,
-    FITS,
-    MIXTURE,
-    NOISE_STRENGTH,
-    ON_BAD,
-    DatasetConfig,
-    NoiseConfig,
-)
+from aectl.settings.config import BACKGROUNDS, BINARIZATIONS, DATASETS, FITS, ON_BAD, DatasetConfig
 from aectl.settings.ranges import choice, fail, number, scale
 
 
@@ -85,39 +75,3 @@ def _check_own(dataset: DatasetConfig, own: bool) -> None:
         fail("dataset.size", dataset.size, "goes with dataset=folder, and only with it")
     if len(sides) != 2 or not all(type(side) is int and 1 <= side <= 4096 for side in sides):
         fail("dataset.size", dataset.size, "give one side, or [height, width], from 1 to 4096")
-
-
-def check_noise(noise: NoiseConfig) -> None:
-    """Raise `ConfigError` for the first value out of its range."""
-    choice("noise.name", noise.name, NOISE_STRENGTH)
-    strength = NOISE_STRENGTH[noise.name]
-    for key in ("sigma", "p", "peak", "quality"):
-        value = getattr(noise, key)
-        if key == strength and value is None:
-            fail(f"noise.{key}", "null", f"noise={noise.name} needs its strength")
-        if key != strength and value is not None:
-            takes = f"its strength is noise.{strength}" if strength else "it has no strength"
-            fail(f"noise.{key}", value, f"does not apply to noise={noise.name}; {takes}")
-    for key, names in (("sigma_max", ("gaussian", "speckle")), ("side", ("blocks",)), ("kinds", ("mixture",))):
-        if getattr(noise, key) is not None and noise.name not in names:
-            fail(f"noise.{key}", getattr(noise, key), f"goes with noise={' and noise='.join(names)}")
-    for key in ("side", "kinds"):
-        if getattr(noise, key) is None and noise.name == {"side": "blocks", "kinds": "mixture"}[key]:
-            fail(f"noise.{key}", "null", f"noise={noise.name} needs it")
-    for key in ("sigma", "sigma_max"):
-        value = getattr(noise, key)
-        if noise.name in ("gaussian", "speckle") and value is not None and 1 < value <= 255:
-            fail(f"noise.{key}", value, f"pixels are in [0, 1], so it is at most 1; {value:g} of 255 grey levels is "
-                 f"noise.{key}={value / 255:.4g}")  # fmt: skip
-    if noise.p is not None and 1 < noise.p <= 100:
-        fail("noise.p", noise.p, f"is a probability, at most 1; {noise.p:g} % is noise.p={noise.p / 100:g}")
-    number("noise.sigma", noise.sigma, 0, 100 if noise.name == "blur" else 1)  # blur's is in pixels
-    number("noise.sigma_max", noise.sigma_max, noise.sigma or 0, 1)
-    number("noise.p", noise.p, 0, 1)
-    number("noise.peak", noise.peak, 0.01, 1e6)  # beyond it the noise is less than a grey level
-    number("noise.side", noise.side, 1, 4096)
-    number("noise.quality", noise.quality, 1, 95)
-    if noise.kinds is not None and not noise.kinds:
-        fail("noise.kinds", noise.kinds, f"give at least one of {', '.join(MIXTURE)}")
-    for kind in noise.kinds or ():
-        choice("noise.kinds", kind, MIXTURE)

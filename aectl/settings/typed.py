@@ -11,9 +11,15 @@ from aectl.settings.config import nearest
 T = TypeVar("T")
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as plain nested dictionaries."""
-    return dataclasses.asdict(config)
+def to_dict(config: Any) -> Any:
+    """A dataclass as plain nested dictionaries and lists."""
+    if hasattr(config, "to_plain"):
+        return to_dict(config.to_plain())
+    if dataclasses.is_dataclass(config):
+        return {field.name: to_dict(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {key: to_dict(value) for key, value in config.items()}
+    return [to_dict(item) for item in config] if isinstance(config, list | tuple) else config
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -27,6 +33,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def without_nulls(values: Any) -> Any:
+    """Nested plain data without the keys that are null."""
+    if isinstance(values, Mapping):
+        return {key: without_nulls(value) for key, value in values.items() if value is not None}
+    return values
+
+
 def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
     """`schema` from plain data of a file, every type checked; nothing in it is interpolated or called.
 
@@ -35,32 +48,55 @@ def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"{where}: must be a mapping, found {type(data).__name__}")
-    hints = typing.get_type_hints(schema)
+    hints = typing.get_type_hints(schema, include_extras=True)
     prefix = f"{where}." if where else ""
     for key in data:
         if key not in hints:
             raise ValueError(f"{prefix}{key}: no such setting{nearest(str(key), hints)}")
-    return schema(**{key: _typed(hints[key], value, f"{prefix}{key}") for key, value in data.items()})
+    return schema(**{key: value_of(hints[key], value, f"{prefix}{key}") for key, value in data.items()})
 
 
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    if typing.get_origin(hint) is types.UnionType:
+WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+
+
+def value_of(hint: Any, value: Any, where: str) -> Any:
+    """`value` of plain data as the type `hint`; what `Annotated` says beside a type checks it.
+
+    Raises:
+        ValueError: it is of another type; `where` names its place.
+    """
+    if hasattr(hint, "from_plain"):
+        return hint.from_plain(value)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
         if value is None:
             return None
         (hint,) = (arm for arm in typing.get_args(hint) if arm is not type(None))
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *checks = typing.get_args(hint)
+        value = value_of(hint, value, where)
+        for one in checks:
+            one.check(where, value)
+        return value
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is list:
         if not isinstance(value, list):
-            raise ValueError(f"{where}: must be a list, found {type(value).__name__}")
-        return [_typed(typing.get_args(hint)[0], item, where) for item in value]
+            raise ValueError(f"{where}={_shown(value)}: must be a list, such as [a,b]")
+        return [value_of(typing.get_args(hint)[0], item, where) for item in value]
     if hint is float and type(value) is int:
         return float(value)
     if hint is Any:  # its range says more than a type could
         return value
     if type(value) is not hint:
-        raise ValueError(f"{where}: must be {hint.__name__}, found {type(value).__name__}")
+        raise ValueError(f"{where}={_shown(value)}: must be {WORDS.get(hint, hint.__name__)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """As it is typed on a command line."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)[:60]
 
 
 def paths_of(settings: Any, prefix: str = "") -> dict[str, str | None]:

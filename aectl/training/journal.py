@@ -20,6 +20,7 @@ from aectl.measuring.scoring import Scores, batches, encode, score
 from aectl.models.likelihoods import Gaussian
 from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import per_pixel_weight
+from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, MANIFEST, METRICS, RESULT, plain, read_metrics
 from aectl.runs.opening import chosen_by
 from aectl.runs.tracking import Tracker
@@ -76,11 +77,11 @@ def _save_split(session: Session) -> None:
     unusable.write(session.run_dir / unusable.FILE, data.bad)
 
 
-def _title(settings: config.TrainConfig) -> str:
+def _title(settings: TrainConfig) -> str:
     return ", ".join((*_name(settings), settings.dataset.name))
 
 
-def _name(settings: config.TrainConfig) -> tuple[str, str]:
+def _name(settings: TrainConfig) -> tuple[str, str]:
     return config.name_of(settings.network.name, settings.model.name, settings.noise.name, settings.latent)
 
 
@@ -117,7 +118,7 @@ def draw(session: Session, tracker: Tracker) -> Scores:
     model, device, progress = session.model, session.device, session.progress
     images, part = shown(session)
     images = images.spread(MAX_SHOWN)
-    noise = session.corrupt if session.config.noise.name != "none" else None
+    noise = session.corrupt if session.config.noise.corrupts else None
     scores = score(model, images, session.corrupt, session.config.kl_weight, device)
     when = f"epoch {progress.epoch}, {part} images"
     step = progress.step
@@ -236,7 +237,7 @@ def _verdict(
 def _next(session: Session) -> list[str]:
     """Commands that fit the run, each as a line to paste."""
     run = shell.setting("run", session.run_dir)
-    then = "denoise" if session.config.noise.name != "none" else "sample" if session.model.has_code else None
+    then = "denoise" if session.config.noise.corrupts else "sample" if session.model.has_code else None
     commands = [shell.command(name, run) for name in ("eval", then) if name]
     root = next((str(path) for path in session.run_dir.parents if path.name == "outputs"), str(session.run_dir))
     return [*commands, shlex.join(["tensorboard", "--logdir", root])]

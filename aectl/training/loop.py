@@ -22,9 +22,9 @@ from aectl.models import objectives
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.checkpoint import Checkpoint
+from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Best
 from aectl.runs.tracking import Tracker
-from aectl.settings.config import TrainConfig
 from aectl.signals import StopRequest
 from aectl.training import journal, processes
 from aectl.training.feeding import feed

@@ -2,7 +2,7 @@
 
 import math
 
-from aectl.settings.config import TrainConfig
+from aectl.settings.config import TrainSchema
 
 
 def kl_weight_at(step: int, steps_per_epoch: int, kl_weight: float, warmup_epochs: float) -> float:
@@ -11,7 +11,7 @@ def kl_weight_at(step: int, steps_per_epoch: int, kl_weight: float, warmup_epoch
     return kl_weight if step >= warmup else kl_weight * step / warmup
 
 
-def lr_at(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
+def lr_at(step: int, steps_per_epoch: int, config: TrainSchema) -> float:
     """The learning rate at optimizer step `step` (from 0).
 
     `constant`; `cosine`: half a cosine from `lr` to 0 at the run's end; `steps`: times `lr_factor` at the end of

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aectl import __version__
 from aectl.data.images import Split
-from aectl.data.noise import Corruption, build_noise
+from aectl.data.noise import Noise
 from aectl.data.split import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError, StorageError
 from aectl.machine import devices, threads
@@ -23,9 +23,9 @@ from aectl.models.build import build_model
 from aectl.models.networks.layers import Shape, count_parameters
 from aectl.rng import seed_of
 from aectl.runs import checkpoint, layout, opening
+from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress
 from aectl.settings import checks, typed
-from aectl.settings.config import TrainConfig
 from aectl.training import processes
 from aectl.training.adam import STATE, Adam
 from aectl.training.processes import World
@@ -44,7 +44,7 @@ class Session:
     run_dir: Path
     device: torch.device
     data: Split
-    corrupt: Corruption
+    corrupt: Noise
     model: Autoencoder
     parallel: nn.Module  # the model, its gradients averaged over the processes
     adam: Adam
@@ -102,7 +102,7 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         len(model.objective), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device
     )
     held = torch.zeros((), device=device)
-    parallel, corrupt = world.parallel(model, device), build_noise(config.noise)
+    parallel, corrupt = world.parallel(model, device), config.noise
     if config.execution == "compile":
         threads.keep(torch.get_num_threads())  # another number would have it compiled again
         parallel = devices.compiled(parallel, device)

@@ -6,7 +6,8 @@ import yaml
 
 from aectl.machine import devices
 from aectl.runs import checkpoint, layout, sweeps
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
 from aectl.training import loop, session
 
 CPU = torch.device("cpu")

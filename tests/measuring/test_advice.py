@@ -1,7 +1,9 @@
 """Advice that fits the run, and that helps when it is followed; what a run is compared with at its end."""
 
+import functools
 import json
 import math
+import operator
 import re
 
 import numpy as np
@@ -12,21 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from aectl.data import noise as noises
 from aectl.data.images import Images
 from aectl.errors import DivergedError
 from aectl.measuring import advice
 from aectl.measuring.baselines import constant_recon
 from aectl.models.likelihoods import Bernoulli, Gaussian
+from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
-from aectl.settings import checks
-from aectl.settings.config import (
-    DatasetConfig,
-    LikelihoodConfig,
-    ModelConfig,
-    NetworkConfig,
-    NoiseConfig,
-    TrainConfig,
-)
+from aectl.settings import checks, typed
+from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 
@@ -59,7 +56,7 @@ def configurations(draw) -> TrainConfig:
         free_bits=draw(st.sampled_from([0.0, 1000.0])), grad_clip=draw(st.sampled_from([None, 0.5, 1.0, 5.0])),
         precision=draw(st.sampled_from(["float32", "bf16"])),
         likelihood=LikelihoodConfig("gaussian", sigma, draw(st.booleans())) if gaussian else LikelihoodConfig(),
-        noise=draw(st.sampled_from([NoiseConfig(), NoiseConfig("gaussian", sigma=0.5, clip=False)])),
+        noise=draw(st.sampled_from([noises.Clean(), noises.Gaussian(sigma=0.5, clip=False)])),
     )  # fmt: skip
 
 
@@ -77,11 +74,10 @@ def test_no_advice_says_what_is_so_already_or_cannot_be(config, recon, active):
             key, _, value = tip.partition("=")
             wanted = json.loads(value) if value[0] in "[0123456789tf" and value != "float32" else value
             assert at(config, key) != wanted
-            owner = at(config, key.rpartition(".")[0]) if "." in key else config
-            before = getattr(owner, key.rpartition(".")[2])
-            setattr(owner, key.rpartition(".")[2], wanted)
-            checks.check(config)
-            setattr(owner, key.rpartition(".")[2], before)
+            plain = typed.to_dict(config)
+            *groups, last = key.split(".")
+            functools.reduce(operator.getitem, groups, plain)[last] = wanted
+            checks.check(typed.from_dict(TrainConfig, plain, ""))
             assert "kl" not in key or config.kl_weight > 0
 
 
@@ -115,7 +111,7 @@ def test_advice_that_is_followed_ends_the_divergence(tmp_path):
     [({"model": ModelConfig("ae"), "lr": 100.0}, False, "it diverged: recon came to .*a smaller lr than 100"),
      ({"lr": 1e-5, "epochs": 1}, False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"kl_weight": 1e4, "lr": 0.01}, False, "it has not learnt: .*a smaller kl_weight than 10000"),
-     ({"network": NetworkConfig("unet", [], [4], 1, activation="relu"), "noise": NoiseConfig("gaussian", sigma=0.5),
+     ({"network": NetworkConfig("unet", [], [4], 1, activation="relu"), "noise": noises.Gaussian(sigma=0.5),
        "model": ModelConfig("ae"), "likelihood": LikelihoodConfig("gaussian", 1.0), "epochs": 1, "lr": 1e-6},
       False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"model": ModelConfig("ae"), "lr": 0.01, "epochs": 12}, True, None)],

@@ -8,17 +8,19 @@ import torch
 from conftest import SMALL, replace_checkpoint
 from PIL import Image
 
+from aectl.data import noise as noises
 from aectl.measuring import eval_table
 from aectl.measuring.diagnosis import diagnose
 from aectl.models.build import build_model
 from aectl.runs import checkpoint, layout
+from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress, Run
-from aectl.settings.config import LikelihoodConfig, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.settings.config import LikelihoodConfig, ModelConfig, NetworkConfig
 
 SHAPE = (1, 8, 8)
 AE, VAE = ModelConfig("ae"), ModelConfig("vae", "logvar")
 UNET = NetworkConfig("unet", channels=[4], blocks=1)
-NOISE = NoiseConfig("gaussian", sigma=0.2)
+NOISE = noises.Gaussian(sigma=0.2)
 
 
 def run_of(model: ModelConfig = VAE, *, step: int = 300, epoch: int = 3, **changes) -> Run:

@@ -8,29 +8,30 @@ import pytest
 import torch
 from conftest import SMALL, replace_checkpoint
 
+from aectl.data import noise as noises
 from aectl.data.images import Images, to_float
-from aectl.data.noise import build_noise
 from aectl.measuring import importance
 from aectl.measuring.scoring import batches, encode, score
 from aectl.models.build import build_model
 from aectl.runs import checkpoint, layout
-from aectl.settings.config import MIXTURE, ModelConfig, NetworkConfig, NoiseConfig, TrainConfig
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import ModelConfig, NetworkConfig
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 10)
 IMAGES = Images(torch.randint(256, (53, *SHAPE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8), None)
 NOISES = {
-    "gaussian": NoiseConfig("gaussian", sigma=0.3),
-    "a sigma of its own": NoiseConfig("gaussian", sigma=0.1, sigma_max=0.6),
-    "masking": NoiseConfig("masking", p=0.4),
-    "salt_pepper": NoiseConfig("salt_pepper", p=0.4),
-    "speckle": NoiseConfig("speckle", sigma=0.5),
-    "poisson": NoiseConfig("poisson", peak=9),
-    "blocks": NoiseConfig("blocks", p=0.3, side=3),
-    "blur": NoiseConfig("blur", sigma=1.0),
-    "jpeg": NoiseConfig("jpeg", quality=20),
-    "mixture": NoiseConfig("mixture", kinds=list(MIXTURE)),
-    "none": NoiseConfig(),
+    "gaussian": noises.Gaussian(sigma=0.3),
+    "a sigma of its own": noises.Gaussian(sigma=0.1, sigma_max=0.6),
+    "masking": noises.Masking(p=0.4),
+    "salt_pepper": noises.SaltPepper(p=0.4),
+    "speckle": noises.Speckle(sigma=0.5),
+    "poisson": noises.Poisson(peak=9),
+    "blocks": noises.Blocks(p=0.3, side=3),
+    "blur": noises.Blur(sigma=1.0),
+    "jpeg": noises.Jpeg(quality=20),
+    "mixture": noises.Mixture(kinds=["gaussian", "masking", "poisson", "blocks", "blur", "jpeg"]),
+    "none": noises.Clean(),
 }
 MODELS = {
     "ae": ModelConfig("ae"),
@@ -45,10 +46,10 @@ def model_of(name: str, **changes):
     return build_model(TrainConfig(**{**settings, **changes}), SHAPE).eval()
 
 
-def drawn(noise: NoiseConfig, batch_size: int, seed: int = 0) -> list[torch.Tensor]:
+def drawn(noise: noises.Noise, batch_size: int, seed: int = 0) -> list[torch.Tensor]:
     """(x, x̃, ε) of all images."""
     model = model_of("iwae")
-    parts = list(batches(IMAGES, build_noise(noise), CPU, seed, batch_size, model.draw))
+    parts = list(batches(IMAGES, noise, CPU, seed, batch_size, model.draw))
     assert max(len(x) for x, _, _ in parts) <= batch_size
     return [torch.cat(column, dim=dim) for column, dim in zip(zip(*parts, strict=True), (0, 0, 1), strict=True)]
 
@@ -65,7 +66,7 @@ def test_noise_and_draws_of_an_image_do_not_depend_on_the_batch_size(noise):
 
 
 def test_every_image_has_noise_and_draws_of_its_own():
-    x, x_noisy, eps = drawn(NoiseConfig("gaussian", sigma=0.3, clip=False), 500)
+    x, x_noisy, eps = drawn(noises.Gaussian(sigma=0.3, clip=False), 500)
     assert len((x_noisy - x).flatten(1).round(decimals=4).unique(dim=0)) == len(x)
     assert len(eps.transpose(0, 1).flatten(1).unique(dim=0)) == len(x)
 
@@ -73,7 +74,7 @@ def test_every_image_has_noise_and_draws_of_its_own():
 @pytest.mark.parametrize("free_bits", [0.0, 0.05])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_objective_does_not_depend_on_the_batch_size(name, free_bits):
-    model, corrupt = model_of(name, free_bits=free_bits), build_noise(NOISES["gaussian"])
+    model, corrupt = model_of(name, free_bits=free_bits), NOISES["gaussian"]
     whole = score(model, IMAGES, corrupt, 0.7, CPU, batch_size=500).named()
     for size in (3, 20, 32):
         assert score(model, IMAGES, corrupt, 0.7, CPU, batch_size=size).named() == pytest.approx(whole, rel=1e-6), (
@@ -89,14 +90,14 @@ def test_free_bits_go_by_the_mean_over_all_images():
     posterior, prior = normal(code.mu, (0.5 * code.logvar).exp()), normal(torch.zeros(3), torch.ones(3))
     each = torch.distributions.kl_divergence(posterior, prior).mean(0)
     model.free_bits = each.median().item()  # so that some batches are above it and others below
-    found = score(model, IMAGES, build_noise(NOISES["none"]), 2.0, CPU, batch_size=9)
+    found = score(model, IMAGES, NOISES["none"], 2.0, CPU, batch_size=9)
     assert found.loss - found.recon == pytest.approx(2.0 * each.clamp_min(model.free_bits).sum().item(), rel=1e-4)
     assert found.kl == pytest.approx(each.sum().item(), rel=1e-5)
     torch.testing.assert_close(found.latent_kl.float(), each, rtol=1e-4, atol=1e-6)
 
 
 def test_the_figures_of_each_image_have_the_means_as_their_means():
-    found = score(model_of("vae"), IMAGES, build_noise(NOISES["masking"]), 1.0, CPU)
+    found = score(model_of("vae"), IMAGES, NOISES["masking"], 1.0, CPU)
     assert set(found.each) == {"recon", "kl", "elbo"}
     for name, values in found.each.items():
         assert values.shape == (53,)
@@ -109,20 +110,20 @@ def test_active_units_are_those_of_clean_images():
     model = model_of("vae")
     with torch.no_grad():
         model.encoder[-1].weight.mul_(30)
-    found = score(model, IMAGES, lambda x, rng: torch.zeros_like(x), 1.0, CPU)
+    found = score(model, IMAGES, noises.Masking(p=1.0), 1.0, CPU)
     torch.testing.assert_close(found.codes, encode(model, IMAGES, CPU))
     assert found.active_units == 3
-    assert score(model, IMAGES[:1], build_noise(NOISES["none"]), 1.0, CPU).active_units is None
+    assert score(model, IMAGES[:1], NOISES["none"], 1.0, CPU).active_units is None
 
 
 def test_the_recon_of_iwae_is_the_mean_over_its_draws():
     model = model_of("iwae")
-    (x, x_noisy, eps), *rest = batches(IMAGES, build_noise(NOISES["none"]), CPU, 0, 500, model.draw)
+    (x, x_noisy, eps), *rest = batches(IMAGES, NOISES["none"], CPU, 0, 500, model.draw)
     assert not rest
     with torch.inference_mode():
         code = model.encode(x_noisy)
         each = [model.neg_log_prob(x, code.at(eps[draw : draw + 1])).mean().item() for draw in range(4)]
-    found = score(model, IMAGES, build_noise(NOISES["none"]), 1.0, CPU)
+    found = score(model, IMAGES, NOISES["none"], 1.0, CPU)
     assert found.recon == pytest.approx(sum(each) / 4, rel=1e-6)
 
 
@@ -133,7 +134,7 @@ def test_a_model_has_the_terms_that_it_names_and_a_point_has_no_kl(name):
     x = to_float(IMAGES.pixels)
     terms, _ = model.terms(x, x, model.draw(len(x), torch.Generator().manual_seed(0)))
     assert len(terms.means(1.0)) == len(model.objective)
-    found = score(model, IMAGES, build_noise(NOISES["none"]), 1.0, CPU).named()
+    found = score(model, IMAGES, NOISES["none"], 1.0, CPU).named()
     wanted = {"loss", "recon", "active_units"} if name == "ae" else {"loss", "recon"}
     assert set(found) == (wanted if name in ("ae", "unet") else {*wanted, "active_units", "kl", "elbo"})
 

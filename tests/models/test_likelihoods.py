@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from aectl.models.objectives import Terms, importance_bound, per_pixel_weight
 from aectl.models.priors import kl_to_standard_normal
-from aectl.settings.config import TrainConfig
+from aectl.runs.config import TrainConfig
 from aectl.training.schedules import kl_weight_at, lr_at
 
 

@@ -7,7 +7,8 @@ from aectl.models.build import build_model
 from aectl.models.networks.build import build_network
 from aectl.models.networks.layers import count_parameters
 from aectl.models.networks.mlp import MLPEncoder
-from aectl.settings.config import ACTIVATIONS, LikelihoodConfig, ModelConfig, NetworkConfig, TrainConfig
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import ACTIVATIONS, LikelihoodConfig, ModelConfig, NetworkConfig
 
 
 @settings(max_examples=30, deadline=None)

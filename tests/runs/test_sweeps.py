@@ -15,8 +15,9 @@ from hydra.errors import MissingConfigException
 from aectl.cli import messages, multirun
 from aectl.errors import OtherSweepError
 from aectl.runs import sweeps
+from aectl.runs.config import TrainConfig
 from aectl.settings import config, typed
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig, TrainConfig
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
 
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
 

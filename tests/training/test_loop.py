@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from aectl.data.noise import build_noise
+from aectl.data import noise as noises
 from aectl.data.split import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DivergedError
 from aectl.machine import devices, load, threads
@@ -19,15 +19,8 @@ from aectl.measuring.scoring import score
 from aectl.models.autoencoder import Autoencoder
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
-from aectl.settings.config import (
-    AdamConfig,
-    DatasetConfig,
-    LikelihoodConfig,
-    ModelConfig,
-    NetworkConfig,
-    NoiseConfig,
-    TrainConfig,
-)
+from aectl.runs.config import TrainConfig
+from aectl.settings.config import AdamConfig, DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
 from aectl.training import loop, session
 from aectl.training.adam import Adam
 
@@ -36,7 +29,7 @@ MODELS = {
     "logvar": ModelConfig("vae", "logvar"),
     "std": ModelConfig("vae", "std"),
 }
-NOISE = NoiseConfig("gaussian", sigma=0.3)
+NOISE = noises.Gaussian(sigma=0.3)
 
 
 def small(**changes) -> TrainConfig:
@@ -149,7 +142,7 @@ def test_looking_more_often_changes_nothing(tmp_path):
 
 
 def test_noise_is_fresh_for_each_epoch_and_fixed_for_validation():
-    corrupt = build_noise(NOISE)
+    corrupt = NOISE
     x = torch.full((4, 1, 8, 8), 0.5)
     draws = [corrupt(x, generator("cpu", 0, "step", step)) for step in range(3)]
     assert not torch.equal(draws[0], draws[1])
@@ -160,16 +153,13 @@ def test_noise_is_drawn_fresh_in_each_epoch_of_training(tmp_path, monkeypatch):
     """One batch an epoch and grey images, so that only the epoch's own noise tells two steps apart."""
     drawn = []
 
-    def watched(config):
-        corrupt = build_noise(config)
+    corrupt = noises.Gaussian.corrupt
 
-        def noisy(x, rng):
-            drawn.append(corrupt(torch.full_like(x, 0.5), rng))
-            return drawn[-1]
+    def watched(self, x, rng):
+        drawn.append(corrupt(self, torch.full_like(x, 0.5), rng))
+        return drawn[-1]
 
-        return noisy
-
-    monkeypatch.setattr(session, "build_noise", watched)
+    monkeypatch.setattr(noises.Gaussian, "corrupt", watched)
     data = DatasetConfig("synthetic", 0, 40, 0, synthetic_size=72, synthetic_shape=[1, 10, 12])
     loop.train(small(dataset=data, noise=NOISE, epochs=3, batch_size=32), tmp_path)
     for first, second in ((0, 1), (1, 2), (0, 2)):
@@ -220,9 +210,9 @@ def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, model, at_step):
 
 
 VARIANTS = {
-    "masking": {"noise": NoiseConfig("masking", p=0.3)},
-    "salt_pepper": {"noise": NoiseConfig("salt_pepper", p=0.3)},
-    "speckle": {"noise": NoiseConfig("speckle", sigma=0.3)},
+    "masking": {"noise": noises.Masking(p=0.3)},
+    "salt_pepper": {"noise": noises.SaltPepper(p=0.3)},
+    "speckle": {"noise": noises.Speckle(sigma=0.3)},
     "conv": {"network": NetworkConfig("conv", hidden=[8], channels=[4, 6])},
     "gaussian likelihood": {"likelihood": LikelihoodConfig("gaussian", 0.3), "model": ModelConfig("ae")},
     "digits": {"dataset": DatasetConfig("digits", 700, 700), "batch_size": 50},

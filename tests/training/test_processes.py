@@ -9,7 +9,7 @@ import torch
 from conftest import SMALL
 
 from aectl.errors import ConfigError
-from aectl.settings.config import TrainConfig
+from aectl.runs.config import TrainConfig
 from aectl.training import session
 from aectl.training.processes import World
 

@@ -1,0 +1,24 @@
+"""What defines a run: `aectl.settings.config`, with classes of choices in the place of plain data."""
+
+from dataclasses import dataclass, field
+
+from aectl.data.noise import Clean, Noise
+from aectl.settings import config
+
+
+@dataclass
+class TrainConfig(config.TrainSchema):
+    """Everything that defines a training run."""
+
+    noise: Noise = field(default_factory=Clean)
+
+
+@dataclass
+class DenoiseConfig(config.DenoiseSchema):
+    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
+
+    noise: Noise = field(default_factory=Clean)
+
+
+# What each command's plain settings become.
+CONFIGS: dict[str, type] = {**config.SCHEMAS, "train": TrainConfig, "denoise": DenoiseConfig}
