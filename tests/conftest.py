@@ -20,9 +20,10 @@ import torch
 from aectl.cli import main
 from aectl.data import noise as noises
 from aectl.drawing import grids
+from aectl.models import likelihoods
 from aectl.runs import checkpoint
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
@@ -113,7 +114,7 @@ def _trained(folder: Path, network: NetworkConfig, colours: int) -> Path:
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
         noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
-        likelihood=LikelihoodConfig("gaussian", 1.0), epochs=1, figures_every=0, threads=1,
+        likelihood=likelihoods.Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,
     )  # fmt: skip
     loop.train(config, folder)
     return folder

@@ -16,11 +16,12 @@ from aectl.machine.devices import choose
 from aectl.measuring import baselines, importance
 from aectl.measuring.metrics import psnr
 from aectl.measuring.scoring import batches
+from aectl.models import likelihoods
 from aectl.models.build import build_model
 from aectl.rng import generator
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
@@ -31,7 +32,7 @@ def linear(latent: int, **changes) -> TrainConfig:
     """A linear autoencoder on squared error."""
     settings = {
         "dataset": DATASET, "network": NetworkConfig("mlp", hidden=[], output_bias="data_mean"),
-        "model": ModelConfig("ae"), "likelihood": LikelihoodConfig("gaussian", 1.0), "latent": latent,
+        "model": ModelConfig("ae"), "likelihood": likelihoods.Gaussian(sigma=1.0), "latent": latent,
         "batch_size": 100, "schedule": "cosine", "figures_every": 0, "threads": 1,
     }  # fmt: skip
     return TrainConfig(**{**settings, **changes})
@@ -113,7 +114,7 @@ def probabilistic_pca(off: float):
     """
     config = TrainConfig(
         network=NetworkConfig("mlp", hidden=[]), model=ModelConfig("vae", "logvar"),
-        likelihood=LikelihoodConfig("gaussian", SIGMA), latent=LATENT,
+        likelihood=likelihoods.Gaussian(sigma=SIGMA), latent=LATENT,
     )  # fmt: skip
     model = build_model(config, SHAPE).double()
     rng = torch.Generator().manual_seed(0)

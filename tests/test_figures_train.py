@@ -15,8 +15,9 @@ import torch
 from linear import D, Linear, noise_blur, plant, planted, spread_codes
 from scipy.stats import norm
 
+from aectl.models import likelihoods
 from aectl.runs.layout import read_metrics
-from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 
 STILL = 1e-30
 # Training sees batches of 32 and of 13.
@@ -141,7 +142,7 @@ def test_the_closing_line_has_the_error_per_pixel(aectl, tmp_path, likelihood):
     weights = spread_codes(posterior=False)
     if likelihood == "bernoulli":
         weights["W"], weights["b"] = 4 * weights["W"], np.full(D, -2.0)
-    scored = LikelihoodConfig(likelihood, SIGMA if likelihood == "gaussian" else None)
+    scored = likelihoods.LIKELIHOODS.read({"name": likelihood, "sigma": SIGMA if likelihood == "gaussian" else None})
     run = planted(tmp_path / "run", weights, dataset=DATASET, model=ModelConfig("ae"), likelihood=scored, lr=STILL)
     records, shown = gone_on(aectl, run, epochs=2)
     assert "best epoch 2:" in shown, "whose figures are in the line"

@@ -23,7 +23,6 @@ from aectl.measuring import baselines, eval_table, importance, metrics, robustne
 from aectl.measuring.diagnosis import diagnose
 from aectl.measuring.scoring import Scores, batches, encode, score
 from aectl.models.autoencoder import Autoencoder
-from aectl.models.likelihoods import Bernoulli, Gaussian
 from aectl.runs.layout import plain
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.runs.tracking import Tracker
@@ -144,7 +143,7 @@ class Subject:
     def grey(self) -> bool:
         """Whether a Bernoulli scores pixels between 0 and 1, for which it is no likelihood."""
         between = any(bool(((part > 0) & (part < 255)).any()) for part in self.images.chunks())
-        return between and isinstance(self.model.likelihood, Bernoulli)
+        return between and self.model.likelihood.binary
 
     def batches(self) -> Batches:
         """(x, x̃, None), the same each time."""
@@ -160,12 +159,9 @@ def _objective(subject: Subject) -> dict[str, Any]:
     found: dict[str, Any] = scores.named()
     for name, values in scores.each.items():
         subject.compare(name, values)
-    likelihood = subject.model.likelihood
     if subject.grey:
         found["recon_floor"] = grey_floor(subject.images)
-    if isinstance(likelihood, Gaussian) and likelihood.learned:
-        found["sigma"] = likelihood.sigma
-    return found
+    return found | subject.model.likelihood.figures()
 
 
 def _importance(subject: Subject) -> dict[str, Any]:

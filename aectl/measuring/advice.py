@@ -20,11 +20,7 @@ def against_divergence(config: TrainConfig) -> list[str]:
         # Adam's step hardly depends on the size of the gradient, so this comes late.
         ("grad_clip=1", config.grad_clip is None),
         (f"a smaller grad_clip than {config.grad_clip or 0:g}", (config.grad_clip or 0) > 1),
-        ("likelihood.learn=false", config.likelihood.learn),
-        (
-            f"a larger likelihood.sigma than {config.likelihood.sigma or 0:g}",
-            0 < (config.likelihood.sigma or 0) < 0.1,
-        ),
+        *config.likelihood.against_divergence(),
         ("noise.clip=true", config.noise.corrupts and not config.noise.clip),
         ("precision=float32", config.precision == "bf16"),
         (high, config.lr <= usual.lr),

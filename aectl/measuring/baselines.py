@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aectl.data.images import Images, to_float
-from aectl.models.likelihoods import Gaussian, Likelihood
+from aectl.models.likelihoods import Likelihood
 
 CHUNK = 1000  # images at a time
 MAX_EXACT = 4096  # values in an image, for a covariance of all of them
@@ -75,17 +75,8 @@ def principal(images: Images) -> Principal:
 
 
 def constant_recon(likelihood: Likelihood, decoded: Tensor, images: Images) -> float:
-    """What recon is, in nats per image, if the decoder gives `decoded`, (C, H, W), for every one of `images`.
-
-    A Gaussian that learns its σ has the one that fits best, the root of the mean squared error.
-    """
-    d, parts = math.prod(images.shape), (to_float(part) for part in images.chunks(CHUNK))
-    if isinstance(likelihood, Gaussian) and likelihood.learned:
-        x_hat = likelihood.mean(decoded)
-        sse = float(sum((x - x_hat).square().sum(dtype=torch.float64) for x in parts))
-        return d / 2 * math.log(2 * math.pi * math.e * max(sse / (d * len(images)), 1e-12))
-    total = sum(likelihood.neg_log_prob(x, decoded.expand_as(x)).sum(dtype=torch.float64) for x in parts)
-    return float(total) / len(images)
+    """What recon is, in nats per image, if the decoder gives `decoded`, (C, H, W), for every one of `images`."""
+    return likelihood.constant_recon(decoded, (to_float(part) for part in images.chunks(CHUNK)))
 
 
 def median_filter(x: Tensor) -> Tensor:

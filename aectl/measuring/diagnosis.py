@@ -117,7 +117,7 @@ def _floor(run: Run, found: dict[str, Any]) -> list[str]:
 
 
 def _density(run: Run, found: dict[str, Any]) -> list[str]:
-    if "nll" not in found or run.config.likelihood.name == "bernoulli":
+    if "nll" not in found or run.model.likelihood.binary:
         return []
     return [
         f"Its NLL is that of a density over {run.model.likelihood.support} for each pixel: compare it with the "

@@ -2,7 +2,6 @@
 
 from aectl.models.autoencoder import Autoencoder
 from aectl.models.denoiser import Denoiser
-from aectl.models.likelihoods import build_likelihood
 from aectl.models.networks.build import build_network
 from aectl.models.networks.layers import Shape, glorot
 from aectl.models.networks.unet import UNet
@@ -15,7 +14,7 @@ def build_model(config: TrainSchema, shape: Shape) -> Autoencoder:
         network = UNet(
             shape[0], config.network.channels, config.network.blocks, config.network.activation, config.network.norm
         )
-        return Denoiser(network, build_likelihood(config.likelihood))
+        return Denoiser(network, config.likelihood.build())
     posterior = config.model.posterior  # None for an AE
     outputs = config.latent * (2 if posterior else 1)
     encoder, decoder = build_network(config.network, shape, outputs, config.latent)
@@ -26,7 +25,7 @@ def build_model(config: TrainSchema, shape: Shape) -> Autoencoder:
         encoder,
         decoder,
         config.latent,
-        build_likelihood(config.likelihood),
+        config.likelihood.build(),
         posterior,
         logvar_clip=config.model.logvar_clip,
         draws=config.model.samples or 1,

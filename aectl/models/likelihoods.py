@@ -1,41 +1,87 @@
-"""Log-likelihoods, KL divergence and the objective, in nats per image everywhere.
+"""Likelihoods p(x|z), in nats per image everywhere: −log p is summed over channels and pixels, averaged over images.
 
-Reconstruction is −log p(x|z) summed over channels and pixels, KL is summed over latents, both are averaged over
-images and over nothing else; so `kl_weight=1` is the negative ELBO, in training and in validation alike.
+Adding one: a class here, its name in `LIKELIHOODS` at the foot, and `configs/likelihood/<name>.yaml`.
 """
 
 import math
-from typing import Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aectl.settings.config import LikelihoodConfig
+from aectl.settings.choices import Choice, Range, Table
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class Likelihood(Protocol):
+class Likelihood:
     """p(x|z) as a function of what the decoder gives.
 
     Attributes:
         support: the values of a pixel over which it is normalised.
+        binary: whether those are 0 and 1 alone; on grey pixels it is a score then, no likelihood.
     """
 
-    support: str
+    support: ClassVar[str]
+    binary: ClassVar[bool] = False
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """−log p(x|z) in nats, summed over channels and pixels: (N, C, H, W) and (..., N, C, H, W) → (..., N)."""
-        ...
+        raise NotImplementedError
 
     def mean(self, decoded: Tensor) -> Tensor:
         """E[x|z], the reconstruction x̂; any shape."""
-        ...
+        raise NotImplementedError
 
     def inverse_mean(self, mean: Tensor) -> Tensor:
         """What the decoder must give for E[x|z] to be `mean`; any shape."""
-        ...
+        raise NotImplementedError
+
+    def constant_recon(self, decoded: Tensor, parts: Iterable[Tensor]) -> float:
+        """Recon in nats per image if the decoder gives `decoded`, (C, H, W), for all images, `parts` of (N, C, H, W).
+
+        What is learnt beside the decoder is what fits best.
+        """
+        total, count = torch.zeros((), dtype=torch.float64), 0
+        for x in parts:
+            total = total + self.neg_log_prob(x, decoded.expand_as(x)).sum(dtype=torch.float64)
+            count += len(x)
+        return float(total) / count
+
+    def per_pixel(self, recon: float) -> str:
+        """`recon`, nats per pixel, in the words and the unit that courses use."""
+        return f"{recon:.4f} nats per pixel"
+
+    def figures(self) -> dict[str, float]:
+        """What it has learnt, by name."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodChoice(Choice):
+    """The settings of a likelihood, and what can be said of them."""
+
+    group: ClassVar[str] = "likelihood"
+
+    def build(self) -> Likelihood:
+        """The likelihood with these settings, and its parameters where it has any."""
+        raise NotImplementedError
+
+    @property
+    def output_is_mean(self) -> bool:
+        """Whether x̂ is what the decoder gives, as it is."""
+        return False
+
+    def notices(self, binarized: bool) -> list[str]:
+        """A line for each setting that may not mean what its name suggests, on pixels `binarized` or not."""
+        return []
+
+    def against_divergence(self) -> list[tuple[str, bool]]:
+        """Settings that keep a step from growing beyond all numbers, and whether each would change something."""
+        return []
 
 
 def _total(values: Tensor) -> Tensor:
@@ -43,14 +89,25 @@ def _total(values: Tensor) -> Tensor:
     return values.flatten(-3).sum(-1)
 
 
-class Bernoulli:
+@dataclass(frozen=True, kw_only=True)
+class Bernoulli(LikelihoodChoice, Likelihood):
     """Cross-entropy −Σ x·log p + (1 − x)·log(1 − p) with p = sigmoid(decoded).
 
     A likelihood for x in {0, 1}. On grey x in (0, 1) it is only a score, "grey BCE", whose floor is the pixels'
     own entropy, not 0.
     """
 
-    support = "{0, 1}"
+    name: ClassVar[str] = "bernoulli"
+    support: ClassVar[str] = "{0, 1}"
+    binary: ClassVar[bool] = True
+
+    def build(self) -> Likelihood:
+        """It has no parameters."""
+        return self
+
+    def per_pixel(self, recon: float) -> str:
+        """Binary cross-entropy."""
+        return f"BCE {recon:.4f} per pixel"
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """Cross-entropy in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N); from logits: it cannot overflow."""
@@ -65,14 +122,25 @@ class Bernoulli:
         return torch.logit(mean, eps=1e-3)
 
 
-class ContinuousBernoulli:
+@dataclass(frozen=True, kw_only=True)
+class ContinuousBernoulli(LikelihoodChoice, Likelihood):
     """p(x) = e^{ηx}·η/(e^η − 1) on [0, 1], η = decoded: the Bernoulli's form with the constant it lacks there.
 
     −log p = A(η) − ηx with A(η) = log((e^η − 1)/η) = η/2 + log(sinh(a)/a), a = η/2.
     Source: Loaiza-Ganem & Cunningham, "The continuous Bernoulli", NeurIPS 2019.
     """
 
-    support = "[0, 1]"
+    name: ClassVar[str] = "continuous_bernoulli"
+    support: ClassVar[str] = "[0, 1]"
+
+    def build(self) -> Likelihood:
+        """It has no parameters."""
+        return self
+
+    def notices(self, binarized: bool) -> list[str]:
+        """It is a density."""
+        line = "likelihood=continuous_bernoulli is a density on [0, 1]; for binarized pixels use bernoulli"
+        return [line] if binarized else []
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """−log p in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N); negative where the density is above 1."""
@@ -100,7 +168,45 @@ class ContinuousBernoulli:
         return (low + high) / 2
 
 
-class Gaussian(nn.Module):
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(LikelihoodChoice):
+    """N(x; x̂, σ²) for each value; see `Normal`.
+
+    `sigma` is the standard deviation, or where `learn` starts it; `mean` says what x̂ is of the decoder's output.
+    """
+
+    name: ClassVar[str] = "gaussian"
+    sigma: Annotated[float, Range(1e-4, 1e4)]
+    learn: bool = False
+    mean: Literal["identity", "sigmoid"] = "identity"
+
+    def build(self) -> "Normal":
+        """With log σ as a parameter if it is to learn."""
+        return Normal(self.sigma, self.mean == "sigmoid", self.learn)
+
+    @property
+    def output_is_mean(self) -> bool:
+        """x̂ is unbounded."""
+        return self.mean == "identity"
+
+    def notices(self, binarized: bool) -> list[str]:
+        """A σ on the scale of grey levels."""
+        if self.sigma <= 1:
+            return []
+        return [
+            f"likelihood.sigma={self.sigma:g} is wider than the pixels' range, [0, 1]; {self.sigma:g} of 255 grey "
+            f"levels is likelihood.sigma={self.sigma / 255:.4g}"
+        ]
+
+    def against_divergence(self) -> list[tuple[str, bool]]:
+        """A σ that is small makes steep errors, and one that learns may become so."""
+        return [
+            ("likelihood.learn=false", self.learn),
+            (f"a larger likelihood.sigma than {self.sigma:g}", self.sigma < 0.1),
+        ]
+
+
+class Normal(nn.Module, Likelihood):
     """N(x; x̂, σ²) for each value, one σ for all of them, with the constant kept; x̂ is decoded or sigmoid(decoded).
 
     −log p = Σ (x − x̂)²/2σ² + D·(log σ + ½ log 2π) for D values: a true density over x in R^D, hence comparable
@@ -112,7 +218,7 @@ class Gaussian(nn.Module):
         learn: make log σ a parameter that starts there; its optimum is the root of the mean squared error.
     """
 
-    support = "the real line"
+    support: ClassVar[str] = "the real line"
 
     def __init__(self, sigma: float, bounded: bool = False, learn: bool = False):
         super().__init__()
@@ -144,9 +250,29 @@ class Gaussian(nn.Module):
         """`mean` itself, or its logit, as the Bernoulli's."""
         return torch.logit(mean, eps=1e-3) if self.bounded else mean
 
+    def constant_recon(self, decoded: Tensor, parts: Iterable[Tensor]) -> float:
+        """Recon in nats per image; a σ that learns is the one that fits best, the root of the mean squared error."""
+        if not self.learned:
+            return super().constant_recon(decoded, parts)
+        x_hat, sse, count = self.mean(decoded), torch.zeros((), dtype=torch.float64), 0
+        for x in parts:
+            sse = sse + (x - x_hat).square().sum(dtype=torch.float64)
+            count += len(x)
+        d = decoded.numel()
+        return d / 2 * math.log(2 * math.pi * math.e * max(float(sse) / (d * count), 1e-12))
 
-def build_likelihood(config: LikelihoodConfig) -> Likelihood:
-    """The likelihood that `config` names."""
-    if config.name == "gaussian":
-        return Gaussian(config.sigma, config.mean == "sigmoid", config.learn)
-    return {"bernoulli": Bernoulli, "continuous_bernoulli": ContinuousBernoulli}[config.name]()
+    def per_pixel(self, recon: float) -> str:
+        """A squared error, or where σ learns the nats and σ."""
+        if self.learned:
+            return f"{recon:.4f} nats per pixel, σ {self.sigma:.4f} at the end"
+        return f"squared error {max(0.0, 2 * self.sigma**2 * (recon - self.constant)):.4f} per pixel"
+
+    def figures(self) -> dict[str, float]:
+        """σ, where it is learnt."""
+        return {"sigma": self.sigma} if self.learned else {}
+
+
+# What `likelihood=` takes.
+LIKELIHOODS = Table(
+    LikelihoodChoice, Bernoulli, ContinuousBernoulli, Gaussian, formerly={"learn": False, "mean": "identity"}
+)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from aectl.data.noise import Clean, Noise
+from aectl.models.likelihoods import Bernoulli, LikelihoodChoice
 from aectl.settings import config
 
 
@@ -11,6 +12,7 @@ class TrainConfig(config.TrainSchema):
     """Everything that defines a training run."""
 
     noise: Noise = field(default_factory=Clean)
+    likelihood: LikelihoodChoice = field(default_factory=Bernoulli)
 
 
 @dataclass

@@ -41,16 +41,15 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
     """
     if not any(folder.glob("checkpoints/step-*")):
         return None
-    theirs, ours = yaml.safe_load((folder / CONFIG).read_text()), typed.to_dict(settings)
+    saved = yaml.safe_load((folder / CONFIG).read_text())
+    theirs, ours = typed.to_dict(typed.from_dict(TrainConfig, saved, str(folder / CONFIG))), typed.to_dict(settings)
     free = {key.partition(".")[0] for key in config.WITHOUT_BEARING}
-    if (theirs.get("precision"), ours["precision"]) == ("float32", "bf16"):
+    if (theirs["precision"], ours["precision"]) == ("float32", "bf16"):
         ours["precision"] = "float32"  # which a run took where it would have been emulated
-    # What an older version saved lists the settings of all choices, those of others as null.
-    both = (typed.without_nulls(theirs), typed.without_nulls(ours))
-    other = next((key for key in ours if key not in free and both[0].get(key) != both[1].get(key)), None)
+    other = next((key for key in ours if key not in free and theirs[key] != ours[key]), None)
     if other is not None:
         raise OtherSweepError(
-            f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={theirs.get(other)}, not "
+            f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={theirs[other]}, not "
             f"{ours[other]}; repeat the command that began the sweep"
         )
     return _result(folder) or {}

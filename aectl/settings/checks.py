@@ -10,8 +10,6 @@ from aectl.settings.config import (
     DEVICES,
     EXECUTIONS,
     INITS,
-    LIKELIHOODS,
-    MEANS,
     MODELS,
     NETWORKS,
     NORMS,
@@ -27,7 +25,6 @@ from aectl.settings.config import (
     DoctorConfig,
     EncodeConfig,
     EvalConfig,
-    LikelihoodConfig,
     MeasureConfig,
     ModelConfig,
     NetworkConfig,
@@ -136,12 +133,9 @@ def _check_train(config: TrainSchema) -> None:
     check_dataset(config.dataset)
     _check_network(config.network)
     _check_model(config.model)
-    if config.network.name == "unet" and (config.model.name, config.likelihood.name) != ("ae", "gaussian"):
-        fail("network.name", "unet", "predicts the clean picture, without a code: it goes with model=ae or dae and "
-              "likelihood=gaussian")  # fmt: skip
-    _check_likelihood(config.likelihood)
-    if config.network.name == "unet" and config.likelihood.mean != "identity":
-        fail("likelihood.mean", config.likelihood.mean, "network=unet adds to the picture: its output is the mean")
+    if config.network.name == "unet" and (config.model.name != "ae" or not config.likelihood.output_is_mean):
+        fail("network.name", "unet", "predicts the clean picture, without a code: it goes with model=ae or dae, "
+              "likelihood=gaussian and likelihood.mean=identity")  # fmt: skip
     number("latent", config.latent, 1, 65536)
     number("kl_weight", config.kl_weight, 0)
     number("kl_warmup", config.kl_warmup, 0)
@@ -228,21 +222,6 @@ def _check_model(model: ModelConfig) -> None:
     number("model.samples", model.samples, 1, 100_000)
 
 
-def _check_likelihood(likelihood: LikelihoodConfig) -> None:
-    choice("likelihood.name", likelihood.name, LIKELIHOODS)
-    if likelihood.name == "gaussian":
-        if likelihood.sigma is None:
-            fail("likelihood.sigma", "null", "likelihood=gaussian needs a standard deviation")
-        number("likelihood.sigma", likelihood.sigma, 1e-4, 1e4)
-        choice("likelihood.mean", likelihood.mean, MEANS)
-    elif likelihood.sigma is not None:
-        fail("likelihood.sigma", likelihood.sigma, "only likelihood=gaussian has a sigma")
-    elif likelihood.learn:
-        fail("likelihood.learn", "true", "only likelihood=gaussian has a sigma to learn")
-    elif likelihood.mean != "identity":
-        fail("likelihood.mean", likelihood.mean, "only likelihood=gaussian leaves the mean to choose")
-
-
 def notices(config: TrainSchema) -> list[str]:
     """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
     found = []
@@ -260,14 +239,7 @@ def notices(config: TrainSchema) -> list[str]:
         )
     if config.lr_factor != defaults.lr_factor and config.schedule != "steps":
         found.append(f"lr_factor={config.lr_factor:g} is ignored: schedule={config.schedule} has no steps")
-    sigma = config.likelihood.sigma
-    if sigma is not None and sigma > 1:
-        found.append(
-            f"likelihood.sigma={sigma:g} is wider than the pixels' range, [0, 1]; {sigma:g} of 255 grey levels is "
-            f"likelihood.sigma={sigma / 255:.4g}"
-        )
-    if config.likelihood.name == "continuous_bernoulli" and config.dataset.binarize != "none":
-        found.append("likelihood=continuous_bernoulli is a density on [0, 1]; for binarized pixels use bernoulli")
+    found += config.likelihood.notices(config.dataset.binarize != "none")
     if config.dataset.val_size == 0:
         found.append("dataset.val_size=0: no validation, so the best checkpoint is the last")
     return found

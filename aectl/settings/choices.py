@@ -69,10 +69,17 @@ C = TypeVar("C", bound=Choice)
 
 
 class Table(Generic[C]):
-    """The closed list of the choices of a group, by name."""
+    """The closed list of the choices of a group, by name.
 
-    def __init__(self, base: type[C], *choices: type[C]):
+    Args:
+        base: the class that has the group's name.
+        choices: its choices.
+        formerly: what checkpoints of 0.1.0 have for choices that these settings mean nothing to, beside nulls.
+    """
+
+    def __init__(self, base: type[C], *choices: type[C], formerly: Mapping[str, Any] | None = None):
         self.group = base.group
+        self.formerly = dict(formerly or {})
         self.choices = {choice.name: choice for choice in choices}
         base.table = self
 
@@ -88,7 +95,8 @@ class Table(Generic[C]):
     def read(self, values: Any) -> C:
         """The choice that plain data describes: `name` and settings.
 
-        What is null and no setting of this choice is passed over: older checkpoints list those of all choices.
+        What is no setting of this choice is passed over where it is null, or as `formerly` has it: checkpoints of
+        0.1.0 list the settings of all choices.
 
         Raises:
             ConfigError: no such choice, an unknown setting, one that is missing, or a value out of its range.
@@ -99,7 +107,9 @@ class Table(Generic[C]):
         kind = self.choices[values["name"]]
         fields = {field.name: field for field in dataclasses.fields(kind)}
         given = {
-            key: value for key, value in values.items() if key != "name" and (key in fields or value is not None)
+            key: value
+            for key, value in values.items()
+            if key in fields or (key != "name" and value is not None and value != self.formerly.get(key))
         }
         for key, value in given.items():
             if key not in fields:

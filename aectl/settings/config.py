@@ -20,8 +20,6 @@ INITS = ("default", "glorot")
 OUTPUT_BIASES = ("default", "data_mean")
 MODELS = ("ae", "vae", "iwae")
 POSTERIORS = ("logvar", "std")
-LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
-MEANS = ("identity", "sigmoid")
 PRECISIONS = ("float32", "bf16")
 EXECUTIONS = ("eager", "compile", "graph")
 BINARIZATIONS = ("none", "threshold", "dynamic")
@@ -117,19 +115,6 @@ class ModelConfig:
 
 
 @dataclass
-class LikelihoodConfig:
-    """How x is scored under the decoder; `sigma` is the Gaussian's standard deviation, or where `learn` starts it.
-
-    `mean` says what the Gaussian's mean is of the decoder's output: `identity` or `sigmoid`.
-    """
-
-    name: str = "bernoulli"
-    sigma: float | None = None
-    learn: bool = False
-    mean: str = "identity"
-
-
-@dataclass
 class AdamConfig:
     """Adam's decay rates, the number that keeps its division from zero, and the weights' own decay.
 
@@ -151,14 +136,14 @@ class SweepConfig:
 
 @dataclass
 class TrainSchema:
-    """Everything that defines a training run, as Hydra knows it; in `aectl.runs.config` `noise` is a choice."""
+    """Everything that defines a training run, as Hydra knows it; in `aectl.runs.config` null is a choice."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     data: DataConfig = field(default_factory=DataConfig)
     noise: Any = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    likelihood: LikelihoodConfig = field(default_factory=LikelihoodConfig)
+    likelihood: Any = None
 
     latent: int = 2
     kl_weight: float = 1.0

@@ -12,7 +12,14 @@ MAX_LAYERS = 64
 
 def fail(key: str, value: object, want: str) -> typing.NoReturn:
     """Refuse `key=value`, saying what is wanted."""
-    raise ConfigError(f"{key}={str(value)[:60]}: {want}")
+    raise ConfigError(f"{key}={shown(value)}: {want}")
+
+
+def shown(value: object) -> str:
+    """A value as it is typed on a command line, its beginning where it is long."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)[:60]
 
 
 def choice(key: str, value: str, choices: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from aectl.settings.config import nearest
+from aectl.settings.ranges import shown
 
 T = TypeVar("T")
 
@@ -31,13 +32,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
-
-
-def without_nulls(values: Any) -> Any:
-    """Nested plain data without the keys that are null."""
-    if isinstance(values, Mapping):
-        return {key: without_nulls(value) for key, value in values.items() if value is not None}
-    return values
 
 
 def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
@@ -77,26 +71,27 @@ def value_of(hint: Any, value: Any, where: str) -> Any:
         for one in checks:
             one.check(where, value)
         return value
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        if type(value) is not str or value not in choices:
+            raise ValueError(
+                f"{where}={shown(value)}: no such choice{nearest(str(value), choices)} "
+                f"(choices: {', '.join(choices)})"
+            )
+        return value
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is list:
         if not isinstance(value, list):
-            raise ValueError(f"{where}={_shown(value)}: must be a list, such as [a,b]")
+            raise ValueError(f"{where}={shown(value)}: must be a list, such as [a,b]")
         return [value_of(typing.get_args(hint)[0], item, where) for item in value]
     if hint is float and type(value) is int:
         return float(value)
     if hint is Any:  # its range says more than a type could
         return value
     if type(value) is not hint:
-        raise ValueError(f"{where}={_shown(value)}: must be {WORDS.get(hint, hint.__name__)}")
+        raise ValueError(f"{where}={shown(value)}: must be {WORDS.get(hint, hint.__name__)}")
     return value
-
-
-def _shown(value: Any) -> str:
-    """As it is typed on a command line."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)[:60]
 
 
 def paths_of(settings: Any, prefix: str = "") -> dict[str, str | None]:

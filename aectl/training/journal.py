@@ -17,7 +17,6 @@ from aectl.errors import DataError
 from aectl.files import unusable
 from aectl.measuring import advice, baselines
 from aectl.measuring.scoring import Scores, batches, encode, score
-from aectl.models.likelihoods import Gaussian
 from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import per_pixel_weight
 from aectl.runs.config import TrainConfig
@@ -220,7 +219,7 @@ def _verdict(
     It diverged if it is further from that than twice the way to `untrained`, that of a network before its first step.
     """
     settings, pixels = session.config, math.prod(session.data.train.shape)
-    unit = _per_pixel(session, reference / pixels).partition(", σ")[0]
+    unit = session.model.likelihood.per_pixel(reference / pixels).partition(", σ")[0]
     best, last = _recon(chosen), _recon(records[-1])
     than = f"{reference:.2f} ({unit}), which the mean training image has in place of every reconstruction"
     if best > reference + 2 * max(untrained - reference, 0) or last >= reference > best:
@@ -251,23 +250,11 @@ def _figures_line(session: Session, record: dict[str, Any]) -> str:
         recon = record.get(f"{part}/recon")
         if recon is None:
             continue
-        text = f"{part} recon {recon:.2f} ({_per_pixel(session, recon / pixels)})"
+        text = f"{part} recon {recon:.2f} ({session.model.likelihood.per_pixel(recon / pixels)})"
         if session.model.has_prior:
             text += f", KL {record[f'{part}/kl']:.2f}, ELBO {record[f'{part}/elbo']:.2f}"
         texts.append(text)
     return "; ".join(texts)
-
-
-def _per_pixel(session: Session, recon: float) -> str:
-    """`recon`, nats per pixel, in words."""
-    likelihood = session.model.likelihood
-    if isinstance(likelihood, Gaussian) and likelihood.learned:
-        return f"{recon:.4f} nats per pixel, σ {likelihood.sigma:.4f} at the end"
-    if isinstance(likelihood, Gaussian):
-        return f"squared error {max(0.0, 2 * likelihood.sigma**2 * (recon - likelihood.constant)):.4f} per pixel"
-    if session.config.likelihood.name == "bernoulli":
-        return f"BCE {recon:.4f} per pixel"
-    return f"{recon:.4f} nats per pixel"
 
 
 def _hyperparameters(session: Session) -> dict[str, Any]:

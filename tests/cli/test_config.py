@@ -8,13 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 from aectl.cli.composing import config_dir
 from aectl.data import noise as noises
 from aectl.errors import ConfigError
+from aectl.models import likelihoods
 from aectl.runs.config import TrainConfig
 from aectl.settings import checks, config, typed
 from aectl.settings.config import COMMANDS
 from aectl.training import journal
 
 GROUPS = {"dataset": config.DATASETS, "noise": noises.NOISES, "network": config.NETWORKS,
-          "likelihood": config.LIKELIHOODS, "model": (*config.MODELS, "dae")}  # fmt: skip
+          "likelihood": likelihoods.LIKELIHOODS, "model": (*config.MODELS, "dae")}  # fmt: skip
 PRESETS = config_dir() / "experiment"
 EXPERIMENTS = sorted(str(path.relative_to(PRESETS).with_suffix("")) for path in PRESETS.rglob("*.yaml"))
 
@@ -209,7 +210,7 @@ def test_from_dict_checks_every_type_and_interpolates_nothing():
 def test_settings_without_effect_are_mentioned():
     assert any("kl_weight=3 is ignored" in line for line in checks.notices(TrainConfig(kl_weight=3.0)))
     assert checks.notices(TrainConfig()) == []
-    wide = TrainConfig(likelihood=config.LikelihoodConfig("gaussian", 25.0))
+    wide = TrainConfig(likelihood=likelihoods.Gaussian(sigma=25.0))
     assert any("likelihood.sigma=0.09804" in line for line in checks.notices(wide))
 
 

@@ -13,11 +13,11 @@ from aectl.commands import cleaning
 from aectl.commands.denoise import run_denoise
 from aectl.data import noise as noises
 from aectl.files.pictures import decoding
-from aectl.models import tiling
+from aectl.models import likelihoods, tiling
 from aectl.runs import sanity
 from aectl.runs.config import DenoiseConfig, TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def trained(path: Path, network: NetworkConfig, colours: int = 1) -> Path:
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
         noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
-        likelihood=LikelihoodConfig("gaussian", 1.0), epochs=1, figures_every=0, threads=1,
+        likelihood=likelihoods.Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,
     )  # fmt: skip
     loop.train(config, path)
     return path

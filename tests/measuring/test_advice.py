@@ -19,11 +19,12 @@ from aectl.data.images import Images
 from aectl.errors import DivergedError
 from aectl.measuring import advice
 from aectl.measuring.baselines import constant_recon
-from aectl.models.likelihoods import Bernoulli, Gaussian
+from aectl.models import likelihoods
+from aectl.models.likelihoods import Bernoulli, Normal
 from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
 from aectl.settings import checks, typed
-from aectl.settings.config import DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
 from aectl.training import loop
 
 
@@ -55,7 +56,9 @@ def configurations(draw) -> TrainConfig:
         kl_weight=draw(st.sampled_from([0.0, 1.0, 1e3])), kl_warmup=draw(st.sampled_from([0.0, 1.0])),
         free_bits=draw(st.sampled_from([0.0, 1000.0])), grad_clip=draw(st.sampled_from([None, 0.5, 1.0, 5.0])),
         precision=draw(st.sampled_from(["float32", "bf16"])),
-        likelihood=LikelihoodConfig("gaussian", sigma, draw(st.booleans())) if gaussian else LikelihoodConfig(),
+        likelihood=(
+            likelihoods.Gaussian(sigma=sigma, learn=draw(st.booleans())) if gaussian else likelihoods.Bernoulli()
+        ),
         noise=draw(st.sampled_from([noises.Clean(), noises.Gaussian(sigma=0.5, clip=False)])),
     )  # fmt: skip
 
@@ -112,7 +115,7 @@ def test_advice_that_is_followed_ends_the_divergence(tmp_path):
      ({"lr": 1e-5, "epochs": 1}, False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"kl_weight": 1e4, "lr": 0.01}, False, "it has not learnt: .*a smaller kl_weight than 10000"),
      ({"network": NetworkConfig("unet", [], [4], 1, activation="relu"), "noise": noises.Gaussian(sigma=0.5),
-       "model": ModelConfig("ae"), "likelihood": LikelihoodConfig("gaussian", 1.0), "epochs": 1, "lr": 1e-6},
+       "model": ModelConfig("ae"), "likelihood": likelihoods.Gaussian(sigma=1.0), "epochs": 1, "lr": 1e-6},
       False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"model": ModelConfig("ae"), "lr": 0.01, "epochs": 12}, True, None)],
 )  # fmt: skip
@@ -156,12 +159,12 @@ def test_what_constant_reconstructions_cost():
     target = images.mean()
     grey = -(x * np.log(mean) + (1 - x) * np.log1p(-mean)).sum(1).mean()
     assert constant_recon(Bernoulli(), Bernoulli().inverse_mean(target), images) == pytest.approx(grey, rel=1e-5)
-    for fixed in (Gaussian(0.3), Gaussian(0.3, bounded=True)):
+    for fixed in (Normal(0.3), Normal(0.3, bounded=True)):
         expected = -stats.norm(mean, 0.3).logpdf(x).sum(1).mean()
         assert constant_recon(fixed, fixed.inverse_mean(target), images) == pytest.approx(expected, rel=1e-5)
     best = math.sqrt(sklearn.metrics.mean_squared_error(x, flat))
     expected = -stats.norm(mean, best).logpdf(x).sum(1).mean()
-    learned = Gaussian(7.0, learn=True)
+    learned = Normal(7.0, learn=True)
     assert constant_recon(learned, learned.inverse_mean(target), images) == pytest.approx(expected, rel=1e-5)
 
 

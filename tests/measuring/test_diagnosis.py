@@ -11,11 +11,12 @@ from PIL import Image
 from aectl.data import noise as noises
 from aectl.measuring import eval_table
 from aectl.measuring.diagnosis import diagnose
+from aectl.models import likelihoods
 from aectl.models.build import build_model
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress, Run
-from aectl.settings.config import LikelihoodConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import ModelConfig, NetworkConfig
 
 SHAPE = (1, 8, 8)
 AE, VAE = ModelConfig("ae"), ModelConfig("vae", "logvar")
@@ -205,9 +206,9 @@ def test_pixels_that_are_nearly_binary_have_none_worth_a_word(floor):
 
 def test_a_density_is_compared_with_its_own_kind():
     figures = {"nll": -30.0, "nll_scarce": 0.0}
-    gaussian = run_of(likelihood=LikelihoodConfig("gaussian", 0.5))
+    gaussian = run_of(likelihood=likelihoods.Gaussian(sigma=0.5))
     assert "a density over the real line" in said(gaussian, table(**figures), "density")
-    continuous = run_of(likelihood=LikelihoodConfig("continuous_bernoulli"))
+    continuous = run_of(likelihood=likelihoods.ContinuousBernoulli())
     assert "a density over [0, 1]" in said(continuous, table(**figures), "density")
     assert said(run_of(), table(**figures), "density") == ""
     assert said(gaussian, table(), "density") == ""

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
+from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Normal
 from aectl.models.objectives import Terms, importance_bound, per_pixel_weight
 from aectl.models.priors import kl_to_standard_normal
 from aectl.runs.config import TrainConfig
@@ -51,7 +51,7 @@ def test_bernoulli_sums_to_one_over_all_binary_images():
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 3.0])
 def test_gaussian_integrates_to_one(sigma):
     grid = torch.linspace(-40, 40, 200_001, dtype=torch.float64)
-    density = (-Gaussian(sigma).neg_log_prob(grid.view(-1, 1, 1, 1), torch.full((grid.numel(), 1, 1, 1), 0.4))).exp()
+    density = (-Normal(sigma).neg_log_prob(grid.view(-1, 1, 1, 1), torch.full((grid.numel(), 1, 1, 1), 0.4))).exp()
     assert torch.trapezoid(density, grid).item() == pytest.approx(1, abs=1e-6)
 
 
@@ -84,9 +84,7 @@ def test_continuous_bernoulli_is_finite_in_single_precision_and_so_is_its_gradie
     assert decoded.grad.item() == pytest.approx(mean.item() - 0.3, abs=1e-4)  # A'(η) − x
 
 
-@pytest.mark.parametrize(
-    "likelihood", [Bernoulli(), ContinuousBernoulli(), Gaussian(0.3), Gaussian(0.3, bounded=True)]
-)
+@pytest.mark.parametrize("likelihood", [Bernoulli(), ContinuousBernoulli(), Normal(0.3), Normal(0.3, bounded=True)])
 def test_the_mean_has_an_inverse_and_every_likelihood_states_its_support(likelihood):
     mean = torch.linspace(0.002, 0.998, 50, dtype=torch.float64)
     torch.testing.assert_close(likelihood.mean(likelihood.inverse_mean(mean)), mean)
@@ -94,7 +92,7 @@ def test_the_mean_has_an_inverse_and_every_likelihood_states_its_support(likelih
 
 
 def test_a_learned_sigma_goes_to_the_root_of_the_mean_squared_error():
-    likelihood = Gaussian(1.0, learn=True)
+    likelihood = Normal(1.0, learn=True)
     x, decoded = torch.zeros(10, 1, 4, 4), torch.full((10, 1, 4, 4), 0.2)
     optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.05)
     for _ in range(300):
@@ -106,14 +104,14 @@ def test_a_learned_sigma_goes_to_the_root_of_the_mean_squared_error():
 
 def test_a_bounded_gaussian_scores_the_sigmoid():
     x, logits = torch.rand(3, 1, 2, 2), torch.linspace(-9, 9, 12).view(3, 1, 2, 2)
-    expected = Gaussian(0.5).neg_log_prob(x, torch.sigmoid(logits))
-    torch.testing.assert_close(Gaussian(0.5, bounded=True).neg_log_prob(x, logits), expected)
+    expected = Normal(0.5).neg_log_prob(x, torch.sigmoid(logits))
+    torch.testing.assert_close(Normal(0.5, bounded=True).neg_log_prob(x, logits), expected)
 
 
 def test_gaussian_keeps_its_constant():
     x, mean = torch.zeros(3, 1, 2, 2), torch.ones(3, 1, 2, 2)
     expected = 0.5 * 4 + 4 * 0.5 * math.log(2 * math.pi)  # ½·SSE + D/2·log 2π at σ = 1
-    torch.testing.assert_close(Gaussian(1.0).neg_log_prob(x, mean), torch.full((3,), expected))
+    torch.testing.assert_close(Normal(1.0).neg_log_prob(x, mean), torch.full((3,), expected))
 
 
 def test_terms_average_over_images_and_sum_over_latents():

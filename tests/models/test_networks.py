@@ -3,12 +3,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aectl.models import likelihoods
 from aectl.models.build import build_model
 from aectl.models.networks.build import build_network
 from aectl.models.networks.layers import count_parameters
 from aectl.models.networks.mlp import MLPEncoder
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import ACTIVATIONS, LikelihoodConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import ACTIVATIONS, ModelConfig, NetworkConfig
 
 
 @settings(max_examples=30, deadline=None)
@@ -96,7 +97,9 @@ def test_gated_layers_are_h_times_sigmoid_g():
 def test_a_decoder_can_start_at_the_mean_image(network, likelihood):
     config = TrainConfig(
         network=NetworkConfig(network, hidden=[8], channels=[4] if network == "conv" else None),
-        likelihood=LikelihoodConfig(likelihood, 1.0 if likelihood == "gaussian" else None),
+        likelihood=likelihoods.LIKELIHOODS.read(
+            {"name": likelihood, "sigma": 1.0 if likelihood == "gaussian" else None}
+        ),
     )
     model = build_model(config, (2, 4, 4))
     for layer in [module for module in model.decoder.modules() if hasattr(module, "weight")][-1:]:

@@ -10,6 +10,7 @@ import yaml
 from aectl.cli.composing import config_dir
 from aectl.data.noise import NOISES
 from aectl.errors import ConfigError
+from aectl.models.likelihoods import LIKELIHOODS
 from aectl.settings import typed
 from aectl.settings.choices import Choice, Range, Table
 
@@ -50,6 +51,10 @@ def test_a_choice_is_read_and_written_as_plain_data():
 
 def test_null_settings_of_other_choices_are_passed_over_as_old_checkpoints_have_them():
     assert FRUITS.read({"name": "apple", "weight": 1, "colours": None}) == Apple(weight=1)
+    plain = {"name": "bernoulli", "sigma": None, "learn": False, "mean": "identity"}
+    assert LIKELIHOODS.read(plain).name == "bernoulli"
+    with pytest.raises(ConfigError, match=r"likelihood\.learn=true: no such setting of likelihood=bernoulli"):
+        LIKELIHOODS.read({**plain, "learn": True})
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def test_a_choice_made_in_python_is_checked_as_well():
         Apple(weight=1.0).weight = 2.0
 
 
-@pytest.mark.parametrize(("table", "group"), [(NOISES, "noise")])
+@pytest.mark.parametrize(("table", "group"), [(NOISES, "noise"), (LIKELIHOODS, "likelihood")])
 def test_every_yaml_file_is_a_choice_with_its_defaults(table, group):
     files = {path.stem: yaml.safe_load(path.read_text()) for path in (config_dir() / group).glob("*.yaml")}
     assert set(files) == set(table)

@@ -16,11 +16,12 @@ from aectl.errors import CheckpointError, ConfigError, DivergedError
 from aectl.machine import devices, load, threads
 from aectl.measuring import scoring
 from aectl.measuring.scoring import score
+from aectl.models import likelihoods
 from aectl.models.autoencoder import Autoencoder
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import AdamConfig, DatasetConfig, LikelihoodConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import AdamConfig, DatasetConfig, ModelConfig, NetworkConfig
 from aectl.training import loop, session
 from aectl.training.adam import Adam
 
@@ -66,7 +67,11 @@ def contents(run: Path) -> tuple[dict[str, bytes], list[dict]]:
 def test_the_loss_falls(tmp_path, model, likelihood):
     sigma = 0.3 if likelihood == "gaussian" else None
     config = small(
-        model=MODELS[model], likelihood=LikelihoodConfig(likelihood, sigma), noise=NOISE, epochs=6, lr=5e-3
+        model=MODELS[model],
+        likelihood=likelihoods.LIKELIHOODS.read({"name": likelihood, "sigma": sigma}),
+        noise=NOISE,
+        epochs=6,
+        lr=5e-3,
     )
     loop.train(config, tmp_path)
     _, records = contents(tmp_path)
@@ -76,7 +81,7 @@ def test_the_loss_falls(tmp_path, model, likelihood):
 
 def test_32_images_are_learnt_by_heart(tmp_path):
     data = DatasetConfig("synthetic", 0, 32, 0, synthetic_size=64, synthetic_shape=[1, 10, 12])
-    config = small(dataset=data, model=MODELS["ae"], likelihood=LikelihoodConfig("gaussian", 1.0), latent=16,
+    config = small(dataset=data, model=MODELS["ae"], likelihood=likelihoods.Gaussian(sigma=1.0), latent=16,
                    epochs=300, network=NetworkConfig(hidden=[128]), checkpoint_every=300, lr=3e-3)  # fmt: skip
     loop.train(config, tmp_path)
     _, records = contents(tmp_path)
@@ -214,7 +219,7 @@ VARIANTS = {
     "salt_pepper": {"noise": noises.SaltPepper(p=0.3)},
     "speckle": {"noise": noises.Speckle(sigma=0.3)},
     "conv": {"network": NetworkConfig("conv", hidden=[8], channels=[4, 6])},
-    "gaussian likelihood": {"likelihood": LikelihoodConfig("gaussian", 0.3), "model": ModelConfig("ae")},
+    "gaussian likelihood": {"likelihood": likelihoods.Gaussian(sigma=0.3), "model": ModelConfig("ae")},
     "digits": {"dataset": DatasetConfig("digits", 700, 700), "batch_size": 50},
     "mnist5k": {"dataset": DatasetConfig("mnist5k", 500, 500), "batch_size": 500},
     "no validation": {"dataset": DatasetConfig("synthetic", 0, 80, 0, synthetic_size=240, synthetic_shape=[3, 9, 8])},
@@ -225,7 +230,7 @@ VARIANTS = {
         "model": ModelConfig("iwae", "logvar", 3),
         "network": NetworkConfig(hidden=[9], activation="gated", output_bias="data_mean"),
     },
-    "learned sigma, free bits": {"likelihood": LikelihoodConfig("gaussian", 0.3, learn=True), "free_bits": 0.1},
+    "learned sigma, free bits": {"likelihood": likelihoods.Gaussian(sigma=0.3, learn=True), "free_bits": 0.1},
     "steps and Adam's settings": {
         "schedule": "steps",
         "lr_steps": [1],
@@ -236,7 +241,7 @@ VARIANTS = {
         "network": NetworkConfig("unet", hidden=[], channels=[4, 6], blocks=1, activation="relu"),
         "noise": NOISE,
         "model": ModelConfig("ae"),
-        "likelihood": LikelihoodConfig("gaussian", 1.0),
+        "likelihood": likelihoods.Gaussian(sigma=1.0),
     },
 }
 
