@@ -21,9 +21,12 @@ from aectl.cli import main
 from aectl.data import noise as noises
 from aectl.drawing import grids
 from aectl.models import likelihoods
+from aectl.models.networks.base import Network
+from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.unet import Unet
 from aectl.runs import checkpoint
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 from aectl.training import loop
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
@@ -92,7 +95,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     dataset = DatasetConfig("synthetic", 20, 20, synthetic_size=100, synthetic_shape=[1, 28, 28])
     config = TrainConfig(
-        dataset, network=NetworkConfig(hidden=[8]), model=ModelConfig("vae", "logvar"), epochs=1, device="cpu",
+        dataset, network=Mlp(hidden=[8]), model=ModelConfig("vae", "logvar"), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
     loop.train(config, folder)
@@ -110,7 +113,7 @@ def only_run(tmp_path: Path) -> Callable[[], Path]:
     return find
 
 
-def _trained(folder: Path, network: NetworkConfig, colours: int) -> Path:
+def _trained(folder: Path, network: Network, colours: int) -> Path:
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
         noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
@@ -123,14 +126,14 @@ def _trained(folder: Path, network: NetworkConfig, colours: int) -> Path:
 @pytest.fixture(scope="session")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A U-net of colours before its first step, when it adds nothing to what it sees."""
-    unet = NetworkConfig("unet", hidden=[], channels=[4, 6], blocks=1, activation="relu")
+    unet = Unet(channels=[4, 6], blocks=1)
     return _trained(tmp_path_factory.mktemp("identity") / "run", unet, 3) / "checkpoints/step-00000000"
 
 
 @pytest.fixture(scope="session")
 def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with a code, on grey pictures of 12×10."""
-    return _trained(tmp_path_factory.mktemp("autoencoder") / "run", NetworkConfig(hidden=[16]), 1)
+    return _trained(tmp_path_factory.mktemp("autoencoder") / "run", Mlp(hidden=[16]), 1)
 
 
 @dataclass

@@ -11,9 +11,10 @@ from scipy.ndimage import gaussian_filter
 from aectl.data import noise as noises
 from aectl.data.split import build_dataset
 from aectl.models import likelihoods
+from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 from aectl.training import loop
 
 SHAPE = (1, 12, 13)
@@ -78,7 +79,7 @@ def planted(folder: Path, weights: dict[str, np.ndarray], **settings) -> Linear:
     latent = len(weights["W"])
     settings = {"model": VAE, "likelihood": likelihoods.Gaussian(sigma=0.3), "dataset": DATASET, **settings}
     config = TrainConfig(
-        network=NetworkConfig("mlp", hidden=[]), latent=latent, epochs=1, device="cpu", threads=1, figures_every=0,
+        network=Mlp(hidden=[]), latent=latent, epochs=1, device="cpu", threads=1, figures_every=0,
         **settings,
     )  # fmt: skip
     loop.train(config, folder)

@@ -22,9 +22,10 @@ from aectl.cli import messages
 from aectl.commands import denoise
 from aectl.data import noise as noises
 from aectl.files.pictures import decoding
+from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import DenoiseConfig, TrainConfig
-from aectl.settings.config import DatasetConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[1, 28, 28]),
-        noise=noises.Gaussian(sigma=0.3), network=NetworkConfig(hidden=[8]), epochs=1, device="cpu",
+        noise=noises.Gaussian(sigma=0.3), network=Mlp(hidden=[8]), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
     loop.train(config, folder)

@@ -18,10 +18,11 @@ from aectl.measuring.metrics import psnr
 from aectl.measuring.scoring import batches
 from aectl.models import likelihoods
 from aectl.models.build import build_model
+from aectl.models.networks.mlp import Mlp
 from aectl.rng import generator
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 from aectl.training import loop
 
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
@@ -31,7 +32,7 @@ DATASET = DatasetConfig("mnist", val_size=10000) if WHOLE else DatasetConfig("mn
 def linear(latent: int, **changes) -> TrainConfig:
     """A linear autoencoder on squared error."""
     settings = {
-        "dataset": DATASET, "network": NetworkConfig("mlp", hidden=[], output_bias="data_mean"),
+        "dataset": DATASET, "network": Mlp(hidden=[], output_bias="data_mean"),
         "model": ModelConfig("ae"), "likelihood": likelihoods.Gaussian(sigma=1.0), "latent": latent,
         "batch_size": 100, "schedule": "cosine", "figures_every": 0, "threads": 1,
     }  # fmt: skip
@@ -113,7 +114,7 @@ def probabilistic_pca(off: float):
     N(M⁻¹Wᵀ(x − b), σ²M⁻¹), M = WᵀW + σ²I (Tipping & Bishop, 1999).
     """
     config = TrainConfig(
-        network=NetworkConfig("mlp", hidden=[]), model=ModelConfig("vae", "logvar"),
+        network=Mlp(hidden=[]), model=ModelConfig("vae", "logvar"),
         likelihood=likelihoods.Gaussian(sigma=SIGMA), latent=LATENT,
     )  # fmt: skip
     model = build_model(config, SHAPE).double()

@@ -13,6 +13,7 @@ import yaml
 
 from aectl.cli.composing import config_dir
 from aectl.data.split import build_dataset
+from aectl.models.networks.conv import Conv
 from aectl.settings.config import DatasetConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -271,10 +272,10 @@ def test_row_threes_network_is_keras(rows):
     """Parameter by parameter what the source's summary prints."""
     from aectl.models.build import build_model
     from aectl.runs.config import TrainConfig
-    from aectl.settings.config import ModelConfig, NetworkConfig
+    from aectl.settings.config import ModelConfig
 
     preset = yaml.safe_load((config_dir() / "experiment/published/row3_keras_conv_vae.yaml").read_text())
-    network = NetworkConfig("conv", **preset["network"])
+    network = Conv(**preset["network"])
     model = build_model(
         TrainConfig(network=network, model=ModelConfig(posterior="logvar"), latent=preset["latent"]), (1, 28, 28)
     )

@@ -29,14 +29,15 @@ import torch.utils.tensorboard
 
 from aectl.cli import messages
 from aectl.data import noise as noises
+from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 from aectl.training import loop, session
 
 SMALL = TrainConfig(
     dataset=DatasetConfig("synthetic", 24, 24, 0, synthetic_size=176, synthetic_shape=[1, 9, 10]),
-    network=NetworkConfig(hidden=[16]), epochs=4, batch_size=16, device="cpu", threads=1, figures_every=0,
+    network=Mlp(hidden=[16]), epochs=4, batch_size=16, device="cpu", threads=1, figures_every=0,
 )  # fmt: skip
 MODELS = {
     "ae": SMALL,

@@ -1,5 +1,6 @@
 """The runs of a sweep, each measured on the same images, and what they were measured on and with."""
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from aectl.measuring import baselines, comparison, metrics
 from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
 from aectl.measuring.scoring import batches, score
+from aectl.models.networks.base import Network
 from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.settings import typed
-from aectl.settings.config import DatasetConfig, NetworkConfig, ReportConfig
+from aectl.settings.config import DatasetConfig, ReportConfig
 
 
 @dataclass
@@ -147,15 +149,16 @@ def data_words(settings: DatasetConfig, images: Images, part: str) -> str:
     return f"{name}{binary}, {count} of {height}×{width}{colour}"
 
 
-def network_words(network: NetworkConfig) -> str:
+def network_words(network: Network) -> str:
     """`mlp, hidden 300-300, leaky_relu`, and what else is not as by default."""
     words = [network.name]
     for key in ("hidden", "channels", "decoder_hidden"):
-        if widths := getattr(network, key):
+        if widths := getattr(network, key, None):
             words.append(f"{key.replace('_', ' ')} {'-'.join(map(str, widths))}")
-    words.append(network.activation)
-    usual = NetworkConfig()
-    for key in ("blocks", "init", "norm", "output_conv", "output_bias"):
-        if getattr(network, key) != getattr(usual, key):
-            words.append(f"{key}={getattr(network, key)}")
+    for setting in dataclasses.fields(network):
+        value = getattr(network, setting.name)
+        if setting.name == "activation":
+            words.append(value)
+        elif not isinstance(value, list | None) and value != setting.default:
+            words.append(f"{setting.name}={value}")
     return ", ".join(words)

@@ -2,25 +2,17 @@
 
 from aectl.models.autoencoder import Autoencoder
 from aectl.models.denoiser import Denoiser
-from aectl.models.networks.build import build_network
-from aectl.models.networks.layers import Shape, glorot
-from aectl.models.networks.unet import UNet
+from aectl.models.networks.layers import Shape
 from aectl.settings.config import TrainSchema
 
 
 def build_model(config: TrainSchema, shape: Shape) -> Autoencoder:
     """The model that `config` describes for images of `shape` = (C, H, W), freshly initialised."""
-    if config.network.name == "unet":
-        network = UNet(
-            shape[0], config.network.channels, config.network.blocks, config.network.activation, config.network.norm
-        )
-        return Denoiser(network, config.likelihood.build())
+    if not config.network.has_code:
+        return Denoiser(config.network.denoiser(shape[0]), config.likelihood.build())
     posterior = config.model.posterior  # None for an AE
     outputs = config.latent * (2 if posterior else 1)
-    encoder, decoder = build_network(config.network, shape, outputs, config.latent)
-    if config.network.init == "glorot":
-        glorot(encoder, heads=outputs // config.latent)
-        glorot(decoder)
+    encoder, decoder = config.network.build(shape, outputs, config.latent)
     return Autoencoder(
         encoder,
         decoder,

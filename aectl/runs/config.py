@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from aectl.data.noise import Clean, Noise
 from aectl.models.likelihoods import Bernoulli, LikelihoodChoice
+from aectl.models.networks.base import Network
+from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.table import NETWORKS  # noqa: F401 (by which a network is read)
 from aectl.settings import config
 
 
@@ -12,6 +15,7 @@ class TrainConfig(config.TrainSchema):
     """Everything that defines a training run."""
 
     noise: Noise = field(default_factory=Clean)
+    network: Network = field(default_factory=lambda: Mlp(hidden=[300, 300]))
     likelihood: LikelihoodChoice = field(default_factory=Bernoulli)
 
 

@@ -5,16 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from aectl.settings.config import (
-    ACTIVATIONS,
     CODES,
     DEVICES,
     EXECUTIONS,
-    INITS,
     MODELS,
-    NETWORKS,
-    NORMS,
     ON_BAD,
-    OUTPUT_BIASES,
     POSTERIORS,
     PRECISIONS,
     SAMPLE_MODES,
@@ -27,7 +22,6 @@ from aectl.settings.config import (
     EvalConfig,
     MeasureConfig,
     ModelConfig,
-    NetworkConfig,
     PicturesConfig,
     ReportConfig,
     RunConfig,
@@ -35,7 +29,7 @@ from aectl.settings.config import (
     TrainSchema,
 )
 from aectl.settings.data_checks import check_dataset
-from aectl.settings.ranges import MAX_LAYERS, choice, fail, number, path, scale, widths
+from aectl.settings.ranges import choice, fail, number, path, scale
 from aectl.settings.typed import paths_of
 
 
@@ -131,11 +125,10 @@ def _codes(key: str, name: str) -> None:
 def _check_train(config: TrainSchema) -> None:
     _check_machine(config)
     check_dataset(config.dataset)
-    _check_network(config.network)
     _check_model(config.model)
-    if config.network.name == "unet" and (config.model.name != "ae" or not config.likelihood.output_is_mean):
-        fail("network.name", "unet", "predicts the clean picture, without a code: it goes with model=ae or dae, "
-              "likelihood=gaussian and likelihood.mean=identity")  # fmt: skip
+    if not config.network.has_code and (config.model.name != "ae" or not config.likelihood.output_is_mean):
+        want = "predicts the clean picture, without a code: it goes with model=ae or dae, likelihood=gaussian and "
+        fail("network.name", config.network.name, f"{want}likelihood.mean=identity")
     number("latent", config.latent, 1, 65536)
     number("kl_weight", config.kl_weight, 0)
     number("kl_warmup", config.kl_warmup, 0)
@@ -176,35 +169,6 @@ def _check_schedule(config: TrainSchema) -> None:
     number("adam.weight_decay", config.adam.weight_decay, 0)
 
 
-def _check_network(network: NetworkConfig) -> None:
-    choice("network.name", network.name, NETWORKS)
-    choice("network.activation", network.activation, ACTIVATIONS)
-    choice("network.init", network.init, INITS)
-    choice("network.output_bias", network.output_bias, OUTPUT_BIASES)
-    widths("network.hidden", network.hidden)
-    widths("network.decoder_hidden", network.decoder_hidden or [])
-    if network.name in ("conv", "unet"):
-        if not network.channels:
-            fail("network.channels", network.channels, f"{network.name} needs at least one width, such as [32,64]")
-        widths("network.channels", network.channels)
-    elif network.channels is not None:
-        fail("network.channels", network.channels, "only network=conv and network=unet have channels")
-    if network.blocks is not None and network.name == "mlp":
-        fail("network.blocks", network.blocks, "only network=conv and network=unet have residual blocks")
-    if network.blocks is None and network.name == "unet":
-        fail("network.blocks", "null", "network=unet needs the number of residual blocks of a level")
-    number("network.blocks", network.blocks, 1 if network.name == "unet" else 0, MAX_LAYERS)
-    if network.output_conv and network.name != "conv":
-        fail("network.output_conv", "true", "only network=conv has a decoder of convolutions")
-    choice("network.norm", network.norm, NORMS)
-    if network.norm != "none" and network.name == "mlp":
-        fail("network.norm", network.norm, "only network=conv and network=unet have a normalisation")
-    if network.name == "unet":
-        for key, only in (("hidden", []), ("decoder_hidden", None), ("output_bias", "default"), ("init", "default")):
-            if getattr(network, key) != only:
-                fail(f"network.{key}", getattr(network, key), "network=unet has neither dense layers nor a decoder")
-
-
 def _check_model(model: ModelConfig) -> None:
     choice("model.name", model.name, MODELS)
     if model.name == "ae":
@@ -226,8 +190,11 @@ def notices(config: TrainSchema) -> list[str]:
     """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
     found = []
     defaults = TrainSchema()
-    if config.network.name == "unet" and not config.noise.corrupts:
-        found.append("network=unet without noise has nothing to do: it returns its input; choose one with noise=...")
+    if not config.network.has_code and not config.noise.corrupts:
+        found.append(
+            f"network={config.network.name} without noise has nothing to do: it returns its input; choose one with "
+            "noise=..."
+        )
     if config.model.name == "ae":
         for key in ("kl_weight", "kl_warmup", "free_bits"):
             if getattr(config, key) != getattr(defaults, key):

@@ -13,11 +13,6 @@ DATASETS = (
     "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "folder",
     "array",
 )  # fmt: skip
-NETWORKS = ("mlp", "conv", "unet")
-ACTIVATIONS = ("leaky_relu", "relu", "elu", "silu", "gelu", "tanh", "sigmoid", "gated")
-NORMS = ("none", "group")
-INITS = ("default", "glorot")
-OUTPUT_BIASES = ("default", "data_mean")
 MODELS = ("ae", "vae", "iwae")
 POSTERIORS = ("logvar", "std")
 PRECISIONS = ("float32", "bf16")
@@ -79,29 +74,6 @@ class DataConfig:
 
 
 @dataclass
-class NetworkConfig:
-    """Encoder and decoder; `hidden` are the widths of dense layers, `channels` those of stride-2 convolutions.
-
-    `unet` is one denoising network without a code: `channels` are its levels. In both, `blocks` are the residual
-    blocks of each level, and `norm` normalises behind convolutions.
-
-    The decoder mirrors the encoder, unless `decoder_hidden` gives it dense layers of its own, in their order from
-    the code to the image. `output_bias=data_mean` starts the decoder at the mean training image.
-    """
-
-    name: str = "mlp"
-    hidden: list[int] = field(default_factory=lambda: [300, 300])
-    channels: list[int] | None = None
-    blocks: int | None = None
-    decoder_hidden: list[int] | None = None
-    activation: str = "leaky_relu"
-    init: str = "default"
-    norm: str = "none"
-    output_conv: bool = False
-    output_bias: str = "default"
-
-
-@dataclass
 class ModelConfig:
     """The bottleneck: a deterministic code (`ae`) or q(z|x) = N(μ, σ²) (`vae`, `iwae`), as a log-variance or a std.
 
@@ -141,7 +113,7 @@ class TrainSchema:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     data: DataConfig = field(default_factory=DataConfig)
     noise: Any = None
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: Any = None
     model: ModelConfig = field(default_factory=ModelConfig)
     likelihood: Any = None
 

@@ -88,14 +88,14 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         _refuse_too_large(config, shape)
         torch.manual_seed(seed_of(config.seed, "weights"))
         model = build_model(config, shape).to(device)
-        if config.network.output_bias == "data_mean":
+        if config.network.starts_at_mean:
             model.start_at(data.train.mean().to(device))
     else:
         trained_on = opening.read_config(saved)[1]
         model = opening.restore(saved, config, trained_on).to(device)
         if shape != trained_on:
             raise DataError(f"dataset={config.dataset.name}: its images are {shape}, the run's were {trained_on}")
-    if config.network.name == "mlp":
+    if config.network.dense:
         threads.limit(count_parameters(model) * config.batch_size)
     adam = Adam(dict(model.named_parameters()), config.adam)
     sums = torch.zeros(
@@ -151,9 +151,12 @@ def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
     needed = 16 * parameters  # weight, gradient and Adam's two moments, 4 bytes each
     memory = psutil.virtual_memory().total
     if needed > memory:
+        network = config.network
+        sizes = {f"network.{key}": getattr(network, key, None) for key in ("hidden", "channels")}
+        named = " ".join(f"{key}={value}" for key, value in {**sizes, "latent": config.latent}.items() if value)
         raise ConfigError(
-            f"network.hidden={config.network.hidden}: {parameters:,} parameters need {needed / 2**30:.0f} GiB to "
-            f"train, and this machine has {memory / 2**30:.0f}; choose smaller widths or a smaller latent"
+            f"{named}: {parameters:,} parameters need {needed / 2**30:.0f} GiB to train, and this machine has "
+            f"{memory / 2**30:.0f}; choose smaller widths or a smaller latent"
         )
 
 

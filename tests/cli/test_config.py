@@ -9,12 +9,13 @@ from aectl.cli.composing import config_dir
 from aectl.data import noise as noises
 from aectl.errors import ConfigError
 from aectl.models import likelihoods
+from aectl.models.networks.table import NETWORKS
 from aectl.runs.config import TrainConfig
 from aectl.settings import checks, config, typed
 from aectl.settings.config import COMMANDS
 from aectl.training import journal
 
-GROUPS = {"dataset": config.DATASETS, "noise": noises.NOISES, "network": config.NETWORKS,
+GROUPS = {"dataset": config.DATASETS, "noise": noises.NOISES, "network": NETWORKS,
           "likelihood": likelihoods.LIKELIHOODS, "model": (*config.MODELS, "dae")}  # fmt: skip
 PRESETS = config_dir() / "experiment"
 EXPERIMENTS = sorted(str(path.relative_to(PRESETS).with_suffix("")) for path in PRESETS.rglob("*.yaml"))

@@ -14,10 +14,13 @@ from aectl.commands.denoise import run_denoise
 from aectl.data import noise as noises
 from aectl.files.pictures import decoding
 from aectl.models import likelihoods, tiling
+from aectl.models.networks.base import Network
+from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.unet import Unet
 from aectl.runs import sanity
 from aectl.runs.config import DenoiseConfig, TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 from aectl.training import loop
 
 CPU = torch.device("cpu")
@@ -25,7 +28,7 @@ RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (30, 41, 4), dtype=np.uint8)
 
 
-def trained(path: Path, network: NetworkConfig, colours: int = 1) -> Path:
+def trained(path: Path, network: Network, colours: int = 1) -> Path:
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
         noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
@@ -39,9 +42,9 @@ def trained(path: Path, network: NetworkConfig, colours: int = 1) -> Path:
 def runs(tmp_path_factory) -> dict[str, Path]:
     """A dense and a fully convolutional network, grey and colour."""
     folder = tmp_path_factory.mktemp("runs")
-    unet = NetworkConfig("unet", hidden=[], channels=[4, 6], blocks=1, activation="relu")
+    unet = Unet(channels=[4, 6], blocks=1)
     return {
-        "mlp": trained(folder / "mlp", NetworkConfig(hidden=[16])),
+        "mlp": trained(folder / "mlp", Mlp(hidden=[16])),
         "unet": trained(folder / "unet", unet),
         "colour unet": trained(folder / "colour", unet, 3),
     }

@@ -13,7 +13,9 @@ from aectl.drawing import plots, report_page, report_plots
 from aectl.measuring import comparison, tables
 from aectl.measuring.comparison import Measured
 from aectl.measuring.sweep import Circumstances, data_words, network_words
-from aectl.settings.config import DatasetConfig, NetworkConfig
+from aectl.models.networks.conv import Conv
+from aectl.models.networks.mlp import Mlp
+from aectl.settings.config import DatasetConfig
 
 
 def measured(
@@ -145,9 +147,9 @@ def test_data_in_words(settings, shape, part, words):
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (NetworkConfig(), "mlp, hidden 300-300, leaky_relu"),
-        (NetworkConfig(hidden=[], activation="relu", init="glorot"), "mlp, relu, init=glorot"),
-        (NetworkConfig("conv", hidden=[64], channels=[16, 32], blocks=2, norm="group", decoder_hidden=[8]),
+        (Mlp(hidden=[300, 300]), "mlp, hidden 300-300, leaky_relu"),
+        (Mlp(hidden=[], activation="relu", init="glorot"), "mlp, relu, init=glorot"),
+        (Conv(hidden=[64], channels=[16, 32], blocks=2, norm="group", decoder_hidden=[8]),
          "conv, hidden 64, channels 16-32, decoder hidden 8, leaky_relu, blocks=2, norm=group"),
     ],
 )  # fmt: skip

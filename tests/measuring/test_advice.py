@@ -21,17 +21,19 @@ from aectl.measuring import advice
 from aectl.measuring.baselines import constant_recon
 from aectl.models import likelihoods
 from aectl.models.likelihoods import Bernoulli, Normal
+from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.unet import Unet
 from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
 from aectl.settings import checks, typed
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 from aectl.training import loop
 
 
 def small(**changes) -> TrainConfig:
     given = {
         "dataset": DatasetConfig("synthetic", 40, 40, 0, synthetic_size=240, synthetic_shape=[1, 10, 12]),
-        "network": NetworkConfig(hidden=[16]), "model": ModelConfig("vae", "logvar"), "batch_size": 8, "epochs": 3,
+        "network": Mlp(hidden=[16]), "model": ModelConfig("vae", "logvar"), "batch_size": 8, "epochs": 3,
         "device": "cpu", "threads": 1, "figures_every": 0,
     }  # fmt: skip
     return TrainConfig(**{**given, **changes})
@@ -114,7 +116,7 @@ def test_advice_that_is_followed_ends_the_divergence(tmp_path):
     [({"model": ModelConfig("ae"), "lr": 100.0}, False, "it diverged: recon came to .*a smaller lr than 100"),
      ({"lr": 1e-5, "epochs": 1}, False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"kl_weight": 1e4, "lr": 0.01}, False, "it has not learnt: .*a smaller kl_weight than 10000"),
-     ({"network": NetworkConfig("unet", [], [4], 1, activation="relu"), "noise": noises.Gaussian(sigma=0.5),
+     ({"network": Unet(channels=[4], blocks=1), "noise": noises.Gaussian(sigma=0.5),
        "model": ModelConfig("ae"), "likelihood": likelihoods.Gaussian(sigma=1.0), "epochs": 1, "lr": 1e-6},
       False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"model": ModelConfig("ae"), "lr": 0.01, "epochs": 12}, True, None)],

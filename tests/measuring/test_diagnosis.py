@@ -13,19 +13,21 @@ from aectl.measuring import eval_table
 from aectl.measuring.diagnosis import diagnose
 from aectl.models import likelihoods
 from aectl.models.build import build_model
+from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.unet import Unet
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress, Run
-from aectl.settings.config import ModelConfig, NetworkConfig
+from aectl.settings.config import ModelConfig
 
 SHAPE = (1, 8, 8)
 AE, VAE = ModelConfig("ae"), ModelConfig("vae", "logvar")
-UNET = NetworkConfig("unet", channels=[4], blocks=1)
+UNET = Unet(channels=[4], blocks=1)
 NOISE = noises.Gaussian(sigma=0.2)
 
 
 def run_of(model: ModelConfig = VAE, *, step: int = 300, epoch: int = 3, **changes) -> Run:
-    config = TrainConfig(**{"model": model, "latent": 4, "network": NetworkConfig(hidden=[4]), **changes})
+    config = TrainConfig(**{"model": model, "latent": 4, "network": Mlp(hidden=[4]), **changes})
     return Run(Path("run"), None, config, SHAPE, Progress(step, epoch), build_model(config, SHAPE), "")
 
 

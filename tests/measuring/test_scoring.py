@@ -13,9 +13,11 @@ from aectl.data.images import Images, to_float
 from aectl.measuring import importance
 from aectl.measuring.scoring import batches, encode, score
 from aectl.models.build import build_model
+from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.unet import Unet
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import ModelConfig, NetworkConfig
+from aectl.settings.config import ModelConfig
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 10)
@@ -42,7 +44,7 @@ MODELS = {
 
 def model_of(name: str, **changes):
     torch.manual_seed(0)
-    settings = {"latent": 3, "network": NetworkConfig(hidden=[12]), "model": MODELS.get(name)}
+    settings = {"latent": 3, "network": Mlp(hidden=[12]), "model": MODELS.get(name)}
     return build_model(TrainConfig(**{**settings, **changes}), SHAPE).eval()
 
 
@@ -129,7 +131,7 @@ def test_the_recon_of_iwae_is_the_mean_over_its_draws():
 
 @pytest.mark.parametrize("name", [*MODELS, "unet"])
 def test_a_model_has_the_terms_that_it_names_and_a_point_has_no_kl(name):
-    unet = NetworkConfig("unet", channels=[4, 8], blocks=1)
+    unet = Unet(channels=[4, 8], blocks=1)
     model = model_of("ae", network=unet, noise=NOISES["gaussian"]) if name == "unet" else model_of(name)
     x = to_float(IMAGES.pixels)
     terms, _ = model.terms(x, x, model.draw(len(x), torch.Generator().manual_seed(0)))

@@ -5,18 +5,19 @@ from hypothesis import strategies as st
 
 from aectl.models import likelihoods
 from aectl.models.build import build_model
-from aectl.models.networks.build import build_network
-from aectl.models.networks.layers import count_parameters
-from aectl.models.networks.mlp import MLPEncoder
+from aectl.models.networks.conv import Conv
+from aectl.models.networks.layers import ACTIVATIONS, count_parameters
+from aectl.models.networks.mlp import Mlp, MLPEncoder
+from aectl.models.networks.table import NETWORKS
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import ACTIVATIONS, ModelConfig, NetworkConfig
+from aectl.settings.config import ModelConfig
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 4), st.integers(2, 37), st.integers(2, 37), st.integers(1, 5), st.integers(0, 4))
 def test_conv_restores_any_size(channels, height, width, latent, depth):
-    config = NetworkConfig("conv", hidden=[6], channels=[4, 5, 6, 7][: depth + 1])
-    encoder, decoder = build_network(config, (channels, height, width), 2 * latent, latent)
+    config = Conv(hidden=[6], channels=[4, 5, 6, 7][: depth + 1])
+    encoder, decoder = config.build((channels, height, width), 2 * latent, latent)
     x = torch.zeros(2, channels, height, width)
     features = encoder(x)
     assert features.shape == (2, 2 * latent)
@@ -34,8 +35,8 @@ def test_mlp_is_the_lectures_by_default():
 @pytest.mark.parametrize("norm", ["none", "group"])
 @pytest.mark.parametrize("activation", ["relu", "gated"])
 def test_conv_may_have_residual_blocks_and_normalisation_at_any_size(size, norm, activation):
-    config = NetworkConfig("conv", hidden=[5], channels=[4, 6, 12], blocks=2, norm=norm, activation=activation)
-    encoder, decoder = build_network(config, (3, *size), 4, 4)
+    config = Conv(hidden=[5], channels=[4, 6, 12], blocks=2, norm=norm, activation=activation)
+    encoder, decoder = config.build((3, *size), 4, 4)
     x = torch.rand(2, 3, *size)
     assert decoder(encoder(x)).shape == x.shape
     kinds = [type(module).__name__ for module in [*encoder.modules(), *decoder.modules()]]
@@ -44,8 +45,8 @@ def test_conv_may_have_residual_blocks_and_normalisation_at_any_size(size, norm,
 
 
 def test_with_an_output_convolution_the_decoder_is_that_of_the_keras_example():
-    config = NetworkConfig("conv", hidden=[16], channels=[32, 64], decoder_hidden=[], output_conv=True)
-    _, decoder = build_network(config, (1, 28, 28), 4, 2)
+    config = Conv(hidden=[16], channels=[32, 64], decoder_hidden=[], output_conv=True)
+    _, decoder = config.build((1, 28, 28), 4, 2)
     layers = [layer for layer in decoder.modules() if hasattr(layer, "weight")]
     assert [tuple(layer.weight.shape) for layer in layers] == [
         (64 * 7 * 7, 2), (64, 64, 3, 3), (64, 32, 3, 3), (1, 32, 3, 3),
@@ -57,8 +58,10 @@ def test_with_an_output_convolution_the_decoder_is_that_of_the_keras_example():
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(name, activation):
     channels = [4, 6] if name == "conv" else None
-    config = NetworkConfig(name, hidden=[9], channels=channels, decoder_hidden=[5, 7], activation=activation)
-    encoder, decoder = build_network(config, (2, 7, 9), 6, 3)
+    config = NETWORKS.read(
+        {"name": name, "hidden": [9], "channels": channels, "decoder_hidden": [5, 7], "activation": activation}
+    )
+    encoder, decoder = config.build((2, 7, 9), 6, 3)
     assert encoder(torch.rand(4, 2, 7, 9)).shape == (4, 6)
     assert decoder(torch.rand(4, 3)).shape == (4, 2, 7, 9)
     first = next(layer for layer in decoder if isinstance(layer, torch.nn.Linear))
@@ -68,7 +71,9 @@ def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_glorots_weights_have_their_variance_and_no_bias(network):
     channels = [16, 64] if network == "conv" else None
-    config = TrainConfig(network=NetworkConfig(network, hidden=[300], channels=channels, init="glorot"))
+    config = TrainConfig(
+        network=NETWORKS.read({"name": network, "hidden": [300], "channels": channels, "init": "glorot"})
+    )
     layers = [layer for layer in build_model(config, (1, 28, 28)).modules() if hasattr(layer, "bias")]
     for layer in layers:
         inputs, outputs = torch.nn.init._calculate_fan_in_and_fan_out(layer.weight)
@@ -78,7 +83,7 @@ def test_glorots_weights_have_their_variance_and_no_bias(network):
 
 
 def test_glorots_mean_and_log_variance_are_layers_of_their_own():
-    network = NetworkConfig("mlp", hidden=[100], init="glorot")
+    network = Mlp(hidden=[100], init="glorot")
     config = TrainConfig(latent=600, model=ModelConfig(posterior="logvar"), network=network)
     last = build_model(config, (1, 28, 28)).encoder[-1]
     for weight in last.weight.chunk(2):
@@ -96,7 +101,7 @@ def test_gated_layers_are_h_times_sigmoid_g():
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_a_decoder_can_start_at_the_mean_image(network, likelihood):
     config = TrainConfig(
-        network=NetworkConfig(network, hidden=[8], channels=[4] if network == "conv" else None),
+        network=NETWORKS.read({"name": network, "hidden": [8], "channels": [4] if network == "conv" else None}),
         likelihood=likelihoods.LIKELIHOODS.read(
             {"name": likelihood, "sigma": 1.0 if likelihood == "gaussian" else None}
         ),
@@ -120,7 +125,7 @@ def test_the_log_variance_can_be_clipped():
 
 def test_a_callers_widths_are_left_alone():
     hidden = [5, 7, 9]
-    build_network(NetworkConfig("mlp", hidden=hidden), (1, 4, 4), 2, 2)
+    Mlp(hidden=hidden).build((1, 4, 4), 2, 2)
     assert hidden == [5, 7, 9]
 
 

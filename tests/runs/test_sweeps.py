@@ -14,10 +14,12 @@ from hydra.errors import MissingConfigException
 
 from aectl.cli import messages, multirun
 from aectl.errors import OtherSweepError
+from aectl.models.networks.conv import Conv
+from aectl.models.networks.mlp import Mlp
 from aectl.runs import sweeps
 from aectl.runs.config import TrainConfig
 from aectl.settings import config, typed
-from aectl.settings.config import DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import DatasetConfig, ModelConfig
 
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
 
@@ -131,8 +133,8 @@ def test_a_job_without_a_word_makes_no_columns_of_what_the_others_share(tmp_path
 def test_lists_texts_and_choices_are_written_as_they_were_meant(tmp_path):
     jobs = [
         job(tmp_path, 0, "network.hidden=[8,9] model=dae dataset.root='1e3'",
-            {"network": NetworkConfig(hidden=[8, 9]), "dataset": DatasetConfig(root="1e3")}),
-        job(tmp_path, 1, "grad_clip=null network=conv", {"network": NetworkConfig("conv", hidden=[])}),
+            {"network": Mlp(hidden=[8, 9]), "dataset": DatasetConfig(root="1e3")}),
+        job(tmp_path, 1, "grad_clip=null network=conv", {"network": Conv(hidden=[], channels=[4])}),
         job(tmp_path, 2, "grad_clip=1 model.name=vae", {"grad_clip": 1.0, "model": ModelConfig("vae")}),
     ]  # fmt: skip
     assert sweeps.differing(jobs) == [

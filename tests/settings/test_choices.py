@@ -11,6 +11,7 @@ from aectl.cli.composing import config_dir
 from aectl.data.noise import NOISES
 from aectl.errors import ConfigError
 from aectl.models.likelihoods import LIKELIHOODS
+from aectl.models.networks.table import NETWORKS
 from aectl.settings import typed
 from aectl.settings.choices import Choice, Range, Table
 
@@ -89,11 +90,12 @@ def test_a_choice_made_in_python_is_checked_as_well():
         Apple(weight=1.0).weight = 2.0
 
 
-@pytest.mark.parametrize(("table", "group"), [(NOISES, "noise"), (LIKELIHOODS, "likelihood")])
+@pytest.mark.parametrize(("table", "group"), [(NOISES, "noise"), (LIKELIHOODS, "likelihood"), (NETWORKS, "network")])
 def test_every_yaml_file_is_a_choice_with_its_defaults(table, group):
     files = {path.stem: yaml.safe_load(path.read_text()) for path in (config_dir() / group).glob("*.yaml")}
     assert set(files) == set(table)
     for name, plain in files.items():
+        plain.pop("defaults", None)  # Hydra's: what it chooses beside
         choice = table.read(plain)
         assert choice.name == name
         for field in dataclasses.fields(choice):

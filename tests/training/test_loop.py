@@ -18,10 +18,13 @@ from aectl.measuring import scoring
 from aectl.measuring.scoring import score
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Autoencoder
+from aectl.models.networks.conv import Conv
+from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.unet import Unet
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import AdamConfig, DatasetConfig, ModelConfig, NetworkConfig
+from aectl.settings.config import AdamConfig, DatasetConfig, ModelConfig
 from aectl.training import loop, session
 from aectl.training.adam import Adam
 
@@ -36,7 +39,7 @@ NOISE = noises.Gaussian(sigma=0.3)
 def small(**changes) -> TrainConfig:
     settings = {
         "dataset": DatasetConfig("synthetic", 40, 40, 0, synthetic_size=240, synthetic_shape=[1, 10, 12]),
-        "network": NetworkConfig(hidden=[24]),
+        "network": Mlp(hidden=[24]),
         "model": MODELS["logvar"],
         "epochs": 2,
         "batch_size": 32,
@@ -82,7 +85,7 @@ def test_the_loss_falls(tmp_path, model, likelihood):
 def test_32_images_are_learnt_by_heart(tmp_path):
     data = DatasetConfig("synthetic", 0, 32, 0, synthetic_size=64, synthetic_shape=[1, 10, 12])
     config = small(dataset=data, model=MODELS["ae"], likelihood=likelihoods.Gaussian(sigma=1.0), latent=16,
-                   epochs=300, network=NetworkConfig(hidden=[128]), checkpoint_every=300, lr=3e-3)  # fmt: skip
+                   epochs=300, network=Mlp(hidden=[128]), checkpoint_every=300, lr=3e-3)  # fmt: skip
     loop.train(config, tmp_path)
     _, records = contents(tmp_path)
     floor = 120 * 0.5 * math.log(2 * math.pi)
@@ -218,17 +221,17 @@ VARIANTS = {
     "masking": {"noise": noises.Masking(p=0.3)},
     "salt_pepper": {"noise": noises.SaltPepper(p=0.3)},
     "speckle": {"noise": noises.Speckle(sigma=0.3)},
-    "conv": {"network": NetworkConfig("conv", hidden=[8], channels=[4, 6])},
+    "conv": {"network": Conv(hidden=[8], channels=[4, 6])},
     "gaussian likelihood": {"likelihood": likelihoods.Gaussian(sigma=0.3), "model": ModelConfig("ae")},
     "digits": {"dataset": DatasetConfig("digits", 700, 700), "batch_size": 50},
     "mnist5k": {"dataset": DatasetConfig("mnist5k", 500, 500), "batch_size": 500},
     "no validation": {"dataset": DatasetConfig("synthetic", 0, 80, 0, synthetic_size=240, synthetic_shape=[3, 9, 8])},
     "free threads": {"threads": 2},
-    "bf16": {"precision": "bf16", "network": NetworkConfig("conv", hidden=[8], channels=[4, 6])},
+    "bf16": {"precision": "bf16", "network": Conv(hidden=[8], channels=[4, 6])},
     "dynamic iwae": {
         "dataset": DatasetConfig("digits", 700, 700, binarize="dynamic"),
         "model": ModelConfig("iwae", "logvar", 3),
-        "network": NetworkConfig(hidden=[9], activation="gated", output_bias="data_mean"),
+        "network": Mlp(hidden=[9], activation="gated", output_bias="data_mean"),
     },
     "learned sigma, free bits": {"likelihood": likelihoods.Gaussian(sigma=0.3, learn=True), "free_bits": 0.1},
     "steps and Adam's settings": {
@@ -238,7 +241,7 @@ VARIANTS = {
         "epochs": 2,
     },
     "unet": {
-        "network": NetworkConfig("unet", hidden=[], channels=[4, 6], blocks=1, activation="relu"),
+        "network": Unet(channels=[4, 6], blocks=1),
         "noise": NOISE,
         "model": ModelConfig("ae"),
         "likelihood": likelihoods.Gaussian(sigma=1.0),
@@ -409,9 +412,7 @@ def test_where_reading_a_number_would_wait_the_optimizer_holds_still_by_itself(t
 
 
 def test_early_stopping_waits_for_its_patience_and_keeps_the_best(tmp_path):
-    config = small(
-        model=MODELS["ae"], network=NetworkConfig(hidden=[200]), epochs=200, early_stop=3, lr=2e-2, latent=8
-    )
+    config = small(model=MODELS["ae"], network=Mlp(hidden=[200]), epochs=200, early_stop=3, lr=2e-2, latent=8)
     value = loop.train(config, tmp_path)
     _, records = contents(tmp_path)
     objective = [record["val/recon"] for record in records]
@@ -482,7 +483,7 @@ def four_cores(monkeypatch):
 def test_a_small_step_takes_few_threads_and_the_next_run_as_many_as_there_are(tmp_path, four_cores):
     counts = []
     for hidden in ([8], [2000]):
-        session.prepare(small(threads=None, network=NetworkConfig(hidden=hidden)), tmp_path, None)
+        session.prepare(small(threads=None, network=Mlp(hidden=hidden)), tmp_path, None)
         counts.append(torch.get_num_threads())
     assert counts == [1, 4]
 
@@ -491,7 +492,7 @@ def test_training_and_measuring_give_up_cores_that_others_take(tmp_path, four_co
     caplog.set_level("INFO")
     monkeypatch.setattr(loop, "REFRESH", 1)
     four_cores["others"] = 3.0
-    loop.train(small(threads=None, network=NetworkConfig(hidden=[500]), epochs=1), tmp_path)
+    loop.train(small(threads=None, network=Mlp(hidden=[500]), epochs=1), tmp_path)
     assert torch.get_num_threads() == 1
     assert "computing with 1 thread: other processes take 3.0 of 4 cores" in caplog.messages
     four_cores["others"] = 0.0

@@ -4,12 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from aectl.models.networks.base import Mirrored, Norm, Widths
 from aectl.models.networks.layers import Residual, Shape, activated, mlp
+from aectl.settings.choices import Range
+from aectl.settings.ranges import MAX_LAYERS
 
 
 def halvings(shape: Shape, channels: Sequence[int]) -> list[Shape]:
@@ -98,3 +101,22 @@ class ConvDecoder(nn.Sequential):
 def _extra(before: Shape, after: Shape) -> tuple[int, int]:
     """A transposed convolution of stride 2 maps h to 2h - 1; one more row or column restores an even side."""
     return after[1] - (2 * before[1] - 1), after[2] - (2 * before[2] - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Mirrored):
+    """3×3 convolutions of stride 2, `blocks` residual blocks after each, then dense layers; mirrored in the decoder.
+
+    `output_conv`: the decoder is wider at each size, and ends with a convolution of stride 1, as Keras' example.
+    """
+
+    name: ClassVar[str] = "conv"
+    channels: Annotated[list[int], Widths(1)]
+    blocks: Annotated[int | None, Range(0, MAX_LAYERS)] = 0  # null in checkpoints of 0.1.0
+    norm: Norm = "none"
+    output_conv: bool = False
+
+    def layers(self, shape: Shape, outputs: int, latent: int) -> tuple[nn.Module, nn.Module]:
+        """Encoder and decoder of convolutions."""
+        shared = Convolutions(self.channels, self.blocks or 0, self.activation, self.norm, self.output_conv)
+        return ConvEncoder(shape, shared, self.hidden, outputs), ConvDecoder(shape, shared, self.mirrored, latent)

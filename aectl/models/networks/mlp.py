@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
+from aectl.models.networks.base import Mirrored
 from aectl.models.networks.layers import Shape, mlp
 
 
@@ -20,3 +23,18 @@ class MLPDecoder(nn.Sequential):
 
     def __init__(self, shape: Shape, hidden: Sequence[int], latent: int, activation: str):
         super().__init__(*mlp([latent, *hidden, math.prod(shape)], activation), nn.Unflatten(1, shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mlp(Mirrored):
+    """Dense layers; the lecture's are 784-300-300-k."""
+
+    name: ClassVar[str] = "mlp"
+    dense: ClassVar[bool] = True
+
+    def layers(self, shape: Shape, outputs: int, latent: int) -> tuple[nn.Module, nn.Module]:
+        """Encoder and decoder of dense layers."""
+        return (
+            MLPEncoder(shape, self.hidden, outputs, self.activation),
+            MLPDecoder(shape, self.mirrored, latent, self.activation),
+        )

@@ -1,13 +1,18 @@
 """A network that denoises pictures of any size: fully convolutional, skip connections, the residual predicted."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aectl.models.networks.base import Activation, Network, Norm, Widths
 from aectl.models.networks.layers import Residual, activated
+from aectl.settings.choices import Range
+from aectl.settings.ranges import MAX_LAYERS
 
 
 class UNet(nn.Module):
@@ -81,3 +86,19 @@ class UNet(nn.Module):
         for skip, rise, blocks in zip(skips[::-1], list(self.rise)[::-1], list(self.up)[::-1], strict=True):
             h = blocks(F.interpolate(rise(h), scale_factor=2.0, mode="nearest") + skip)
         return x + self.leave(h)[..., : x.shape[-2], : x.shape[-1]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unet(Network):
+    """The settings of `UNet`: widths of its levels, and residual blocks at each, on either way."""
+
+    name: ClassVar[str] = "unet"
+    has_code: ClassVar[bool] = False
+    channels: Annotated[list[int], Widths(1)]
+    blocks: Annotated[int, Range(1, MAX_LAYERS)]
+    activation: Activation = "relu"
+    norm: Norm = "none"
+
+    def denoiser(self, colours: int) -> UNet:
+        """The network for pictures of so many channels."""
+        return UNet(colours, self.channels, self.blocks, self.activation, self.norm)
