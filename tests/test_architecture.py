@@ -112,6 +112,19 @@ def test_nothing_in_a_file_can_name_code():
         assert "_target_" not in path.read_text(), path
 
 
+def test_every_file_is_written_by_storage():
+    """So that it is whole or not there, and an error names it; TensorBoard and the log have writers of their own."""
+    for path in MODULES:
+        if name_of(path) == "storage":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                assert node.func.attr not in ("write_text", "write_bytes", "savefig", "to_csv", "imsave"), path
+                owner = ast.unparse(node.func.value)
+                if node.func.attr == "save" and owner not in ("checkpoint", "safetensors.torch"):
+                    assert ast.unparse(node.args[0]) == "buffer", path
+
+
 def test_config_needs_no_torch_and_no_hydra():
     assert not {name.split(".")[0] for name in imports(PACKAGE / "settings/config.py")} & {
         "torch",

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from aectl import shell
+from aectl import shell, storage
 from aectl.cli import composing, paths
 from aectl.cli.job import Job
 from aectl.cli.launching import hydra_main
@@ -120,8 +120,8 @@ def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
         return
     header, rows = table(jobs)
     text = tables.markdown(header, rows)
-    (folder / "summary.md").write_text(text + "\n")
-    (folder / "summary.csv").write_text(tables.as_csv(header, rows))
+    storage.replace(folder / "summary.md", f"{text}\n".encode())
+    storage.replace(folder / "summary.csv", tables.as_csv(header, rows).encode())
     print(f"\n{text}\n")
     for job in jobs:
         if job["status"] == "failed":

@@ -1,6 +1,5 @@
 """`aectl decode`: codes in a file back to pictures."""
 
-import io
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ from aectl import storage
 from aectl.data.images import to_uint8
 from aectl.errors import CheckpointError, DataError, StorageError, brief, counted
 from aectl.files import codes, places
-from aectl.files.pictures import decoding
+from aectl.files.pictures import png
 from aectl.machine import devices
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_with_code
@@ -50,9 +49,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     with places.prepared(paths):
         images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
         for path, image in zip(paths, images, strict=True):
-            buffer = io.BytesIO()
-            decoding.to_image(to_uint8(image).numpy()).save(buffer, "PNG")
-            storage.replace(path, buffer.getvalue())
+            storage.replace(path, png.of_image(to_uint8(image).numpy()))
     log.info("%s: %s", counted(len(names), "picture"), target)
 
 

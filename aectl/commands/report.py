@@ -1,15 +1,14 @@
 """`aectl report`: the runs of a sweep measured on the same images, as one page with its pictures and one table."""
 
-import io
 import logging
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from aectl import storage
 from aectl.drawing import report_page, report_plots
 from aectl.errors import DataError
+from aectl.files.pictures import png
 from aectl.files.tables import as_csv
 from aectl.machine import devices
 from aectl.measuring import comparison, tables
@@ -42,9 +41,7 @@ def run_report(config: ReportConfig, folder: Path) -> None:
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     names = []
     for name, picture in [*report_plots.along(groups), *report_plots.best(bench, finished, groups)]:
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG", optimize=True)
-        storage.replace(folder / f"pictures/{name}.png", buffer.getvalue())
+        storage.replace(folder / f"pictures/{name}.png", png.of_plot(picture, smallest=True))
         names.append(name)
     page = report_page.page(where.name, sweeps.command(where), bench.circumstances, jobs, runs, groups, names)
     storage.replace(folder / "report.md", page.encode())

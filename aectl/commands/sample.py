@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from aectl import storage
 from aectl.data.images import Split, to_float, to_uint8
 from aectl.drawing import grids, plots, views
 from aectl.errors import ConfigError, DataError
-from aectl.files.pictures.decoding import to_image
+from aectl.files.pictures import png
 from aectl.machine import devices
 from aectl.measuring.scoring import encode
 from aectl.rng import generator
@@ -92,8 +92,8 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
         sheet = grids.grid(images, drawn.title, drawn.columns)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for index, pixels in enumerate(to_uint8(images)):
-        to_image(pixels.numpy()).save(folder / "images" / f"{index:04d}.png")
-    Image.fromarray(sheet).save(folder / "grid.png")
+        storage.replace(folder / "images" / f"{index:04d}.png", png.of_image(pixels.numpy()))
+    storage.replace(folder / "grid.png", png.of_plot(sheet))
     tracker = Tracker(folder)
     tracker.picture(f"sample_{config.mode}", sheet, run.progress.step)
     tracker.close()

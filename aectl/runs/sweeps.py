@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from aectl import storage
 from aectl.errors import OtherSweepError
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
@@ -30,7 +31,7 @@ def record_failure(folder: Path, overrides: Sequence[str], message: str, exit_co
     """Leave word in a job's folder that it failed and why."""
     folder.mkdir(parents=True, exist_ok=True)
     result = {"status": "failed", "overrides": list(overrides), "error": message, "exit_code": exit_code}
-    (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+    storage.replace(folder / RESULT, storage.dump_json(result))
 
 
 def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:

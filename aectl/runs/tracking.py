@@ -1,6 +1,5 @@
 """What a command leaves to look at: TensorBoard events, metrics.jsonl, PNG files. The only user of TensorBoard."""
 
-import io
 import json
 import shutil
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from aectl import storage
+from aectl.files.pictures import png
 from aectl.runs.layout import METRICS, plain, read_metrics
 
 MAX_LATENT_CURVES = 64  # beyond it, per-latent KL goes into the histogram alone
@@ -60,12 +59,11 @@ class Tracker:
         """An RGB picture, (H, W, 3) uint8: TensorBoard, and `figures/<name>.png`."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        (self.figures / f"{name}.png").write_bytes(buffer.getvalue())
+        file = png.of_plot(pixels)
+        storage.replace(self.figures / f"{name}.png", file)
         # The same bytes: `add_image` would compress them again, which takes as long as some hundred steps.
         height, width, _ = pixels.shape
-        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=file)
         self._writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
     def text(self, name: str, text: str) -> None:
