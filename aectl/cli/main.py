@@ -17,19 +17,13 @@ from aectl.cli.messages import Task, explain
 from aectl.errors import ConfigError
 from aectl.settings import config
 
+LINES = "\n".join(f"  {name:9} {what}" for name, what in config.COMMANDS.items())
 HELP = f"""aectl {__version__}: the autoencoder workbench
 
 usage: aectl <command> [overrides] [-m] [--help]
 
 commands
-  train     {config.COMMANDS["train"]}
-  eval      {config.COMMANDS["eval"]}
-  sample    {config.COMMANDS["sample"]}
-  denoise   {config.COMMANDS["denoise"]}
-  encode    {config.COMMANDS["encode"]}
-  decode    {config.COMMANDS["decode"]}
-  report    {config.COMMANDS["report"]}
-  doctor    {config.COMMANDS["doctor"]}
+{LINES}
 
 try
   aectl train model=vae latent=2                  a 2-D variational autoencoder on 5,000 digits
