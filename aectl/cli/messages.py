@@ -108,7 +108,9 @@ def _config_line(error: BaseException) -> str:
         chosen = dict(node) if isinstance(node := getattr(cause, "parent_node", None), Mapping) else {}
         of = f" of {group}={chosen['name']}" if group and "name" in chosen else ""
         known = chosen or [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
-        return f"{key}: no such setting{of}{config.nearest(name, known)} (--help lists them)"
+        names = ", ".join(one for one in chosen if one != "name") or "none"
+        has = f"it has {names}" if of else "--help lists them"
+        return f"{key}: no such setting{of}{config.nearest(name, known)} ({has})"
     text = text.split(" full_key:")[0]
     if key and key not in text:
         text = f"{key}: {text}"
