@@ -112,6 +112,25 @@ def test_nothing_in_a_file_can_name_code():
         assert "_target_" not in path.read_text(), path
 
 
+def test_no_local_name_hides_a_module_or_a_function_of_its_file():
+    """What is read as one thing must not be another three lines below."""
+    found = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        known = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aectl"):
+                wing = node.module.removeprefix("aectl").removeprefix(".")
+                known |= {a.asname or a.name for a in node.names if f"{wing}.{a.name}".strip(".") in NAMES}
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            for node in ast.walk(function):
+                name = node.arg if isinstance(node, ast.arg) else None
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    name = node.id
+                found += [(name_of(path), function.name, name)] if name in known else []
+    assert not found
+
+
 def test_every_file_is_written_by_storage():
     """So that it is whole or not there, and an error names it; TensorBoard and the log have writers of their own."""
     for path in MODULES:

@@ -75,13 +75,13 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
                 files[target / "noisy" / name] = encoding.encode(seen, original)
             for path, data in files.items():
                 storage.replace(path, data)
-            clean = pictures if corrupt is not None else None
+            reference = pictures if corrupt is not None else None
             if job.reference is not None:
-                clean = decoding.decode_pages(job.reference.read(), reading, name)
-            if clean is not None:  # the figures are those of the file, with whatever its format lost
+                reference = decoding.decode_pages(job.reference.read(), reading, name)
+            if reference is not None:  # the figures are those of the file, with whatever its format lost
                 after = decoding.decode_pages(files[target / name], reading, name)
                 after = after if len(after) == len(result) else result
-                rows.append((name, *_means_before_and_after(seen, after, clean)))
+                rows.append((name, *_means_before_and_after(seen, after, reference)))
     log.info("%s: %s", counted(len(jobs), "picture"), target)
     unusable.write(target / unusable.FILE, list(bad.values()))
     if rows:
@@ -210,21 +210,21 @@ def _as_deep_as(picture: Picture, values: np.ndarray) -> np.ndarray:
 
 
 def _means_before_and_after(
-    before: Sequence[Picture], after: Sequence[Picture], clean: Sequence[Picture]
+    before: Sequence[Picture], after: Sequence[Picture], reference: Sequence[Picture]
 ) -> list[float]:
     """`_before_and_after`, averaged over pages."""
-    found = [_before_and_after(*pages) for pages in zip(before, after, clean, strict=True)]
+    found = [_before_and_after(*pages) for pages in zip(before, after, reference, strict=True)]
     return np.mean(found, axis=0).tolist()
 
 
-def _before_and_after(before: Picture, after: Picture, clean: Picture) -> list[float]:
+def _before_and_after(before: Picture, after: Picture, reference: Picture) -> list[float]:
     """PSNR and SSIM of the picture as it was and as it is; a colour reference of a grey picture counts as grey."""
     channels = len(fitting.colours(before))
     found = []
-    reference = torch.from_numpy(_channels(clean, channels))[None]
+    expected = torch.from_numpy(_channels(reference, channels))[None]
     for measure in (metrics.psnr, metrics.ssim):
         for picture in (before, after):
-            found.append(measure(torch.from_numpy(_channels(picture, channels))[None], reference).item())
+            found.append(measure(torch.from_numpy(_channels(picture, channels))[None], expected).item())
     return found
 
 

@@ -53,7 +53,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     log.info("%s: %s", counted(len(names), "picture"), target)
 
 
-def _refuse_senseless(run: Run, names: Sequence[str], codes: Tensor, device: torch.device, source: Path) -> None:
+def _refuse_senseless(run: Run, names: Sequence[str], z: Tensor, device: torch.device, source: Path) -> None:
     """Decode everything before the first picture is written, and look at what comes out.
 
     Raises:
@@ -62,10 +62,10 @@ def _refuse_senseless(run: Run, names: Sequence[str], codes: Tensor, device: tor
     """
     sanity.watch(run)
     try:
-        for image in _decoded(run, codes, device):
+        for image in _decoded(run, z, device):
             sanity.check_picture(image, run)
     except CheckpointError:
-        sizes = codes.abs().amax(1)
+        sizes = z.abs().amax(1)
         if sizes.max() <= LARGE:
             raise
         name = brief(repr(names[int(sizes.argmax())]))
@@ -74,9 +74,9 @@ def _refuse_senseless(run: Run, names: Sequence[str], codes: Tensor, device: tor
         ) from None
 
 
-def _decoded(run: Run, codes: Tensor, device: torch.device) -> Iterator[Tensor]:
+def _decoded(run: Run, z: Tensor, device: torch.device) -> Iterator[Tensor]:
     """The image, (C, H, W), of each code."""
-    for some in codes.split(BATCH):
+    for some in z.split(BATCH):
         with torch.inference_mode():
             images = run.model.decode(some.to(device)).cpu()
         yield from images

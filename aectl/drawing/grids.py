@@ -27,8 +27,8 @@ def tiles(images: Tensor, columns: int) -> np.ndarray:
     pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
     pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3)) if pixels.shape[3] == 1 else pixels
     n, height, width, _ = pixels.shape
-    rows = math.ceil(n / columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, dtype=np.uint8)
+    lines = math.ceil(n / columns)
+    sheet = np.full((lines * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, dtype=np.uint8)
     for index in range(n):
         y, x = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
         sheet[y : y + height, x : x + width] = pixels[index]

@@ -25,7 +25,7 @@ def against_divergence(config: TrainConfig) -> list[str]:
         ("precision=float32", config.precision == "bf16"),
         (high, config.lr <= usual.lr),
     ]
-    return [words for words, fits in found if fits][:MOST]
+    return [tip for tip, fits in found if fits][:MOST]
 
 
 def against_not_learning(config: TrainConfig, recon: Sequence[float | None], active_units: int | None) -> list[str]:
@@ -52,7 +52,7 @@ def against_not_learning(config: TrainConfig, recon: Sequence[float | None], act
         *(() if heavy else lighter),
         (f"a smaller lr than {config.lr:g}", config.lr > TrainConfig().lr),
     ]
-    return [words for words, fits in found if fits][:MOST] or against_divergence(config)
+    return [tip for tip, fits in found if fits][:MOST] or against_divergence(config)
 
 
 def against_being_worse(config: TrainConfig, times: float) -> list[str]:

@@ -50,12 +50,12 @@ def _latents(run: Run, found: dict[str, Any]) -> list[str]:
     free = config.free_bits >= ACTIVE / 2
     if config.kl_weight == 0 or free:
         setting = f"free_bits={config.free_bits:g}" if free else "kl_weight=0"
-        advice = f"not because of the KL, which costs {_verb(unused, 'it', 'them')} nothing with {setting}"
+        remedy = f"not because of the KL, which costs {_verb(unused, 'it', 'them')} nothing with {setting}"
     else:
         warmup = "a longer kl_warmup" if config.kl_warmup else "kl_warmup"
         options = ["a lower kl_weight", *(["more free_bits"] if config.free_bits else []), warmup]
-        advice = f"to use {_verb(unused, 'it', 'them')}, try {', '.join(options[:-1])} or {options[-1]}"
-    return [f"{what} {_verb(unused, 'is', 'are')} collapsed, hardly depending on the image: {advice}."]
+        remedy = f"to use {_verb(unused, 'it', 'them')}, try {', '.join(options[:-1])} or {options[-1]}"
+    return [f"{what} {_verb(unused, 'is', 'are')} collapsed, hardly depending on the image: {remedy}."]
 
 
 def _reconstruction(run: Run, found: dict[str, Any]) -> list[str]:
@@ -92,8 +92,8 @@ def _against_pca(run: Run, found: dict[str, Any]) -> str:
     if mse < pca:
         return f"Its error is {_share(1 - mse / pca)} below that of {name}."
     pays = run.model.has_prior and run.config.kl_weight > 0
-    advice = "PCA pays no KL" if pays else "a linear autoencoder can reach that; train longer"
-    return f"Its error is {_above(mse / pca)} that of {name}: {advice}."
+    remedy = "PCA pays no KL" if pays else "a linear autoencoder can reach that; train longer"
+    return f"Its error is {_above(mse / pca)} that of {name}: {remedy}."
 
 
 def _prior(run: Run, found: dict[str, Any]) -> list[str]:

@@ -37,8 +37,8 @@ def locate(run: str) -> Path | None:
             *OUTPUTS.glob("train/*/checkpoints/step-*"),
             *OUTPUTS.glob("multirun/*/*/checkpoints/step-*"),
         ]
-        newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-        return newest.parent.parent if newest else None
+        latest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return latest.parent.parent if latest else None
     path = storage.expanded(run)
     if checkpoint.step_of(path) >= 0 and path.parent.name == "checkpoints":
         path = path.parent

@@ -57,13 +57,13 @@ def directory(data: bytes, start: int, layout: Layout) -> list[Entry]:
         first, each = start + struct.calcsize(layout.head), struct.calcsize(layout.entry)
         found = []
         for position in range(first, min(first + count * each, len(data) - each + 1), each):
-            tag, kind, number, value = struct.unpack_from(layout.entry, data, position)
-            length = SIZES.get(kind, 0) * number
+            tag, kind, items, value = struct.unpack_from(layout.entry, data, position)
+            length = SIZES.get(kind, 0) * items
             if length > len(value):
                 (where,) = struct.unpack(layout.offset, value)
                 value = data[where : where + length]
             if len(value) >= length > 0:
-                found.append(Entry(tag, kind, number, value[:length], position))
+                found.append(Entry(tag, kind, items, value[:length], position))
         return found
     except struct.error:
         return []
