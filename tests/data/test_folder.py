@@ -223,6 +223,16 @@ def test_official_parts_are_taken_and_what_is_missing_is_drawn_from_training(tmp
             build_dataset(own(tmp_path, **{key: 1}), None)
 
 
+def test_a_part_whose_pictures_are_all_unusable_is_said(tmp_path):
+    put(tmp_path, grey(20, "train/a") | {"test/a/0.bmp": b"no picture", "test/a/1.bmp": b""})
+    split = build_dataset(own(tmp_path, on_bad="skip"), None)
+    line = "of the folder test no picture can be used: that part is drawn from the others"
+    assert line in split.notes
+    assert split.sizes() == {"train": 16, "val": 2, "test": 2}
+    put(tmp_path, grey(1, "test/a", 50))
+    assert line not in build_dataset(own(tmp_path, on_bad="skip"), None).notes
+
+
 def test_an_official_test_picture_is_not_trained_on_where_training_has_it_too(tmp_path):
     put(tmp_path, grey(10, "train") | grey(4, "test", 8) | grey(4, "val", 6))
     split = build_dataset(own(tmp_path), None)

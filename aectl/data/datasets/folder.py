@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from aectl import storage
 from aectl.data.datasets import cache
-from aectl.data.datasets.arrangement import arrange
+from aectl.data.datasets.arrangement import Arrangement, arrange
 from aectl.errors import DataError, brief, one_line
 from aectl.files import digests, listing, unusable
 from aectl.files.listing import Entry
@@ -72,6 +72,14 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aectl/pictures"
 
 
+def _lost_parts(names: Sequence[str], used: Arrangement) -> list[str]:
+    """A line for each part whose folder is there and has not a single picture that can be used."""
+    lost = set(arrange(names).parts or ()) - set(used.parts or ()) - {None}
+    return [
+        f"of the folder {part} no picture can be used: that part is drawn from the others" for part in sorted(lost)
+    ]
+
+
 def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     """The pictures below `root`, from the cache if they are there, else decoded into it.
 
@@ -89,6 +97,7 @@ def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
     notes = [f"{len(names)} pictures in {brief(root, 200)}; {arranged.describe()}"]
     if found.rest():
         notes.append(f"passed over: {found.rest()}")
+    notes += _lost_parts([entry.name for entry in found.entries], arranged) if bad else []
     notes += index.notes
     numbers = arranged.numbers()
     labels = None if arranged.classes is None else torch.tensor([numbers.get(name, -1) for name in arranged.classes])
