@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from aectl import storage
-from aectl.errors import OtherSweepError
+from aectl.errors import ConfigError, OtherSweepError, brief
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.settings import config, typed
@@ -38,12 +38,19 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
     """What a sweep left of the job in `folder`: its result.json, empty if it has none yet; None if it saved nothing.
 
     Raises:
-        OtherSweepError: it was begun with settings that bear on its numbers and are not `settings`.
+        OtherSweepError: it was begun with settings that bear on its numbers and are not `settings`, or that cannot be
+            read.
     """
     if not any(folder.glob("checkpoints/step-*")):
         return None
-    saved = yaml.safe_load((folder / CONFIG).read_text())
-    theirs, ours = typed.to_dict(typed.from_dict(TrainConfig, saved, str(folder / CONFIG))), typed.to_dict(settings)
+    path = folder / CONFIG
+    try:
+        theirs = typed.to_dict(typed.from_dict(TrainConfig, yaml.safe_load(path.read_text()), ""))
+    except (ValueError, ConfigError, yaml.YAMLError) as error:
+        raise OtherSweepError(
+            f"{path}: cannot be read ({brief(error)}); put back what the job saved there, or begin a new sweep"
+        ) from None
+    ours = typed.to_dict(settings)
     free = {key.partition(".")[0] for key in config.WITHOUT_BEARING}
     if (theirs["precision"], ours["precision"]) == ("float32", "bf16"):
         ours["precision"] = "float32"  # which a run took where it would have been emulated

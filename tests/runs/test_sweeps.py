@@ -173,6 +173,18 @@ def test_a_sweep_is_not_gone_on_with_by_another_command(aectl, tmp_path):
         assert len(refused.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["", "- 1\n", "surprise: 1\n", "latent: x\n", "noise: {name: snow}\n", "{", "noise: []\n"]
+)
+def test_an_edited_configuration_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "0_vae/checkpoints/step-00000001").mkdir(parents=True)
+    (tmp_path / "0_vae/config.yaml").write_text(text)
+    with pytest.raises(sweeps.OtherSweepError) as refused:
+        sweeps.begun(tmp_path / "0_vae", TrainConfig())
+    assert str(refused.value).startswith(f"{tmp_path}/0_vae/config.yaml: cannot be read (")
+    assert "\n" not in str(refused.value)
+
+
 def test_nothing_is_begun_where_nothing_was_saved(tmp_path):
     assert sweeps.begun(tmp_path / "none", TrainConfig()) is None
     (tmp_path / "checkpoints/step-00000001").mkdir(parents=True)
