@@ -80,7 +80,7 @@ def aectl(path: Path, batch: int, **changes: str) -> Step:
             order = torch.randperm(len(run.data.train))
             for x, rng in feed(run.data.train, order, batch, run.device, functools.partial(loop._rng_of, run, 0)):
                 eps, share = run.model.draw(len(x), rng), run.world.share(len(x), run.device)
-                parts = share.of(x, run.corrupt(x, rng), eps)
+                parts = share.of(x, run.config.noise(x, rng), eps)
                 run.sums.add_(loop._step(run, *parts, share.weight, run.beta(0), run.lr(0)), alpha=share.count)
                 yield
 

@@ -113,7 +113,8 @@ def only_run(tmp_path: Path) -> Callable[[], Path]:
     return find
 
 
-def _trained(folder: Path, network: Network, colours: int) -> Path:
+def trained_denoiser(folder: Path, network: Network, colours: int = 1) -> Path:
+    """A run of one epoch on drawn shapes of 12×10 with noise."""
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
         noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
@@ -127,13 +128,13 @@ def _trained(folder: Path, network: Network, colours: int) -> Path:
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A U-net of colours before its first step, when it adds nothing to what it sees."""
     unet = Unet(channels=[4, 6], blocks=1)
-    return _trained(tmp_path_factory.mktemp("identity") / "run", unet, 3) / "checkpoints/step-00000000"
+    return trained_denoiser(tmp_path_factory.mktemp("identity") / "run", unet, 3) / "checkpoints/step-00000000"
 
 
 @pytest.fixture(scope="session")
 def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with a code, on grey pictures of 12×10."""
-    return _trained(tmp_path_factory.mktemp("autoencoder") / "run", Mlp(hidden=[16]), 1)
+    return trained_denoiser(tmp_path_factory.mktemp("autoencoder") / "run", Mlp(hidden=[16]), 1)
 
 
 @dataclass

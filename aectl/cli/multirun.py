@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,10 @@ from aectl.cli.job import Job
 from aectl.cli.launching import hydra_main
 from aectl.errors import ConfigError
 from aectl.files import tables
+from aectl.machine import load
 from aectl.runs.sweeps import read_jobs, table
+
+LOOKS = 0.5  # seconds between looks at the folder of a sweep
 
 
 def run_sweep(job: Job, overrides: list[str]) -> int:
@@ -65,8 +67,7 @@ def _side_by_side(overrides: list[str]) -> tuple[int, int]:
     if {"hydra/launcher", "hydra/sweeper"} & given.keys() or on_gpu or not threads.isdigit():
         return 1, 0
     jobs = count_jobs(overrides)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(jobs, cores // max(1, int(threads)))), jobs
+    return max(1, min(jobs, len(load.cores()) // max(1, int(threads)))), jobs
 
 
 def count_jobs(overrides: Sequence[str]) -> int:
@@ -75,9 +76,6 @@ def count_jobs(overrides: Sequence[str]) -> int:
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return math.prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())
-
-
-LOOKS = 0.5  # seconds between looks at the folder of a sweep
 
 
 @contextlib.contextmanager

@@ -263,9 +263,8 @@ def _write(subject: Subject, found: dict[str, Any], sentences: list[str], folder
 
 def _pictures(subject: Subject) -> Iterator[tuple[str, views.Picture]]:
     run, images, device = subject.run, subject.images, subject.device
-    noise = subject.corrupt if run.config.noise.corrupts else None
     title = f"{subject.config.split} images"
-    yield "reconstructions", views.reconstructions(run.model, images, noise, device, title, draws=3)
+    yield "reconstructions", views.reconstructions(run.model, images, subject.corrupt, device, title, draws=3)
     codes = subject.scores.codes
     if codes is not None:
         title = f"codes of {subject.counted}"

@@ -108,7 +108,7 @@ class Gaussian(_Blind):
     mixed: ClassVar = {"sigma": 0.1}
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """X + σ·n."""
+        """x + σ·n."""
         return x + self._of_each(x, generator) * _normal(x, generator)
 
 
@@ -122,7 +122,7 @@ class Masking(Noise):
     p: Probability
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """X where it is kept, else 0."""
+        """x where it is kept, else 0."""
         keep = _uniform((x.shape[0], 1, *x.shape[2:]), x, generator) >= self.p
         return x * keep
 
@@ -151,7 +151,7 @@ class Speckle(_Blind):
     mixed: ClassVar = {"sigma": 0.3}
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """X + σ·x·n."""
+        """x + σ·x·n."""
         return x + self._of_each(x, generator) * x * _normal(x, generator)
 
 
@@ -180,7 +180,7 @@ class Blocks(Noise):
     side: Annotated[int, Range(1, 4096)]
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """X where its square is kept, else 0."""
+        """x where its square is kept, else 0."""
         n, _, height, width = x.shape
         keep = _uniform((n, height // self.side + 2, width // self.side + 2), x, generator) >= self.p
         shift = (_uniform((n, 2), x, generator) * self.side).long()
@@ -261,6 +261,5 @@ class Mixture(Noise):
         return result
 
 
-NOISES = Table(
-    Noise, Clean, Gaussian, Masking, SaltPepper, Speckle, Poisson, Blocks, Blur, Jpeg, Mixture
-)  # what `noise=` takes
+# What `noise=` takes.
+NOISES = Table(Noise, Clean, Gaussian, Masking, SaltPepper, Speckle, Poisson, Blocks, Blur, Jpeg, Mixture)

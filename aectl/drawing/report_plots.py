@@ -147,11 +147,10 @@ def best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) 
         job = by_number[chosen.job]
         run, data, _ = bench.open(job)
         images, device = bench.images(data, job), bench.device
-        noise = run.config.noise if run.config.noise.corrupts else None
         settings = " ".join(f"{key}={value}" for key, value in chosen.settings.items())
         title = f"the best of {name}: job {chosen.job}, {settings}"
         stem = f"best_{_stem(name)}"
-        yield f"{stem}_reconstructions", views.reconstructions(run.model, images, noise, device, title)
+        yield f"{stem}_reconstructions", views.reconstructions(run.model, images, run.config.noise, device, title)
         if run.model.has_prior:
             yield f"{stem}_samples", views.prior_samples(run.model, run.config.latent, device)
         if run.model.has_code:

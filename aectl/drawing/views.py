@@ -45,7 +45,7 @@ def widest(codes: Tensor) -> tuple[int, int]:
 def reconstructions(
     model: Autoencoder,
     images: Images,
-    corrupt: Noise | None,
+    corrupt: Noise,
     device: torch.device,
     title: str,
     draws: int = 0,
@@ -54,10 +54,10 @@ def reconstructions(
     x = to_float(images.spread(COLUMNS).pixels.to(device))
     named = {"original": x}
     seen = x
-    if corrupt is not None:
+    if corrupt.corrupts:
         seen = corrupt(x, generator(device, "picture"))
         named["noisy"] = seen
-    named["denoised" if corrupt is not None else "reconstruction"] = model.reconstruct(seen)
+    named["denoised" if corrupt.corrupts else "reconstruction"] = model.reconstruct(seen)
     for draw in range(draws if model.has_prior else 0):
         (z,) = model.encode(seen).sample(generator(device, "picture", draw))
         named[f"draw {draw + 1} of z ~ q(z|x)"] = model.decode(z)

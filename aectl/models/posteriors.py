@@ -18,7 +18,7 @@ class Code:
     logvar: Tensor | None = None
 
     def at(self, eps: Tensor | None) -> Tensor:
-        """Z = μ + σ·ε for ε of (S, N, K), differentiable in μ and σ (the reparameterization trick): (S, N, K).
+        """z = μ + σ·ε for ε of (S, N, K), differentiable in μ and σ (the reparameterization trick): (S, N, K).
 
         For a point, whose ε is None, μ itself, (1, N, K).
         """

@@ -1,12 +1,13 @@
 """What defines a run: `aectl.settings.config`, with classes of choices in the place of plain data."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from aectl.data.noise import Clean, Noise
-from aectl.models.likelihoods import Bernoulli, LikelihoodChoice
+from aectl.data.noise import NOISES, Clean, Noise
+from aectl.models.likelihoods import LIKELIHOODS, Bernoulli, LikelihoodChoice
 from aectl.models.networks.base import Network
 from aectl.models.networks.mlp import Mlp
-from aectl.models.networks.table import NETWORKS  # noqa: F401 (by which a network is read)
+from aectl.models.networks.table import NETWORKS
 from aectl.settings import config
 
 
@@ -14,16 +15,16 @@ from aectl.settings import config
 class TrainConfig(config.TrainSchema):
     """Everything that defines a training run."""
 
-    noise: Noise = field(default_factory=Clean)
-    network: Network = field(default_factory=lambda: Mlp(hidden=[300, 300]))
-    likelihood: LikelihoodChoice = field(default_factory=Bernoulli)
+    noise: Annotated[Noise, NOISES] = field(default_factory=Clean)
+    network: Annotated[Network, NETWORKS] = field(default_factory=lambda: Mlp(hidden=[300, 300]))
+    likelihood: Annotated[LikelihoodChoice, LIKELIHOODS] = field(default_factory=Bernoulli)
 
 
 @dataclass
 class DenoiseConfig(config.DenoiseSchema):
     """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
 
-    noise: Noise = field(default_factory=Clean)
+    noise: Annotated[Noise, NOISES] = field(default_factory=Clean)
 
 
 # What each command's plain settings become.

@@ -7,9 +7,9 @@ A string from a file or a command line is looked up in such a table, and never n
 import dataclasses
 import math
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from aectl.errors import ConfigError
 from aectl.settings import ranges, typed
@@ -30,6 +30,17 @@ class Range:
         ranges.number(key, value, self.low, self.high)
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """The names of a table or a tuple."""
+
+    names: Iterable[str]
+
+    def check(self, key: str, value: str) -> None:
+        """Refuse another name."""
+        ranges.choice(key, value, self.names)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """One way to choose in `group`: a subclass names itself, and is checked whenever it is made.
@@ -40,7 +51,6 @@ class Choice:
 
     group: ClassVar[str]
     name: ClassVar[str]
-    table: ClassVar[Any]  # the `Table` of the group
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self), include_extras=True)
@@ -55,11 +65,6 @@ class Choice:
     def check(self) -> None:
         """Refuse settings that do not go together."""
 
-    @classmethod
-    def from_plain(cls, values: Any) -> Self:
-        """The choice that plain data of a file describes; by its `name` among those of the table."""
-        return values if isinstance(values, Choice) else cls.table.read(values)
-
     def to_plain(self) -> dict[str, Any]:
         """Plain data for a file: `name`, then the settings."""
         return {"name": self.name, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)}}
@@ -69,7 +74,7 @@ C = TypeVar("C", bound=Choice)
 
 
 class Table(Generic[C]):
-    """The closed list of the choices of a group, by name.
+    """The closed list of the choices of a group, by name; a setting `Annotated[Noise, NOISES]` is one of them.
 
     Args:
         base: the class that has the group's name.
@@ -81,7 +86,6 @@ class Table(Generic[C]):
         self.group = base.group
         self.formerly = dict(formerly or {})
         self.choices = {choice.name: choice for choice in choices}
-        base.table = self
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.choices)

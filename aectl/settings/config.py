@@ -108,7 +108,7 @@ class SweepConfig:
 
 @dataclass
 class TrainSchema:
-    """Everything that defines a training run, as Hydra knows it; in `aectl.runs.config` null is a choice."""
+    """A training run as Hydra knows it: choices are plain data here, and classes in `aectl.runs.config`."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -204,7 +204,7 @@ class PicturesConfig(FilesConfig):
 
 @dataclass
 class DenoiseSchema(PicturesConfig):
-    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise; `noise` as above."""
+    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise, as Hydra knows it."""
 
     reference: str | None = field(default=None, metadata=PATH)
     noise: Any = None

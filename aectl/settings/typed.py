@@ -54,19 +54,19 @@ WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "
 
 
 def value_of(hint: Any, value: Any, where: str) -> Any:
-    """`value` of plain data as the type `hint`; what `Annotated` says beside a type checks it.
+    """`value` of plain data as the type `hint`; what `Annotated` says beside a type checks it, or reads it.
 
     Raises:
         ValueError: it is of another type; `where` names its place.
     """
-    if hasattr(hint, "from_plain"):
-        return hint.from_plain(value)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         if value is None:
             return None
         (hint,) = (arm for arm in typing.get_args(hint) if arm is not type(None))
     if typing.get_origin(hint) is typing.Annotated:
         hint, *checks = typing.get_args(hint)
+        if hasattr(checks[0], "read"):  # a table of choices
+            return checks[0].read(value)
         value = value_of(hint, value, where)
         for one in checks:
             one.check(where, value)

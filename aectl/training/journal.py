@@ -117,8 +117,8 @@ def draw(session: Session, tracker: Tracker) -> Scores:
     model, device, progress = session.model, session.device, session.progress
     images, part = shown(session)
     images = images.spread(MAX_SHOWN)
-    noise = session.corrupt if session.config.noise.corrupts else None
-    scores = score(model, images, session.corrupt, session.config.kl_weight, device)
+    noise = session.config.noise
+    scores = score(model, images, noise, session.config.kl_weight, device)
     when = f"epoch {progress.epoch}, {part} images"
     step = progress.step
     tracker.picture("reconstructions", views.reconstructions(model, images, noise, device, when), step)
@@ -206,7 +206,7 @@ def _untrained(session: Session, images: Images) -> float:
     likelihood = session.model.likelihood
     if session.model.has_code:
         return baselines.constant_recon(likelihood, torch.zeros(images.shape), images)
-    triples = batches(images, session.corrupt, session.device, session.config.seed)
+    triples = batches(images, session.config.noise, session.device, session.config.seed)
     with torch.inference_mode():
         return sum(likelihood.neg_log_prob(x, noisy).sum().item() for x, noisy, _ in triples) / len(images)
 

@@ -101,7 +101,7 @@ def _loop(session: Session, tracker: Tracker | None) -> None:
             pace.go()
             rng_of = functools.partial(_rng_of, session, progress.step)
             for x, rng in feed(images, order[first:], size, session.device, rng_of):
-                x_noisy = session.corrupt(x, rng)
+                x_noisy = config.noise(x, rng)
                 eps = session.model.draw(len(x), rng)
                 share = world.share(len(x), session.device)
                 beta, lr = session.beta(progress.step), session.lr(progress.step)
@@ -171,7 +171,7 @@ def _end_epoch(session: Session, tracker: Tracker | None, images_per_s: float) -
     session.model.eval()
     scores = None
     if len(session.data.val):
-        scores = score(session.model, session.data.val, session.corrupt, config.kl_weight, session.device)
+        scores = score(session.model, session.data.val, config.noise, config.kl_weight, session.device)
     progress.epoch += 1
     progress.batch = 0
     session.sums.zero_()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from aectl import __version__
 from aectl.data.images import Split
-from aectl.data.noise import Noise
 from aectl.data.split import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError, StorageError
 from aectl.machine import devices, threads
@@ -44,7 +43,6 @@ class Session:
     run_dir: Path
     device: torch.device
     data: Split
-    corrupt: Noise
     model: Autoencoder
     parallel: nn.Module  # the model, its gradients averaged over the processes
     adam: Adam
@@ -102,11 +100,11 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
         len(model.objective), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device
     )
     held = torch.zeros((), device=device)
-    parallel, corrupt = world.parallel(model, device), config.noise
+    parallel = world.parallel(model, device)
     if config.execution == "compile":
         threads.keep(torch.get_num_threads())  # another number would have it compiled again
         parallel = devices.compiled(parallel, device)
-    session = Session(config, run_dir, device, data, corrupt, model, parallel, adam, sums, held, world=world)
+    session = Session(config, run_dir, device, data, model, parallel, adam, sums, held, world=world)
     if saved is not None:
         session.verified.append(checkpoint.step_of(saved.path))
         _restore_training(session, saved)

@@ -7,35 +7,22 @@ import numpy as np
 import pytest
 import torch
 from albums import bmp, put, taken_away, zipped
+from conftest import trained_denoiser
 from PIL import Image
 
 from aectl.commands import cleaning
 from aectl.commands.denoise import run_denoise
-from aectl.data import noise as noises
 from aectl.files.pictures import decoding
-from aectl.models import likelihoods, tiling
-from aectl.models.networks.base import Network
+from aectl.models import tiling
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.runs import sanity
-from aectl.runs.config import DenoiseConfig, TrainConfig
+from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig, ModelConfig
-from aectl.training import loop
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (30, 41, 4), dtype=np.uint8)
-
-
-def trained(path: Path, network: Network, colours: int = 1) -> Path:
-    config = TrainConfig(
-        dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
-        noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
-        likelihood=likelihoods.Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,
-    )  # fmt: skip
-    loop.train(config, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +31,9 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     unet = Unet(channels=[4, 6], blocks=1)
     return {
-        "mlp": trained(folder / "mlp", Mlp(hidden=[16])),
-        "unet": trained(folder / "unet", unet),
-        "colour unet": trained(folder / "colour", unet, 3),
+        "mlp": trained_denoiser(folder / "mlp", Mlp(hidden=[16])),
+        "unet": trained_denoiser(folder / "unet", unet),
+        "colour unet": trained_denoiser(folder / "colour", unet, 3),
     }
 
 

@@ -14,6 +14,7 @@ from hydra.errors import MissingConfigException
 
 from aectl.cli import messages, multirun
 from aectl.errors import OtherSweepError
+from aectl.machine import load
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import sweeps
@@ -214,7 +215,7 @@ def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(tmp_path
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert err == ""
-    if len(os.sched_getaffinity(0)) > 1:
+    if len(load.cores()) > 1:
         assert out.startswith("4 jobs, ")
         assert out.count(": val/loss ") == 4
     assert "| completed" in out
@@ -242,7 +243,7 @@ def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(tmp_path):
      (["latent=2,3"], 1, (1, 2))],
 )  # fmt: skip
 def test_as_many_jobs_side_by_side_as_there_are_cores_for(monkeypatch, overrides, cores, expected):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores))
+    monkeypatch.setattr(load, "cores", lambda: list(range(cores)))
     assert multirun._side_by_side([*overrides, "device=cpu"]) == expected
 
 

@@ -177,8 +177,8 @@ def test_noise_is_drawn_fresh_in_each_epoch_of_training(tmp_path, monkeypatch):
 def test_validation_is_the_same_each_time(tmp_path):
     config = small(noise=NOISE)
     run = session.prepare(config, tmp_path, None)
-    first = score(run.model, run.data.val, run.corrupt, 1.0, run.device)
-    again = score(run.model, run.data.val, run.corrupt, 1.0, run.device)
+    first = score(run.model, run.data.val, run.config.noise, 1.0, run.device)
+    again = score(run.model, run.data.val, run.config.noise, 1.0, run.device)
     assert first.named() == again.named()
     assert first.elbo == -(first.recon + first.kl)
 

@@ -5,11 +5,11 @@ from typing import Annotated, ClassVar, Literal
 
 from torch import nn
 
-from aectl.models.networks.layers import Shape, glorot
+from aectl.models.networks.layers import ACTIVATIONS, Shape, glorot
 from aectl.settings import ranges
-from aectl.settings.choices import Choice
+from aectl.settings.choices import Choice, OneOf
 
-Activation = Literal["leaky_relu", "relu", "elu", "silu", "gelu", "tanh", "sigmoid", "gated"]
+Activation = Annotated[str, OneOf(tuple(ACTIVATIONS))]
 Norm = Literal["none", "group"]
 
 
