@@ -165,6 +165,12 @@ def test_near_misses_are_named(aectl):
     assert "did you mean 'sigma'?" in aectl("train", "noise=gaussian", "noise.sgma=2").err
 
 
+@pytest.mark.parametrize("noise", sorted(noises.NOISES))
+def test_every_noise_can_be_left_unclipped(aectl, noise):
+    shown = composed(aectl("train", f"noise={noise}", "noise.clip=false", "--cfg", "job"))
+    assert noises.NOISES.read(shown["noise"]).clip is False
+
+
 def test_what_is_no_setting_of_a_choice_says_so_by_itself(aectl):
     assert "noise.p: no such setting of noise=gaussian" in aectl("train", "noise=gaussian", "noise.p=0.3").err
     assert (

@@ -98,8 +98,10 @@ def test_every_yaml_file_is_a_choice_with_its_defaults(table, group):
         plain.pop("defaults", None)  # Hydra's: what it chooses beside
         choice = table.read(plain)
         assert choice.name == name
+        # All of them: what a file does not have, the command line cannot change.
+        assert set(plain) == {"name", *(field.name for field in dataclasses.fields(choice))}
         for field in dataclasses.fields(choice):
-            if field.default is not dataclasses.MISSING and field.name in plain:
+            if field.default is not dataclasses.MISSING:
                 assert plain[field.name] == field.default, f"{name}: {field.name}"
 
 
