@@ -19,10 +19,14 @@ import torch
 from contenders import HIDDEN, LATENT, LR, PIXELS, Plain
 from torch import Tensor
 
+from aectl.models.autoencoder import Vae
+from aectl.rng import generator
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig, ModelConfig
-from aectl.training import loop, session
+from aectl.settings.config import DatasetConfig
+from aectl.training import session
 from aectl.training.feeding import feed
+from aectl.training.schedules import kl_weight_at, lr_at
+from aectl.training.step import stepping
 
 STEPS = 100
 LAYERS = (
@@ -71,17 +75,20 @@ def aectl(path: Path, batch: int, **changes: str) -> Step:
     """The lines of aectl's loop that are in every step."""
     data = DatasetConfig("array", val_size=10, test_size=10, root=str(path))
     config = TrainConfig(
-        dataset=data, model=ModelConfig("vae", "logvar"), latent=LATENT, batch_size=batch, lr=LR, **changes
+        dataset=data, model=Vae(posterior="logvar"), latent=LATENT, batch_size=batch, lr=LR, **changes
     )
     run = session.prepare(config, path.parent / "run", None)
+    rng_of = functools.partial(generator, run.device, "step")
+    step = stepping(run.parallel, run.loss, run.adam, run.config)
 
     def steps() -> Iterator[None]:
         while True:
             order = torch.randperm(len(run.data.train))
-            for x, rng in feed(run.data.train, order, batch, run.device, functools.partial(loop._rng_of, run, 0)):
+            for x, rng in feed(run.data.train, order, batch, run.device, rng_of):
                 eps, share = run.model.draw(len(x), rng), run.world.share(len(x), run.device)
                 parts = share.of(x, run.config.noise(x, rng), eps)
-                run.sums.add_(loop._step(run, *parts, share.weight, run.beta(0), run.lr(0)), alpha=share.count)
+                beta, lr = kl_weight_at(0, run.steps_per_epoch, config), lr_at(0, run.steps_per_epoch, config)
+                run.running.add(step(*parts, share.weight, beta, lr), share.count)
                 yield
 
     return functools.partial(next, steps())

@@ -21,12 +21,13 @@ from aectl.cli import main
 from aectl.data import noise as noises
 from aectl.drawing import grids
 from aectl.models import likelihoods
+from aectl.models.autoencoder import Ae, Vae
 from aectl.models.networks.base import Network
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.runs import checkpoint
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig, ModelConfig
+from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
@@ -95,7 +96,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     dataset = DatasetConfig("synthetic", 20, 20, synthetic_size=100, synthetic_shape=[1, 28, 28])
     config = TrainConfig(
-        dataset, network=Mlp(hidden=[8]), model=ModelConfig("vae", "logvar"), epochs=1, device="cpu",
+        dataset, network=Mlp(hidden=[8]), model=Vae(posterior="logvar"), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
     loop.train(config, folder)
@@ -117,7 +118,7 @@ def trained_denoiser(folder: Path, network: Network, colours: int = 1) -> Path:
     """A run of one epoch on drawn shapes of 12×10 with noise."""
     config = TrainConfig(
         dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
-        noise=noises.Gaussian(sigma=0.2), network=network, model=ModelConfig("ae"), latent=6,
+        noise=noises.Gaussian(sigma=0.2), network=network, model=Ae(), latent=6,
         likelihood=likelihoods.Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,
     )  # fmt: skip
     loop.train(config, folder)

@@ -32,7 +32,7 @@ RUNS = {
         "likelihood.learn=true", "likelihood.mean=sigmoid",
     ],
     "vae-logvar-free-bits-warmup": [
-        "model=vae", *GREY, "free_bits=0.1", "kl_warmup=2", "kl_weight=2", "model.logvar_clip=[-6,2]",
+        "model=vae", *GREY, "objective.free_bits=0.1", "kl_warmup=2", "kl_weight=2", "model.logvar_clip=[-6,2]",
         "likelihood=continuous_bernoulli", "seed=3",
     ],
     "vae-std-conv": [
@@ -40,7 +40,7 @@ RUNS = {
         "network.norm=group", "network.output_conv=true", "dataset.binarize=dynamic",
     ],
     "iwae": [
-        "model=iwae", "model.samples=3", *GREY, "network.init=glorot", "network.output_bias=data_mean",
+        "model=iwae", "objective.samples=3", *GREY, "network.init=glorot", "network.output_bias=data_mean",
         "network.activation=tanh", "dataset.binarize=threshold", "schedule=steps", "lr_steps=[1,2]",
     ],
     "dae-unet-blind": [

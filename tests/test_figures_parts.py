@@ -15,8 +15,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from aectl.data import noise as noises
 from aectl.data.split import build_dataset
-from aectl.models.objectives import Terms
+from aectl.models.objectives import Elbo, Iwae, Terms
 from aectl.rng import generator
+from aectl.runs.config import TrainConfig
 from aectl.settings.config import DatasetConfig
 from aectl.training.schedules import kl_weight_at
 
@@ -26,21 +27,21 @@ RNG = np.random.default_rng(0)
 def test_free_bits_go_by_the_mean_over_images():
     """A latent of 0.1 and 1.7 nats in two images has 0.9 on average: above 0.5, so nothing is added to it."""
     kl = torch.tensor([[0.1, 0.0], [1.7, 0.2]])
-    loss, recon, total = Terms(recon=torch.zeros(1, 2), kl=kl, free_bits=0.5).means(1.0)
-    assert loss.item() == pytest.approx(0.9 + 0.5)
-    assert (recon.item(), total.item()) == (0, pytest.approx(1.0))
+    terms = Terms(recon=torch.zeros(1, 2), costs={"kl": kl})
+    assert Elbo(free_bits=0.5)(terms, 1.0).item() == pytest.approx(0.9 + 0.5)
+    assert {name: mean.item() for name, mean in terms.means.items()} == {"recon": 0.0, "kl": pytest.approx(1.0)}
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.3])
 def test_the_importance_weighted_loss_has_its_weight_on_the_kl(beta):
     recon, log_ratio, kl = RNG.random((6, 4)) * 3, RNG.random((6, 4)), RNG.random((4, 2))
-    terms = Terms(*(torch.from_numpy(part) for part in (recon, kl, log_ratio)))
+    terms = Terms(torch.from_numpy(recon), {"kl": torch.from_numpy(kl)}, torch.from_numpy(log_ratio))
     expected = -(logsumexp(-recon - beta * log_ratio, axis=0) - math.log(6)).mean()
-    assert terms.means(beta)[0].item() == pytest.approx(expected)
+    assert Iwae(samples=6)(terms, beta).item() == pytest.approx(expected)
 
 
 def test_a_warm_up_ends_at_its_epoch_and_not_a_step_later():
-    weights = [kl_weight_at(step, 5, 2.0, 2.0) for step in range(12)]
+    weights = [kl_weight_at(step, 5, TrainConfig(kl_weight=2.0, kl_warmup=2.0)) for step in range(12)]
     np.testing.assert_allclose(weights, np.minimum(2.0, 0.2 * np.arange(12)))
 
 

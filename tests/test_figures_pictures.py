@@ -12,7 +12,7 @@ from scipy.stats import kstest, norm
 from sklearn.decomposition import PCA
 
 from aectl.drawing import grids, plots, views
-from aectl.settings.config import ModelConfig
+from aectl.models.autoencoder import Ae
 
 CLOSE = 0.02  # of a code read back from pixels of 8 bits
 HEIGHT, WIDTH = SHAPE[1:]
@@ -113,7 +113,7 @@ def check_map(vae: Linear, axes: Axes) -> None:
 def test_the_map_of_an_autoencoder_spans_the_two_latents_that_vary_most(aectl, tmp_path, drawn):
     weights = drawing(3, posterior=False)
     weights["A"], weights["a"] = weights["A"][:, ::-1].copy(), weights["a"][::-1].copy()  # the first varies least
-    run = planted(tmp_path / "run", weights, model=ModelConfig("ae"))
+    run = planted(tmp_path / "run", weights, model=Ae())
     assert aectl("eval", f"run={run.path}", f"hydra.run.dir={tmp_path / 'e'}").status == 0
     axes = drawn.plot("the latent plane")
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z2", "z3")
@@ -181,7 +181,7 @@ def test_curves_are_the_records_by_epoch(drawn):
                             for index, name in enumerate(("loss", "recon", "kl"))}}
         for epoch in (3, 4, 5)
     ]  # fmt: skip
-    plots.curves(records, "curves")
+    plots.curves(records, ("loss", "recon", "kl"), "curves")
     for index, name in enumerate(("loss", "recon", "kl")):
         axes = drawn.plot(name)
         lines = {line.get_label(): line for line in axes.lines}

@@ -13,10 +13,10 @@ from scipy.stats import kstest, norm
 from skimage.metrics import peak_signal_noise_ratio
 
 from aectl.files import codes as files
-from aectl.models.build import build_model
+from aectl.models.autoencoder import Ae, Vae
 from aectl.models.networks.mlp import Mlp
+from aectl.models.table import build_model
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import ModelConfig
 
 CLOSE = 0.02  # of a code read back from pixels of 8 bits
 
@@ -35,7 +35,7 @@ def vae(tmp_path_factory) -> Linear:
 
 @pytest.fixture(scope="module")
 def ae(tmp_path_factory) -> Linear:
-    return planted(tmp_path_factory.mktemp("ae"), drawing(posterior=False), model=ModelConfig("ae"))
+    return planted(tmp_path_factory.mktemp("ae"), drawing(posterior=False), model=Ae())
 
 
 def images(folder: Path) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_an_autoencoders_samples_are_spread_as_its_codes_are(aectl, tmp_path):
     weights = drawing(1, posterior=False)
     weights["A"], weights["a"] = np.zeros((D, 1)), np.array([-1.0])
     weights["A"][6 * SHAPE[2] + 6] = 4
-    run = planted(tmp_path / "run", weights, model=ModelConfig("ae"))
+    run = planted(tmp_path / "run", weights, model=Ae())
     train = run.mu(run.images["train"])[:, 0].round(1)
     z = codes(aectl, tmp_path, run, "prior", 400)[:, 0].round(1)
     assert kstest(z, train).statistic < 0.1
@@ -169,7 +169,7 @@ def test_drawn_codes_have_the_posteriors_mean_and_spread(aectl, tmp_path, vae):
 
 
 def test_a_posterior_given_as_std_is_softplus_of_what_the_encoder_gives():
-    config = TrainConfig(model=ModelConfig("vae", "std"), network=Mlp(hidden=[]), latent=3)
+    config = TrainConfig(model=Vae(posterior="std"), network=Mlp(hidden=[]), latent=3)
     model = build_model(config, SHAPE)
     x = torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -16,8 +16,9 @@ from linear import D, Linear, noise_blur, plant, planted, spread_codes
 from scipy.stats import norm
 
 from aectl.models import likelihoods
+from aectl.models.autoencoder import Ae
 from aectl.runs.layout import read_metrics
-from aectl.settings.config import DatasetConfig, ModelConfig
+from aectl.settings.config import DatasetConfig
 
 STILL = 1e-30
 # Training sees batches of 32 and of 13.
@@ -143,7 +144,7 @@ def test_the_closing_line_has_the_error_per_pixel(aectl, tmp_path, likelihood):
     if likelihood == "bernoulli":
         weights["W"], weights["b"] = 4 * weights["W"], np.full(D, -2.0)
     scored = likelihoods.LIKELIHOODS.read({"name": likelihood, "sigma": SIGMA if likelihood == "gaussian" else None})
-    run = planted(tmp_path / "run", weights, dataset=DATASET, model=ModelConfig("ae"), likelihood=scored, lr=STILL)
+    run = planted(tmp_path / "run", weights, dataset=DATASET, model=Ae(), likelihood=scored, lr=STILL)
     records, shown = gone_on(aectl, run, epochs=2)
     assert "best epoch 2:" in shown, "whose figures are in the line"
     for part in PARTS:
@@ -161,7 +162,7 @@ def test_the_closing_line_has_the_error_per_pixel(aectl, tmp_path, likelihood):
 def test_the_objective_is_the_least_of_validation(aectl, tmp_path):
     """The weights that are put in are worse than those that the first epoch has learnt."""
     weights = spread_codes(posterior=False)
-    run = planted(tmp_path / "run", weights, dataset=DATASET, model=ModelConfig("ae"), lr=STILL)
+    run = planted(tmp_path / "run", weights, dataset=DATASET, model=Ae(), lr=STILL)
     first = read_metrics(run.path)[0]
     spoiled = {**weights, "b": weights["b"] + 3.0}
     for path in sorted((run.path / "checkpoints").iterdir()):

@@ -29,11 +29,13 @@ import torch.utils.tensorboard
 
 from aectl.cli import messages
 from aectl.data import noise as noises
+from aectl.models.autoencoder import Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig, ModelConfig
-from aectl.training import loop, session
+from aectl.settings.config import DatasetConfig
+from aectl.training import loop
+from aectl.training.keeping import Keeper
 
 SMALL = TrainConfig(
     dataset=DatasetConfig("synthetic", 24, 24, 0, synthetic_size=176, synthetic_shape=[1, 9, 10]),
@@ -42,8 +44,8 @@ SMALL = TrainConfig(
 MODELS = {
     "ae": SMALL,
     "dae": replace(SMALL, noise=noises.Gaussian(sigma=0.5)),
-    "vae": replace(SMALL, model=ModelConfig("vae", "logvar"), schedule="cosine", kl_warmup=2.0),
-    "vae-std": replace(SMALL, model=ModelConfig("vae", "std"), noise=noises.Masking(p=0.3), grad_clip=1.0),
+    "vae": replace(SMALL, model=Vae(posterior="logvar"), schedule="cosine", kl_warmup=2.0),
+    "vae-std": replace(SMALL, model=Vae(posterior="std"), noise=noises.Masking(p=0.3), grad_clip=1.0),
 }
 STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")
 
@@ -184,17 +186,17 @@ def counted_steps(at: int, act: Callable[[], None], counter: list[int]) -> Itera
 
 def disturbed_training(run: Path, at: int, act: Callable[[], None], counter: list[int]) -> None:
     """Train, and count and disturb the file-system steps of the fourth save, which removes an older one."""
-    real, saves = session.save, 0
+    real, saves = Keeper.keep, 0
 
-    def save(current) -> None:
+    def save(keeper, progress) -> None:
         nonlocal saves
         saves += 1
         if saves != 4:
-            return real(current)
+            return real(keeper, progress)
         with counted_steps(at, act, counter):
-            return real(current)
+            return real(keeper, progress)
 
-    loop.save = save
+    Keeper.keep = save
     loop.train(MODELS["vae"], run)
 
 

@@ -103,6 +103,8 @@ def _config_line(error: BaseException) -> str:
     cause = error.__cause__ or error
     text = one_line(cause)
     key = getattr(cause, "full_key", None)
+    if "not in" in text and key in config.RENAMED:
+        return f"{key}: no such setting any more; it is {config.RENAMED[key]} now"
     if "not in" in text and key:
         group, _, name = key.rpartition(".")
         chosen = dict(node) if isinstance(node := getattr(cause, "parent_node", None), Mapping) else {}

@@ -28,7 +28,6 @@ from aectl.runs import sanity
 from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import Run
 
-WHOLE = 512  # side up to which a fully convolutional network sees a picture at once; larger ones go in tiles
 FIGURES = "psnr_ssim.csv"
 CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 
@@ -179,15 +178,8 @@ def _through(run: Run, picture: Picture, device: torch.device) -> Picture:
     Raises:
         CheckpointError: what comes out is no picture.
     """
-    channels, height, width = run.shape
-    values = picture.values
-    if run.model.has_code:
-        tile, overlap = (height, width), (height // 2, width // 2)
-    else:
-        reach = run.model.network.reach
-        multiple = run.model.network.multiple
-        tile = tuple(min(max(WHOLE, 4 * reach), -(-side // multiple) * multiple) for side in picture.size)
-        overlap = tuple(min(2 * reach, side // 2) for side in tile)
+    channels, values = run.shape[0], picture.values
+    tile, overlap = run.model.tiles(run.shape, picture.size)
 
     def network(tiles: Tensor) -> Tensor:
         if tiles.shape[1] == channels and picture.mode != "LAB":

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from aectl import storage
 from aectl.commands.denoise import denoising
-from aectl.data.images import Images
+from aectl.data.images import Images, Split
 from aectl.data.noise import Noise
 from aectl.drawing import plots, views
 from aectl.errors import CheckpointError, ConfigError
@@ -22,7 +22,7 @@ from aectl.machine import devices
 from aectl.measuring import baselines, eval_table, importance, metrics, robustness
 from aectl.measuring.diagnosis import diagnose
 from aectl.measuring.scoring import Scores, batches, encode, score
-from aectl.models.autoencoder import Autoencoder
+from aectl.models.base import Model
 from aectl.runs.layout import plain
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.runs.tracking import Tracker
@@ -37,19 +37,19 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     run = open_run(config.run, config.checkpoint, device)
     data = open_data(run, config.data.root)
     images = data.part(config.split, "choose another split")
-    subject = Subject(run, config, images, data.train, device)
+    subject = Subject(run, config, images, data, device)
     log.info("evaluating %s, %s checkpoint, on %s", run.title, config.checkpoint, subject.counted)
     found: dict[str, Any] = {
         "run": str(run.path), "checkpoint": config.checkpoint, "split": config.split, "images": len(images),
         "epoch": run.progress.epoch, "step": run.progress.step,
-        **({"latent": run.config.latent} if run.model.has_code else {}),
+        **({"latent": run.model.latent} if run.model.latent is not None else {}),
         "dataset": run.config.dataset.name, "binarize": run.config.dataset.binarize, "sizes": data.sizes(),
         "epoch_chosen_by": run.chosen_by,
     }  # fmt: skip
-    if config.nll_samples is not None and not run.model.has_prior:
+    if config.nll_samples is not None and run.model.prior is None:
         raise ConfigError(f"nll_samples={config.nll_samples}: {run.path} is an AE: no prior, hence no p(x)")
     parts = [_objective, _reconstruction, _against_baselines]
-    parts += [_codes] if run.model.has_code else []
+    parts += [_codes] if run.model.latent is not None else []
     parts += [_importance] if config.nll_samples is not None else []
     parts += [_robustness] if config.robustness else []
     parts += [_denoising] if run.config.noise.corrupts else []
@@ -78,7 +78,7 @@ class Subject:
     run: Run
     config: EvalConfig
     images: Images
-    train: Images
+    data: Split
     device: torch.device
     standard_errors: dict[str, float] = field(default_factory=dict)
 
@@ -94,7 +94,7 @@ class Subject:
             self.standard_errors[name] = error
 
     @property
-    def model(self) -> Autoencoder:
+    def model(self) -> Model:
         """The run's model."""
         return self.run.model
 
@@ -111,7 +111,9 @@ class Subject:
             CheckpointError: the weights are finite and what they make of these images is not.
         """
         beta, size = self.run.config.kl_weight, self.config.batch_size
-        scores = score(self.model, self.images, self.corrupt, beta, self.device, self.config.seed, size)
+        scores = score(
+            self.model, self.run.loss(self.data), self.images, self.corrupt, beta, self.device, self.config.seed, size
+        )
         if not math.isfinite(scores.loss) or (scores.codes is not None and not scores.codes.isfinite().all()):
             raise CheckpointError(
                 f"{self.run.checkpoint.path}: its loss or its codes of {self.config.split} images are not finite; "
@@ -192,23 +194,23 @@ def _reconstruction(subject: Subject) -> dict[str, Any]:
 
 
 def _against_baselines(subject: Subject) -> dict[str, Any]:
-    principal = baselines.principal(subject.train)
+    principal = baselines.principal(subject.data.train)
     components = {"mean_image_mse": 0}
-    if subject.model.has_code:
-        components["pca_mse"] = subject.run.config.latent
+    if subject.model.latent is not None:
+        components["pca_mse"] = subject.model.latent
     found: dict[str, Any] = {}
     for name, k in components.items():
         errors = principal.errors(subject.images, k) / subject.pixels
         found[name] = subject.mean(name, errors)
         subject.compare(f"mse - {name}", subject.errors[0] - errors)
-    if subject.model.has_code:
-        found["pca_components"] = principal.components(subject.run.config.latent)
+    if subject.model.latent is not None:
+        found["pca_components"] = principal.components(subject.model.latent)
     return found
 
 
 def _codes(subject: Subject) -> dict[str, Any]:
     """What the codes of clean images know of the labels, of those that have one."""
-    train, images = subject.train, subject.images
+    train, images = subject.data.train, subject.images
     if train.labels is None or images.labels is None:
         return {}
     known, asked = train.labels >= 0, images.labels >= 0
@@ -269,9 +271,10 @@ def _pictures(subject: Subject) -> Iterator[tuple[str, views.Picture]]:
     if codes is not None:
         title = f"codes of {subject.counted}"
         yield "latent_scatter", views.latent_scatter(codes, images.labels, title)
-        if run.config.latent > 1:
+        if run.model.latent > 1:
             yield "latent_map", views.latent_map(run.model, codes, device)
-        yield "prior_samples", views.prior_samples(run.model, run.config.latent, device)
+        yield "prior_samples", views.prior_samples(run.model, device)
+        yield from views.of_prior(run.model).items()
     if subject.scores.latent_kl is not None:
         yield "latent_kl", views.latent_kl(subject.scores.latent_kl, subject.scores.active_units)
     title = f"squared error by image, {subject.counted}"

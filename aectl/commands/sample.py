@@ -23,6 +23,7 @@ from aectl.runs.tracking import Tracker
 from aectl.settings.config import SampleConfig
 
 MIXTURE = 10  # Gaussians fitted to the codes of a model without a prior
+FROM_PRIOR = ("prior", "grid")  # modes that need no image where there is a prior
 REACH = 3.0  # standard deviations to either side in a traversal
 
 log = logging.getLogger(__name__)
@@ -76,11 +77,13 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     """Draw images from a run into `folder`: `grid.png`, and `images/0000.png` and so on."""
     device = devices.choose(config.device, config.threads)
     run = open_run(config.run, config.checkpoint, device)
-    if not run.model.has_code:
-        raise ConfigError(f"run={run.path}: network=unet denoises, it has no code to draw; try aectl denoise")
+    if run.model.latent is None:
+        raise ConfigError(
+            f"run={run.path}: network={run.config.network.name} denoises, it has no code to draw; try aectl denoise"
+        )
     sanity.watch(run)
-    needs_data = config.mode != "prior" and not (config.mode == "grid" and run.model.has_prior)
-    data = open_data(run, config.data.root) if needs_data or not run.model.has_prior else None
+    needs_data = run.model.prior is None or config.mode not in FROM_PRIOR
+    data = open_data(run, config.data.root) if needs_data else None
     log.info("sampling from %s, %s checkpoint, mode=%s", run.title, config.checkpoint, config.mode)
     drawn = MODES[config.mode](Source(run, data, config.n, config.seed, device))
     with torch.inference_mode():
@@ -103,9 +106,8 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
 
 def _prior(source: Source) -> Drawn:
     run, n = source.run, source.n
-    if run.model.has_prior:
-        z = torch.randn(n, run.config.latent, generator=source.rng())
-        return Drawn(z, f"{n} samples, z ~ N(0, I)")
+    if run.model.prior is not None:
+        return Drawn(run.model.prior.sample(n, source.rng()), f"{n} samples, z ~ {run.model.prior.words}")
     z = _mixture(source.train_codes(), n, source.seed)
     return Drawn(z, f"{n} samples; an AE has no prior: z from a Gaussian mixture fitted to its training codes")
 
@@ -129,11 +131,12 @@ def _grid(source: Source) -> Drawn:
     if run.config.latent < 2:
         raise ConfigError("mode=grid: needs two latents, and this run has one; use mode=traverse")
     side = max(2, math.isqrt(source.n))
-    codes = torch.zeros(1, run.config.latent) if run.model.has_prior else source.train_codes()
-    dims = (0, 1) if run.model.has_prior else views.widest(codes)
-    z, ticks = views.plane(codes, side, prior=run.model.has_prior, dims=dims)
+    prior = run.model.prior
+    codes = source.train_codes() if prior is None else torch.zeros(1, run.model.latent)
+    dims = views.widest(codes) if prior is None else (0, 1)
+    z, ticks = views.plane(codes, side, prior, dims)
     names = tuple(f"z{index + 1}" for index in dims)
-    where = "quantiles of N(0, 1)" if run.model.has_prior else "the codes' range"
+    where = "the codes' range" if prior is None else f"quantiles of {prior.words}"
     return Drawn(z, f"the plane of {names[0]} and {names[1]}, {side}×{side}: {where}", ticks=(ticks, names))
 
 
@@ -147,7 +150,7 @@ def _posterior(source: Source) -> Drawn:
     draws = [code.mu, *code.sample(rng, columns - 1)]
     z = torch.stack(draws, dim=1).flatten(0, 1).cpu()
     title = "draws of z ~ q(z|x), a row for each test image, the mean first"
-    if not source.run.model.has_prior:
+    if source.run.model.prior is None:
         title = "codes of test images; an AE's code is a point, so its draws are equal"
     return Drawn(z, title, columns)
 
@@ -166,19 +169,23 @@ def _interpolate(source: Source) -> Drawn:
 def _traverse(source: Source) -> Drawn:
     """Rows: one latent each, moved across its range while the others stay."""
     columns = 9
-    latent = source.run.config.latent
+    latent, prior = source.run.model.latent, source.run.model.prior
     codes = source.train_codes()
     count = min(latent, max(1, source.n // columns))
     chosen = codes.var(0, correction=0).topk(count).indices if latent > 1 else torch.tensor([0])
-    centre, spread = (torch.zeros(latent), torch.ones(latent))
-    if not source.run.model.has_prior:
-        centre, spread = codes.mean(0), codes.std(0, correction=0)
-    z = centre.repeat(count, columns, 1)
-    steps = torch.linspace(-REACH, REACH, columns)
+    steps = torch.linspace(-REACH, REACH, columns, dtype=torch.float64)
+    if prior is None:
+        values = codes.mean(0) + steps.float()[:, None] * codes.std(0, correction=0)
+        ends = f"-{REACH:g} to +{REACH:g} standard deviations"
+    else:
+        shares = torch.special.ndtr(steps)
+        values = prior.quantiles(shares).float()
+        ends = f"the {shares[0]:.2%} to the {shares[-1]:.2%} quantile of {prior.words}"
+    z = values[columns // 2].repeat(count, columns, 1)
     for row, index in enumerate(chosen.tolist()):
-        z[row, :, index] = centre[index] + steps * spread[index]
+        z[row, :, index] = values[:, index]
     names = ", ".join(f"z{index + 1}" for index in chosen.tolist()[:8]) + (", ..." if count > 8 else "")
-    return Drawn(z.flatten(0, 1), f"rows {names}, each from -{REACH:g} to +{REACH:g} standard deviations", columns)
+    return Drawn(z.flatten(0, 1), f"rows {names}, each from {ends}", columns)
 
 
 MODES: dict[str, Callable[[Source], Drawn]] = {

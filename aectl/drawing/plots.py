@@ -4,6 +4,7 @@ Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ def _pixels(figure: "Figure") -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Creating legend")  # is slow, it says, on a machine that is busy
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
@@ -212,11 +215,11 @@ def histogram(values: Tensor, title: str, xlabel: str) -> np.ndarray:
     return _pixels(figure)
 
 
-def curves(records: Sequence[dict[str, Any]], title: str) -> np.ndarray:
-    """Training and validation loss, reconstruction and KL against the epoch."""
+def curves(records: Sequence[dict[str, Any]], figures: Sequence[str], title: str) -> np.ndarray:
+    """Training and validation figures against the epoch: loss, recon, costs; the loss alone where it is recon."""
     from matplotlib.figure import Figure
 
-    names = ["loss", "recon", "kl"] if any(record.get("train/kl") for record in records) else ["loss"]
+    names = figures if len(figures) > 2 else figures[:1]
     figure = Figure(figsize=(max(5.5, 4.2 * len(names)), 3.6), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     epochs = [record["epoch"] for record in records]

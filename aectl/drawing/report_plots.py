@@ -43,7 +43,7 @@ def along(groups: Sequence[Group]) -> Iterator[Named]:
     for axis in AXES:
         if comparison.varies(groups, axis):
             yield from _along(groups, axis, palette)
-    priors = [group for group in groups if group.has_prior]
+    priors = [group for group in groups if group.has("kl")]
     if any(comparison.varies(priors, axis) for axis in AXES):
         yield "rate_distortion", _rate_distortion(priors, palette)
     groups = [group for group in groups if all(run.curve for run in group.runs)]
@@ -68,7 +68,7 @@ def _along(groups: Sequence[Group], axis: str, palette: Palette) -> Iterator[Nam
         shown = {
             name: found
             for name, members in series.items()
-            if (members[0].has_prior or figure == "sse")
+            if (members[0].has("kl") or figure == "sse")
             and (found := [group for group in members if group.has(figure)])
         }
         if not shown:
@@ -151,9 +151,9 @@ def best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) 
         title = f"the best of {name}: job {chosen.job}, {settings}"
         stem = f"best_{_stem(name)}"
         yield f"{stem}_reconstructions", views.reconstructions(run.model, images, run.config.noise, device, title)
-        if run.model.has_prior:
-            yield f"{stem}_samples", views.prior_samples(run.model, run.config.latent, device)
-        if run.model.has_code:
+        if run.model.prior is not None:
+            yield f"{stem}_samples", views.prior_samples(run.model, device)
+        if run.model.latent is not None:
             few = images.spread(MAX_CODES)
             codes = encode(run.model, few, device)
             title = f"codes of {len(codes):,} {bench.config.split} images, job {chosen.job}"

@@ -8,28 +8,33 @@ from aectl.data.images import Images, to_float
 from aectl.data.noise import Noise
 from aectl.drawing import grids, plots
 from aectl.models.autoencoder import Autoencoder
+from aectl.models.base import Model
+from aectl.models.priors import Prior, StandardNormal
 from aectl.rng import generator
 
 Axes = tuple[list[float], list[float]]
 Picture = np.ndarray  # (H, W, 3), uint8
 
 COLUMNS = 12  # images in a row of originals and reconstructions
+SAMPLES = 64  # images in a square of them
 
 
-def plane(codes: Tensor, side: int, *, prior: bool, dims: tuple[int, int] = (0, 1)) -> tuple[Tensor, Axes]:
+def plane(codes: Tensor, side: int, prior: Prior | None, dims: tuple[int, int] = (0, 1)) -> tuple[Tensor, Axes]:
     """Codes (side², K) over the plane of two latents, first row on top, and the axes' values (columns, rows).
 
-    With a prior N(0, 1) the values are its quantiles at (i + ½)/side, so each cell has equal probability, and the
-    other latents are 0. Without one they divide the range of `codes` (N, K) between its 1st and 99th percentiles
-    into equal steps, and the others are at their mean.
+    With a prior the values are its quantiles at (i + ½)/side, so each cell of N(0, I) has equal probability, and the
+    other latents are at their medians. Without one they divide the range of `codes` (N, K) between its 1st and 99th
+    percentiles into equal steps, and the others are at their mean.
     """
-    if prior:
-        across = torch.special.ndtri((torch.arange(side, dtype=torch.float64) + 0.5) / side).float()
-        up = across
+    if prior is not None:
+        shares = (torch.arange(side, dtype=torch.float64) + 0.5) / side
+        across, up = prior.quantiles(shares)[:, list(dims)].float().unbind(1)
+        middle = prior.quantiles(torch.tensor([0.5]))[0].float()
     else:
+        middle = codes.float().mean(0)
         ends = torch.quantile(codes[:, list(dims)].float(), torch.tensor([0.01, 0.99]), dim=0)
         across, up = (torch.linspace(ends[0, axis].item(), ends[1, axis].item(), side) for axis in (0, 1))
-    z = (torch.zeros(codes.shape[1]) if prior else codes.float().mean(0)).repeat(side * side, 1)
+    z = middle.repeat(side * side, 1)
     z[:, dims[0]] = across.repeat(side)
     z[:, dims[1]] = up.flip(0).repeat_interleave(side)
     return z, (across.tolist(), up.flip(0).tolist())
@@ -43,7 +48,7 @@ def widest(codes: Tensor) -> tuple[int, int]:
 
 @torch.inference_mode()
 def reconstructions(
-    model: Autoencoder,
+    model: Model,
     images: Images,
     corrupt: Noise,
     device: torch.device,
@@ -58,27 +63,39 @@ def reconstructions(
         seen = corrupt(x, generator(device, "picture"))
         named["noisy"] = seen
     named["denoised" if corrupt.corrupts else "reconstruction"] = model.reconstruct(seen)
-    for draw in range(draws if model.has_prior else 0):
+    for draw in range(0 if model.prior is None else draws):
         (z,) = model.encode(seen).sample(generator(device, "picture", draw))
         named[f"draw {draw + 1} of z ~ q(z|x)"] = model.decode(z)
     return grids.rows(named, title)
 
 
 @torch.inference_mode()
-def prior_samples(model: Autoencoder, latent: int, device: torch.device, n: int = 64) -> Picture:
-    """Codes from N(0, I), decoded; for an AE that shows why it is no generator."""
-    z = torch.randn(n, latent, generator=generator("cpu", "prior samples"))
-    title = "samples: z ~ N(0, I)" if model.has_prior else "z ~ N(0, I): an AE has no prior, so these are arbitrary"
+def prior_samples(model: Autoencoder, device: torch.device, n: int = SAMPLES) -> Picture:
+    """Codes from the prior, decoded; for an AE from N(0, I), which shows why it is no generator."""
+    prior = model.prior or StandardNormal(model.latent)
+    z = prior.sample(n, generator("cpu", "prior samples"))
+    title = f"samples: z ~ {prior.words}"
+    if model.prior is None:
+        title = f"z ~ {prior.words}: an AE has no prior, so these are arbitrary"
     return grids.grid(model.decode(z.to(device)), title)
+
+
+def of_prior(model: Autoencoder) -> dict[str, Picture]:
+    """What the prior itself is made of, by name, where it can be looked at."""
+    made_of = {} if model.prior is None else model.prior.images()
+    return {
+        name.replace("-", "_"): grids.grid(images[:SAMPLES].cpu(), f"{name} of the prior, {len(images)} in all")
+        for name, images in made_of.items()
+    }
 
 
 @torch.inference_mode()
 def latent_map(model: Autoencoder, codes: Tensor, device: torch.device, side: int = 20) -> Picture:
     """The plane of a code's two widest latents, decoded cell by cell."""
     dims = widest(codes)
-    z, ticks = plane(codes, side, prior=model.has_prior, dims=dims)
-    where = "quantiles of the prior N(0, 1)" if model.has_prior else "the codes' range"
-    rest = "" if codes.shape[1] == 2 else f", the others at {'0' if model.has_prior else 'their mean'}"
+    z, ticks = plane(codes, side, model.prior, dims)
+    where = "the codes' range" if model.prior is None else f"quantiles of the prior {model.prior.words}"
+    rest = "" if codes.shape[1] == 2 else f", the others at their {'mean' if model.prior is None else 'median'}"
     names = tuple(f"z{index + 1}" for index in dims)
     return plots.manifold(model.decode(z.to(device)), ticks, f"the latent plane, {where}{rest}", names)
 

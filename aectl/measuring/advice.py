@@ -10,13 +10,12 @@ MOST = 3  # suggestions at a time
 def against_divergence(config: TrainConfig) -> list[str]:
     """Settings that keep a step from growing beyond all numbers, each as words that follow "train it anew with"."""
     usual = TrainConfig()
-    has_prior = config.model.posterior is not None
+    paid = config.model.has_kl
     high = f"a smaller lr than {config.lr:g}"
     found = [
         (high, config.lr > usual.lr),
-        (f"a smaller kl_weight than {config.kl_weight:g}", has_prior and config.kl_weight > usual.kl_weight),
-        ("model.posterior=logvar", config.model.posterior == "std"),
-        ("model.logvar_clip=[-6,2]", has_prior and config.model.logvar_clip is None),
+        (f"a smaller kl_weight than {config.kl_weight:g}", paid and config.kl_weight > usual.kl_weight),
+        *config.model.against_divergence(),
         # Adam's step hardly depends on the size of the gradient, so this comes late.
         ("grad_clip=1", config.grad_clip is None),
         (f"a smaller grad_clip than {config.grad_clip or 0:g}", (config.grad_clip or 0) > 1),
@@ -38,8 +37,8 @@ def against_not_learning(config: TrainConfig, recon: Sequence[float | None], act
     """
     falls = len(recon) < 2 or None in recon[-2:] or recon[-1] < recon[-2]
     # A latent has a KL of less than 0.005 nats where it is not active (its mean's variance at most 0.01).
-    paid = config.kl_weight > 0 and config.free_bits < 0.005
-    collapsed = active_units == 0 and config.model.posterior is not None and paid
+    paid = config.kl_weight > 0 and config.objective.free < 0.005
+    collapsed = active_units == 0 and config.model.has_kl and paid
     lighter = [
         (f"a smaller kl_weight than {config.kl_weight:g}", collapsed),
         (f"kl_warmup={max(1, config.epochs // 2)}", collapsed and config.kl_warmup == 0),

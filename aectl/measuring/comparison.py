@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 AXES = ("latent", "kl_weight")  # the numbers that sweeps go along
 SEED = "seed"
-CHOICES = ("dataset", "noise", "network", "model", "likelihood", "experiment")  # whose values are names enough
+# Settings whose values are names enough.
+CHOICES = ("dataset", "noise", "network", "model", "prior", "objective", "likelihood", "experiment")
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,6 @@ class Measured:
         values: the number of each of `AXES`.
         figures: what was measured, by name; see `aectl.measuring.sweep`. What does not exist, such as the KL of an
             AE, is not among them.
-        has_prior: whether it is a VAE.
         seed: that of its training.
         data, likelihood: what it was measured on and scored by; where they differ, figures mean different things.
         curve: its objective at each epoch, on validation images where there are any.
@@ -30,7 +30,6 @@ class Measured:
     settings: dict[str, str]
     values: dict[str, float]
     figures: dict[str, float]
-    has_prior: bool
     seed: int = 0
     data: str = ""
     likelihood: str = ""
@@ -52,11 +51,6 @@ class Group:
     def value(self, axis: str) -> float:
         """The number that the setting `axis` has in this group."""
         return self.runs[0].values[axis]
-
-    @property
-    def has_prior(self) -> bool:
-        """Whether they are VAEs."""
-        return self.runs[0].has_prior
 
     @property
     def seeds(self) -> int:

@@ -41,19 +41,19 @@ def _latents(run: Run, found: dict[str, Any]) -> list[str]:
     if not unused or found["images"] < FEW:
         return []
     what = f"{unused} of {latent} latents"
-    if not run.model.has_prior:
+    if run.model.prior is None:
         return [
             f"{what} {_verb(unused, 'varies', 'vary')} little over these images (variance at most {ACTIVE:g}); an "
             "AE's codes have no scale of their own, so that may be enough."
         ]
     # An active latent has a KL of more than ACTIVE/2 nats, since KL ≥ ½·E[μ²].
-    free = config.free_bits >= ACTIVE / 2
-    if config.kl_weight == 0 or free:
-        setting = f"free_bits={config.free_bits:g}" if free else "kl_weight=0"
+    free = config.objective.free
+    if config.kl_weight == 0 or free >= ACTIVE / 2:
+        setting = f"objective.free_bits={free:g}" if free >= ACTIVE / 2 else "kl_weight=0"
         remedy = f"not because of the KL, which costs {_verb(unused, 'it', 'them')} nothing with {setting}"
     else:
         warmup = "a longer kl_warmup" if config.kl_warmup else "kl_warmup"
-        options = ["a lower kl_weight", *(["more free_bits"] if config.free_bits else []), warmup]
+        options = ["a lower kl_weight", *(["more objective.free_bits"] if free else []), warmup]
         remedy = f"to use {_verb(unused, 'it', 'them')}, try {', '.join(options[:-1])} or {options[-1]}"
     return [f"{what} {_verb(unused, 'is', 'are')} collapsed, hardly depending on the image: {remedy}."]
 
@@ -72,7 +72,7 @@ def _reconstruction(run: Run, found: dict[str, Any]) -> list[str]:
         return [
             f"The reconstructions are hardly better than the mean image: the error is {_share(1 - mse / mean)} less."
         ]
-    if not run.config.noise.corrupts and run.model.has_code and found["pca_components"]:
+    if not run.config.noise.corrupts and run.model.latent is not None and found["pca_components"]:
         return [_against_pca(run, found)]
     return []
 
@@ -91,13 +91,13 @@ def _against_pca(run: Run, found: dict[str, Any]) -> str:
         )
     if mse < pca:
         return f"Its error is {_share(1 - mse / pca)} below that of {name}."
-    pays = run.model.has_prior and run.config.kl_weight > 0
+    pays = run.model.prior is not None and run.config.kl_weight > 0
     remedy = "PCA pays no KL" if pays else "a linear autoencoder can reach that; train longer"
     return f"Its error is {_above(mse / pca)} that of {name}: {remedy}."
 
 
 def _prior(run: Run, found: dict[str, Any]) -> list[str]:
-    if run.model.has_prior or not run.model.has_code:
+    if run.model.prior is not None or run.model.latent is None:
         return []
     return [
         "An autoencoder has no prior: codes drawn from N(0, I) decode to arbitrary images (prior_samples.png); "

@@ -62,7 +62,7 @@ def log_marginal(
     total = torch.full((2, len(x)), -math.inf, dtype=torch.float64, device=x.device)
     for start in range(0, samples, DRAWS):
         z = code.sample(rng, min(DRAWS, samples - start))
-        log_w = (-model.neg_log_prob(x, z) - code.log_ratio(z)).double()
+        log_w = (-model.neg_log_prob(x, z) - model.prior.log_ratio(code, z)).double()
         total = torch.logaddexp(total, torch.stack([log_w.logsumexp(0), (2 * log_w).logsumexp(0)]))
     return total[0] - math.log(samples), (2 * total[0] - total[1]).exp()
 

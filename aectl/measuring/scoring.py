@@ -11,8 +11,8 @@ from aectl.data.images import Images, to_float
 from aectl.data.noise import Noise
 from aectl.machine import threads
 from aectl.models import objectives
-from aectl.models.autoencoder import Autoencoder
-from aectl.models.objectives import Terms
+from aectl.models.base import Model
+from aectl.models.objectives import Loss, Terms
 from aectl.rng import generator
 
 ACTIVE = 0.01  # variance of the code's mean above which a latent is active (Burda et al., 2016)
@@ -41,32 +41,15 @@ class Scores:
 
     @cached_property
     def each(self) -> dict[str, Tensor]:
-        """`recon`, and where there is a KL `kl` and `elbo`, of each image, (N,), nats."""
-        recon = self.terms.recon.mean(0)
-        if self.terms.kl is None:
-            return {"recon": recon}
-        kl = self.terms.kl.sum(1)
-        return {"recon": recon, "kl": kl, "elbo": -(recon + kl)}
-
-    @property
-    def recon(self) -> float:
-        """−log p(x|z), averaged over draws and images."""
-        return self.each["recon"].mean().item()
-
-    @property
-    def kl(self) -> float | None:
-        """KL, averaged over images; None where there is none."""
-        return None if self.terms.kl is None else self.each["kl"].mean().item()
-
-    @property
-    def elbo(self) -> float | None:
-        """−(recon + kl), whatever the weight on the KL; None where there is no KL."""
-        return objectives.named(self.loss, self.recon, self.kl).get("elbo")
+        """`recon`, what the code costs by name, and with a KL `elbo`, of each image, (N,), nats."""
+        found = {"recon": self.terms.recon.mean(0)}
+        return objectives.with_elbo(found | {name: cost.sum(1) for name, cost in self.terms.costs.items()})
 
     @property
     def latent_kl(self) -> Tensor | None:
-        """KL of each latent, averaged over images, (K,); None where there is none."""
-        return None if self.terms.kl is None else self.terms.kl.mean(0)
+        """KL of each latent, averaged over images, (K,); None where there is none, or one for all of them."""
+        kl = self.terms.costs.get("kl")
+        return None if kl is None or kl.shape[1] != self.codes.shape[1] else kl.mean(0)
 
     @property
     def active_units(self) -> int | None:
@@ -75,7 +58,8 @@ class Scores:
 
     def named(self) -> dict[str, float]:
         """`loss`, `recon`, `kl`, `elbo`, `active_units` by name, as far as this model and these images have them."""
-        found = objectives.named(self.loss, self.recon, self.kl)
+        means = {name: values.mean().item() for name, values in self.each.items() if name != "elbo"}
+        found = objectives.with_elbo({"loss": self.loss, **means})
         return found if self.active_units is None else {**found, "active_units": self.active_units}
 
 
@@ -109,7 +93,8 @@ def batches(
 
 @torch.inference_mode()
 def score(
-    model: Autoencoder,
+    model: Model,
+    loss: Loss,
     images: Images,
     corrupt: Noise,
     beta: float,
@@ -117,22 +102,22 @@ def score(
     seed: int = 0,
     batch_size: int = 500,
 ) -> Scores:
-    """The objective on `images` with weight `beta`: as many draws of z as in training, KL in closed form.
+    """The objective `loss` on `images` with weight `beta`: as many draws of z as in training.
 
     Free bits go by the KL averaged over all of the images.
     """
     parts, codes = [], []
     for x, x_noisy, eps in batches(images, corrupt, device, seed, batch_size, model.draw):
-        terms, code = model.terms(x, x_noisy, eps)
+        terms = model.terms(x, x_noisy, eps)
         parts.append(terms)
-        if model.has_code:
-            codes.append((code if not corrupt.corrupts else model.encode(x)).mu.cpu())
+        if model.latent is not None:
+            codes.append((model.codes(x) if corrupt.corrupts else terms.code.mu).cpu())
     terms = Terms.cat(parts)
-    return Scores(terms.means(beta)[0].item(), terms, torch.cat(codes) if codes else None)
+    return Scores(loss(terms, beta).item(), terms, torch.cat(codes) if codes else None)
 
 
 @torch.inference_mode()
-def encode(model: Autoencoder, images: Images, device: torch.device, batch_size: int = 500) -> Tensor:
-    """Means of q(z|x) for clean images, (N, K), on the CPU."""
+def encode(model: Model, images: Images, device: torch.device, batch_size: int = 500) -> Tensor:
+    """The model's codes of clean images, (N, K), on the CPU."""
     chunks = images.chunks(batch_size)
-    return torch.cat([model.encode(to_float(part.to(device))).mu.cpu() for part in chunks])
+    return torch.cat([model.codes(to_float(part.to(device))).cpu() for part in chunks])

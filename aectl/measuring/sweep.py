@@ -78,9 +78,9 @@ class Bench:
         run, data, principal = self.open(job)
         images, model = self.images(data, job), run.model
         corrupt = run.config.noise
-        scores = score(model, images, corrupt, run.config.kl_weight, self.device, self.config.seed)
-        # What has no prior has neither a KL nor an ELBO.
-        found = {"recon": scores.recon} | ({"kl": scores.kl, "elbo": scores.elbo} if model.has_prior else {})
+        loss = run.loss(data)
+        scores = score(model, loss, images, corrupt, run.config.kl_weight, self.device, self.config.seed)
+        found = scores.named()
         with torch.inference_mode():
             rows = [
                 (metrics.mse(x_hat, x).cpu(), metrics.psnr(x_hat, x).cpu())
@@ -89,14 +89,10 @@ class Bench:
             ]
         mse, psnr = (torch.cat(column).mean().item() for column in zip(*rows, strict=True))
         found |= {"sse": mse * math.prod(images.shape), "psnr": psnr}
-        if model.has_code:
+        if model.latent is not None:
             found["pca_sse"] = principal.sse(images, run.config.latent)
-        if scores.active_units is not None:
-            found["active_units"] = scores.active_units
         part = "val" if job.get("val/loss") is not None else "train"
-        found["chosen_by"] = _number(job.get(f"{part}/recon")) + (
-            _number(job.get(f"{part}/kl")) if model.has_prior else 0.0
-        )
+        found["chosen_by"] = sum(_number(job.get(f"{part}/{name}")) for name in ("recon", *model.costs))
         where = data_words(run.config.dataset, images, self.config.split)
         self._note(run, data, where)
         return Measured(
@@ -104,7 +100,6 @@ class Bench:
             settings,
             {axis: getattr(run.config, axis) for axis in comparison.AXES},
             {**found, "seconds": _number(job.get("seconds"))},
-            model.has_prior,
             run.config.seed,
             where,
             run.config.likelihood.name,

@@ -1,17 +1,25 @@
 """Autoencoder = encoder · bottleneck · decoder."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aectl.models.base import Model, ModelChoice, Parts
+from aectl.models.denoiser import Denoiser
 from aectl.models.likelihoods import Likelihood
+from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Terms
 from aectl.models.posteriors import MIN_STD, Code
+from aectl.models.priors import Normal, PriorChoice
+from aectl.settings import ranges
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Model):
     """An autoencoder whose code is a point (`posterior=None`) or a Gaussian (`"logvar"` or `"std"`).
 
     Args:
@@ -21,9 +29,9 @@ class Autoencoder(nn.Module):
         likelihood: how x is scored under the decoder's output.
         posterior: None for AE and DAE; for the VAE what the second half of the encoder's output means.
         logvar_clip: the least and the most that log σ² may be, or None.
-        draws: of z for each image in the objective.
-        importance: whether the draws make IWAE's bound; otherwise the objective is the ELBO.
-        free_bits: see `aectl.models.objectives.Terms`.
+        prior: of the codes, for images of `shape`; a point has none.
+        draws: of z for each image.
+        of_draws: whether the objective wants log q(z|x) − log p(z) of each draw.
     """
 
     def __init__(
@@ -35,9 +43,10 @@ class Autoencoder(nn.Module):
         posterior: str | None = None,
         *,
         logvar_clip: Sequence[float] | None = None,
+        prior: PriorChoice | None = None,
+        shape: Shape | None = None,
         draws: int = 1,
-        importance: bool = False,
-        free_bits: float = 0.0,
+        of_draws: bool = False,
     ):
         super().__init__()
         self.encoder = encoder
@@ -47,23 +56,12 @@ class Autoencoder(nn.Module):
         self.posterior = posterior
         self.logvar_clip = logvar_clip
         self.draws = draws
-        self.importance = importance
-        self.free_bits = free_bits
-
-    @property
-    def has_prior(self) -> bool:
-        """Whether codes are trained towards N(0, I), so that drawing from it makes sense."""
-        return self.posterior is not None
-
-    @property
-    def objective(self) -> tuple[str, ...]:
-        """The names of what `Terms.means` gives for this model."""
-        return ("loss", "recon", "kl") if self.has_prior else ("loss", "recon")
-
-    @property
-    def has_code(self) -> bool:
-        """Whether an image can be made from a code alone."""
-        return True
+        self.of_draws = of_draws
+        if posterior is not None:
+            prior = prior or Normal()
+            self.by_latent = prior.by_latent
+            self.prior = prior.build(latent, shape, self.encode)
+            self.costs = ("kl",)
 
     def encode(self, x: Tensor) -> Code:
         """q(z|x) for x of (N, C, H, W), clean or corrupted."""
@@ -73,6 +71,10 @@ class Autoencoder(nn.Module):
         mu, scale = features.chunk(2, dim=1)
         logvar = scale if self.posterior == "logvar" else 2 * (F.softplus(scale) + MIN_STD).log()
         return Code(mu, logvar if self.logvar_clip is None else logvar.clamp(*self.logvar_clip))
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The means of q(z|x): (N, C, H, W) → (N, K)."""
+        return self.encode(x).mu
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean image x̂ = E[x|z] for z of (N, K): (N, C, H, W)."""
@@ -88,24 +90,24 @@ class Autoencoder(nn.Module):
         return self.likelihood.neg_log_prob(x, decoded)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor | None:
-        """What is random in the objective of `n` images: ε ~ N(0, 1), (S, n, K) on the generator's device, or None.
-
-        It is drawn apart, so that the objective is a function of tensors alone.
-        """
+        """ε ~ N(0, 1), (S, n, K) on the generator's device; a point has none."""
         if self.posterior is None:
             return None
         return torch.randn(self.draws, n, self.latent, generator=generator, device=generator.device)
 
-    def forward(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> tuple[Terms, Code]:
-        """`terms`, under the name by which modules around this one call it."""
-        return self.terms(x, x_noisy, eps)
+    def terms(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> Terms:
+        """Encode `x_noisy`, take z at `eps` of `draw`, score the clean `x`.
 
-    def terms(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> tuple[Terms, Code]:
-        """The objective's parts, and the code: encode `x_noisy`, take z at `eps` of `draw`, score the clean `x`."""
+        The KL is in closed form where the prior has one, for each latent, else the mean over the draws, (N, 1).
+        """
         code = self.encode(x_noisy)
         z = code.at(eps)
-        log_ratio = code.log_ratio(z) if self.importance else None
-        return Terms(self.neg_log_prob(x, z), code.kl(), log_ratio, self.free_bits), code
+        if self.prior is None:
+            return Terms(self.neg_log_prob(x, z), code=code, z=z)
+        ratio = self.prior.log_ratio(code, z) if self.of_draws or not self.by_latent else None
+        recon = self.neg_log_prob(x, z)
+        kl = self.prior.kl(code) if self.by_latent else ratio.mean(0)[:, None]
+        return Terms(recon, {"kl": kl}, ratio, code, z)
 
     @torch.no_grad()
     def start_at(self, mean: Tensor) -> None:
@@ -116,3 +118,86 @@ class Autoencoder(nn.Module):
         bias = [module.bias for module in self.decoder.modules() if hasattr(module, "bias")][-1]
         target = mean.flatten() if len(bias) == mean.numel() else mean.mean((1, 2))
         bias.copy_(self.likelihood.inverse_mean(target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ae(ModelChoice):
+    """A deterministic code; or none, where the network goes from pictures to pictures."""
+
+    name: ClassVar[str] = "ae"
+
+    def check_with(self, parts: Parts) -> None:
+        """It has no prior, hence no objective that needs one."""
+        if not parts.network.has_code and not parts.likelihood.output_is_mean:
+            _refuse_codeless(parts)
+        if parts.prior != Normal():
+            ranges.fail("prior.name", parts.prior.name, "model=ae has no prior; it goes with model=vae")
+        if parts.objective.of_draws:
+            ranges.fail("objective.name", parts.objective.name, "model=ae has no posterior; it goes with model=vae")
+
+    def notices(self, parts: Parts, noisy: bool) -> list[str]:
+        """A network without a code adds to what it sees."""
+        if parts.network.has_code or noisy:
+            return []
+        line = "without noise has nothing to do: it returns its input; choose one with noise=..."
+        return [f"network={parts.network.name} {line}"]
+
+    def build(self, parts: Parts, shape: Shape) -> Model:
+        """An encoder and a decoder, or the network alone."""
+        if not parts.network.has_code:
+            return Denoiser(parts.network.denoiser(shape[0]), parts.likelihood.build())
+        encoder, decoder = parts.network.build(shape, parts.latent, parts.latent)
+        return Autoencoder(encoder, decoder, parts.latent, parts.likelihood.build())
+
+
+@dataclass(frozen=True)
+class Clip:
+    """[least, most] that log σ² may be."""
+
+    def check(self, key: str, value: list[float] | None) -> None:
+        """Refuse what is no such pair."""
+        if value is not None and not (len(value) == 2 and -math.inf < value[0] < value[1] < math.inf):
+            ranges.fail(key, value, "give [least, most], such as [-6,2]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vae(ModelChoice):
+    """q(z|x) = N(μ, σ²) for each latent, σ by `posterior` as its log-variance or itself; see `Autoencoder`."""
+
+    name: ClassVar[str] = "vae"
+    has_kl: ClassVar[bool] = True
+    posterior: Literal["logvar", "std"]
+    logvar_clip: Annotated[list[float] | None, Clip()] = None
+
+    def check_with(self, parts: Parts) -> None:
+        """It needs a code."""
+        if not parts.network.has_code:
+            _refuse_codeless(parts)
+
+    def build(self, parts: Parts, shape: Shape) -> Model:
+        """An encoder of two numbers for each latent, a decoder, and the prior."""
+        encoder, decoder = parts.network.build(shape, 2 * parts.latent, parts.latent)
+        return Autoencoder(
+            encoder,
+            decoder,
+            parts.latent,
+            parts.likelihood.build(),
+            self.posterior,
+            logvar_clip=self.logvar_clip,
+            prior=parts.prior,
+            shape=shape,
+            draws=parts.objective.draws,
+            of_draws=parts.objective.of_draws,
+        )
+
+    def against_divergence(self) -> list[tuple[str, bool]]:
+        """A σ that softplus gives, and one without bounds, may make steep errors."""
+        return [
+            ("model.posterior=logvar", self.posterior == "std"),
+            ("model.logvar_clip=[-6,2]", self.logvar_clip is None),
+        ]
+
+
+def _refuse_codeless(parts: Parts) -> None:
+    want = "predicts the clean picture, without a code: it goes with model=ae or dae, likelihood=gaussian and "
+    ranges.fail("network.name", parts.network.name, f"{want}likelihood.mean=identity")

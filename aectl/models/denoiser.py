@@ -1,37 +1,42 @@
 """A network from pictures to pictures in the place of an autoencoder."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from aectl.models.autoencoder import Autoencoder
+from aectl.models.base import Model, Tiles
 from aectl.models.likelihoods import Likelihood
+from aectl.models.networks.layers import Shape
 from aectl.models.networks.unet import UNet
 from aectl.models.objectives import Terms
-from aectl.models.posteriors import Code
+
+WHOLE = 512  # side of a tile; most pictures are one
 
 
-class Denoiser(Autoencoder):
-    """A network from pictures to pictures, in the place of an autoencoder: skip connections pass by the bottleneck.
-
-    Its `encode` gives features of the bottleneck, averaged over the picture; nothing can be decoded from them.
-    """
+class Denoiser(Model):
+    """A network from pictures to pictures: its skip connections pass by the bottleneck, so there is no code."""
 
     def __init__(self, network: UNet, likelihood: Likelihood):
-        super().__init__(nn.Identity(), nn.Identity(), network.width, likelihood)
+        super().__init__()
         self.network = network
+        self.likelihood = likelihood
 
-    @property
-    def has_code(self) -> bool:
-        """No image can be made from the features alone."""
-        return False
-
-    def encode(self, x: Tensor) -> Code:
-        """Features of (N, C, H, W): (N, K)."""
-        return Code(self.network.features(x))
+    def codes(self, x: Tensor) -> Tensor:
+        """Features of the bottleneck, averaged over the picture: (N, C, H, W) → (N, K)."""
+        return self.network.features(x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The denoised pictures, (N, C, H, W) twice."""
+        """The denoised pictures, of the same shape: (N, C, H, W)."""
         return self.likelihood.mean(self.network(x))
 
-    def terms(self, x: Tensor, x_noisy: Tensor, eps: None) -> tuple[Terms, Code]:
-        """−log p(x | x̃) and no KL; nothing is drawn."""
-        return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None]), Code(x.new_zeros(len(x), 1))
+    def terms(self, x: Tensor, x_noisy: Tensor, eps: None) -> Terms:
+        """−log p(x | x̃), and nothing that costs; nothing is drawn."""
+        return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None])
+
+    def untrained(self, x_noisy: Tensor) -> Tensor:
+        """It adds to what it sees."""
+        return x_noisy
+
+    def tiles(self, shape: Shape, size: tuple[int, int]) -> Tiles:
+        """Whole, or in large tiles, since it is fully convolutional; they share what a pixel sees to either side."""
+        reach, multiple = self.network.reach, self.network.multiple
+        tile = tuple(min(max(WHOLE, 4 * reach), -(-side // multiple) * multiple) for side in size)
+        return tile, tuple(min(2 * reach, side // 2) for side in tile)

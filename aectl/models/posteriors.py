@@ -1,13 +1,14 @@
 """What an encoder says of z: a point, or a Gaussian."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from aectl.models.priors import kl_to_standard_normal
-
 MIN_STD = 1e-6  # keeps log σ finite where softplus underflows
+LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,14 @@ class Code:
         shape = (draws, *self.mu.shape)
         return self.at(torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype))
 
-    def log_ratio(self, z: Tensor) -> Tensor:
-        """The difference log q(z|x) − log p(z) at z of (draws, N, K): (draws, N), nats; on average it is the KL."""
-        squared_eps = (z - self.mu).square() * (-self.logvar).exp()
-        return 0.5 * (z.square() - squared_eps - self.logvar).sum(-1)
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The density log q(z_k|x) of each latent at z of (..., N, K): (..., N, K), nats; a Gaussian's only."""
+        return -0.5 * ((z - self.mu).square() * (-self.logvar).exp() + self.logvar + LOG_2PI)
 
-    def kl(self) -> Tensor | None:
-        """KL(q(z|x) ‖ N(0, I)) for each image and latent, (N, K), in nats; a point has none."""
-        if self.logvar is None:
-            return None
-        return kl_to_standard_normal(self.mu, self.logvar)
+    @classmethod
+    def cat(cls, codes: Sequence["Code"]) -> "Code":
+        """The codes of several batches as those of one, on the CPU in double precision."""
+        mu = torch.cat([code.mu.cpu() for code in codes]).double()
+        if codes[0].logvar is None:
+            return cls(mu)
+        return cls(mu, torch.cat([code.logvar.cpu() for code in codes]).double())

@@ -4,10 +4,15 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from aectl.data.noise import NOISES, Clean, Noise
+from aectl.models.autoencoder import Ae
+from aectl.models.base import ModelChoice
 from aectl.models.likelihoods import LIKELIHOODS, Bernoulli, LikelihoodChoice
 from aectl.models.networks.base import Network
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.table import NETWORKS
+from aectl.models.objectives import OBJECTIVES, Elbo, Objective
+from aectl.models.priors import PRIORS, Normal, PriorChoice
+from aectl.models.table import MODELS
 from aectl.settings import config
 
 
@@ -17,6 +22,9 @@ class TrainConfig(config.TrainSchema):
 
     noise: Annotated[Noise, NOISES] = field(default_factory=Clean)
     network: Annotated[Network, NETWORKS] = field(default_factory=lambda: Mlp(hidden=[300, 300]))
+    model: Annotated[ModelChoice, MODELS] = field(default_factory=Ae)
+    prior: Annotated[PriorChoice, PRIORS] = field(default_factory=Normal)
+    objective: Annotated[Objective, OBJECTIVES] = field(default_factory=Elbo)
     likelihood: Annotated[LikelihoodChoice, LIKELIHOODS] = field(default_factory=Bernoulli)
 
 

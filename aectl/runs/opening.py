@@ -10,10 +10,11 @@ from aectl import storage
 from aectl.data.images import Split
 from aectl.data.split import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError, UserError
-from aectl.models.autoencoder import Autoencoder
-from aectl.models.build import build_model
+from aectl.models.base import Model
 from aectl.models.networks.layers import Shape
-from aectl.runs import checkpoint
+from aectl.models.objectives import Loss
+from aectl.models.table import build_model
+from aectl.runs import checkpoint, older
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import checkpoints_of, locate, newest, read_manifest
@@ -55,13 +56,17 @@ class Run:
     config: TrainConfig
     shape: Shape
     progress: Progress
-    model: Autoencoder
+    model: Model
     chosen_by: str
 
     @property
     def title(self) -> str:
         """One line that says what was opened."""
         return f"{self.path} at step {self.progress.step} (epoch {self.progress.epoch})"
+
+    def loss(self, data: Split) -> Loss:
+        """The objective that it was trained on, with its own data."""
+        return self.config.objective.on(len(data.train), self.config.batch_size)
 
 
 def chosen_by(settings: TrainConfig, which: str = "best") -> str:
@@ -106,8 +111,10 @@ def open_with_code(run: str, which: str, device: torch.device) -> Run:
         ConfigError: its network has no code.
     """
     opened = open_run(run, which, device)
-    if not opened.model.has_code:
-        raise ConfigError(f"run={opened.path}: network=unet denoises, it has no code; try aectl denoise")
+    if opened.model.latent is None:
+        raise ConfigError(
+            f"run={opened.path}: network={opened.config.network.name} denoises, it has no code; try aectl denoise"
+        )
     log.info("with %s, %s checkpoint", opened.title, which)
     return opened
 
@@ -121,7 +128,7 @@ def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
             isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 1 <= n <= 65536 for n in shape)
         ):
             raise ValueError("shape: must be [channels, height, width]")
-        settings = typed.from_dict(TrainConfig, saved.config["train"], "train")
+        settings = typed.from_dict(TrainConfig, older.updated(saved.config["train"]), "train")
         checks.check(settings)
     except (KeyError, UserError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
@@ -144,7 +151,7 @@ def read_progress(saved: Checkpoint) -> Progress:
     return progress
 
 
-def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Autoencoder:
+def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Model:
     """The checkpoint's model with its weights.
 
     The model is laid out without memory first, so a configuration that asks for more than the file holds is

@@ -10,6 +10,7 @@ import yaml
 
 from aectl import storage
 from aectl.errors import ConfigError, OtherSweepError, brief
+from aectl.runs import older
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.settings import config, typed
@@ -45,7 +46,7 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
         return None
     path = folder / CONFIG
     try:
-        theirs = typed.to_dict(typed.from_dict(TrainConfig, yaml.safe_load(path.read_text()), ""))
+        theirs = typed.to_dict(typed.from_dict(TrainConfig, older.updated(yaml.safe_load(path.read_text())), ""))
     except (ValueError, ConfigError, yaml.YAMLError) as error:
         raise OtherSweepError(
             f"{path}: cannot be read ({brief(error)}); put back what the job saved there, or begin a new sweep"
@@ -88,7 +89,9 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
 def given_to(job: dict[str, Any]) -> dict[str, str]:
     """A job's overrides by key, without those that bear on no number."""
     pairs = (item.lstrip("+").partition("=") for item in job["overrides"])
-    return {key: value for key, equals, value in pairs if equals and config.bears_on_numbers(key)}
+    return {
+        config.RENAMED.get(key, key): value for key, equals, value in pairs if equals and config.bears_on_numbers(key)
+    }
 
 
 def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
@@ -109,7 +112,7 @@ def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 def _saved_settings(job: dict[str, Any]) -> dict[str, Any]:
     """A job's whole configuration, one level; empty where it has failed before it was saved."""
     try:
-        return typed.flat(yaml.safe_load((job["folder"] / CONFIG).read_text()))
+        return typed.flat(older.updated(yaml.safe_load((job["folder"] / CONFIG).read_text())))
     except (OSError, AttributeError, yaml.YAMLError):
         return {}
 

@@ -1,6 +1,5 @@
 """Which values of a configuration are in range, and which have no effect. No torch, no file IO."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,7 @@ from aectl.settings.config import (
     CODES,
     DEVICES,
     EXECUTIONS,
-    MODELS,
     ON_BAD,
-    POSTERIORS,
     PRECISIONS,
     SAMPLE_MODES,
     SCHEDULES,
@@ -21,7 +18,6 @@ from aectl.settings.config import (
     EncodeConfig,
     EvalConfig,
     MeasureConfig,
-    ModelConfig,
     PicturesConfig,
     ReportConfig,
     RunConfig,
@@ -125,16 +121,11 @@ def _codes(key: str, name: str) -> None:
 def _check_train(config: TrainSchema) -> None:
     _check_machine(config)
     check_dataset(config.dataset)
-    _check_model(config.model)
-    if not config.network.has_code and (config.model.name != "ae" or not config.likelihood.output_is_mean):
-        want = "predicts the clean picture, without a code: it goes with model=ae or dae, likelihood=gaussian and "
-        fail("network.name", config.network.name, f"{want}likelihood.mean=identity")
+    config.model.check_with(config)
+    config.objective.check_with(config.prior)
     number("latent", config.latent, 1, 65536)
     number("kl_weight", config.kl_weight, 0)
     number("kl_warmup", config.kl_warmup, 0)
-    number("free_bits", config.free_bits, 0)
-    if config.free_bits and config.model.name == "iwae":
-        fail("free_bits", config.free_bits, "model=iwae has one bound, not a KL for each latent; use model=vae")
     number("epochs", config.epochs, 1)
     number("batch_size", config.batch_size, 1)
     number("lr", config.lr, 0, open_low=True)
@@ -169,36 +160,18 @@ def _check_schedule(config: TrainSchema) -> None:
     number("adam.weight_decay", config.adam.weight_decay, 0)
 
 
-def _check_model(model: ModelConfig) -> None:
-    choice("model.name", model.name, MODELS)
-    if model.name == "ae":
-        for key in ("posterior", "logvar_clip"):
-            if getattr(model, key) is not None:
-                fail(f"model.{key}", getattr(model, key), "only model=vae and model=iwae have a posterior")
-    else:
-        choice("model.posterior", model.posterior or "null", POSTERIORS)
-    clip = model.logvar_clip
-    if clip is not None and not (len(clip) == 2 and -math.inf < clip[0] < clip[1] < math.inf):
-        fail("model.logvar_clip", clip, "give [least, most], such as [-6,2]")
-    if (model.samples is not None) != (model.name == "iwae"):
-        fail("model.samples", "null" if model.samples is None else model.samples,
-              "the number of draws goes with model=iwae, and only with it")  # fmt: skip
-    number("model.samples", model.samples, 1, 100_000)
-
-
 def notices(config: TrainSchema) -> list[str]:
     """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
     found = []
     defaults = TrainSchema()
-    if not config.network.has_code and not config.noise.corrupts:
-        found.append(
-            f"network={config.network.name} without noise has nothing to do: it returns its input; choose one with "
-            "noise=..."
-        )
-    if config.model.name == "ae":
-        for key in ("kl_weight", "kl_warmup", "free_bits"):
+    found += config.model.notices(config, config.noise.corrupts)
+    if not config.model.has_kl:
+        for key in ("kl_weight", "kl_warmup"):
             if getattr(config, key) != getattr(defaults, key):
-                found.append(f"{key}={getattr(config, key):g} is ignored: model=ae has no KL term")
+                found.append(f"{key}={getattr(config, key):g} is ignored: model={config.model.name} has no KL term")
+        if config.objective.free:
+            free = f"objective.free_bits={config.objective.free:g}"
+            found.append(f"{free} is ignored: model={config.model.name} has no KL term")
     elif config.kl_warmup > config.epochs:
         found.append(
             f"kl_warmup={config.kl_warmup:g} is longer than epochs={config.epochs}: the KL weight never becomes "

@@ -13,8 +13,6 @@ DATASETS = (
     "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "folder",
     "array",
 )  # fmt: skip
-MODELS = ("ae", "vae", "iwae")
-POSTERIORS = ("logvar", "std")
 PRECISIONS = ("float32", "bf16")
 EXECUTIONS = ("eager", "compile", "graph")
 BINARIZATIONS = ("none", "threshold", "dynamic")
@@ -74,19 +72,6 @@ class DataConfig:
 
 
 @dataclass
-class ModelConfig:
-    """The bottleneck: a deterministic code (`ae`) or q(z|x) = N(μ, σ²) (`vae`, `iwae`), as a log-variance or a std.
-
-    `samples`: draws of z in IWAE's bound. `logvar_clip`: [least, most] that log σ² may be.
-    """
-
-    name: str = "ae"
-    posterior: str | None = None
-    samples: int | None = None
-    logvar_clip: list[float] | None = None
-
-
-@dataclass
 class AdamConfig:
     """Adam's decay rates, the number that keeps its division from zero, and the weights' own decay.
 
@@ -114,13 +99,14 @@ class TrainSchema:
     data: DataConfig = field(default_factory=DataConfig)
     noise: Any = None
     network: Any = None
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: Any = None
+    prior: Any = None
+    objective: Any = None
     likelihood: Any = None
 
     latent: int = 2
     kl_weight: float = 1.0
     kl_warmup: float = 0.0
-    free_bits: float = 0.0
 
     epochs: int = 20
     batch_size: int = 32
@@ -260,6 +246,9 @@ SCHEMAS: dict[str, type] = {
     "doctor": DoctorConfig,
 }
 
+# Settings of 0.1.0 that have another name today.
+RENAMED = {"free_bits": "objective.free_bits", "model.samples": "objective.samples"}
+
 # Settings that bear on no figure but the seconds (and what the last bits of a sum depend on): where files lie, what
 # computes, what is saved and drawn on the way. Runs that differ in them alone are the same experiment.
 WITHOUT_BEARING = (
@@ -281,9 +270,17 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f", did you mean '{match[0]}'?" if match else ""
 
 
-def name_of(network: str, model: str, noise: str, latent: int) -> tuple[str, str]:
-    """What people call a run, and what more there is to say: ("vae", "latent 2"); ("dae", "unet"), it has no code."""
-    kind = model
-    if noise != "none":
-        kind = "dae" if model == "ae" else f"denoising {model}"
-    return kind, "unet" if network == "unet" else f"latent {latent}"
+def name_of(config: Any) -> tuple[str, str]:
+    """What people call a training run, and what more there is to say: ("vae", "latent 2"); ("dae", "unet"), codeless.
+
+    It asks for names alone, so that a run's folder can be named before torch is imported.
+    """
+    noise, network, model = config.noise.name, config.network.name, config.model.name
+    prior, objective = config.prior.name, config.objective.name
+    kind = "dae" if (model, noise != "none") == ("ae", True) else model
+    if objective != "elbo":
+        kind = "iwae" if objective == "iwae" else f"{kind} {objective}"
+    kind = kind if prior == "normal" else f"{kind} {prior}"
+    if noise != "none" and model != "ae":
+        kind = f"denoising {kind}"
+    return kind, "unet" if network == "unet" else f"latent {config.latent}"

@@ -28,7 +28,9 @@ class Adam:
         device = next(iter(self.parameters.values())).device
         self.fused = device.type != "mps"  # one kernel for all parameters, on CPU and CUDA alike
         self.capturable = device.type == "cuda"
+        self.waits = device.type == "cuda"  # reading a number makes the host wait for the device
         counters = device if self.fused else "cpu"
+        self.held = torch.zeros((), device=device)  # steps that were not made, because something was not finite
         self.state = {
             name: {
                 "step": torch.zeros((), device=counters),
@@ -50,6 +52,8 @@ class Adam:
     @torch.no_grad()
     def step(self, lr: float | Tensor, found_inf: Tensor | None = None) -> None:
         """Move every parameter by its `.grad`; none, and no state, where `found_inf` is 1 instead of 0."""
+        if found_inf is not None:
+            self.held += found_inf
         for parameters, (exp_avg, exp_avg_sq, steps), weight_decay in self._groups:
             adam(
                 parameters, [parameter.grad for parameter in parameters], exp_avg, exp_avg_sq, [], steps,

@@ -5,10 +5,10 @@ import math
 from aectl.settings.config import TrainSchema
 
 
-def kl_weight_at(step: int, steps_per_epoch: int, kl_weight: float, warmup_epochs: float) -> float:
+def kl_weight_at(step: int, steps_per_epoch: int, config: TrainSchema) -> float:
     """β in force at optimizer step `step` (from 0): rises linearly over the warm-up, then stays `kl_weight`."""
-    warmup = warmup_epochs * steps_per_epoch
-    return kl_weight if step >= warmup else kl_weight * step / warmup
+    warmup = config.kl_warmup * steps_per_epoch
+    return config.kl_weight if step >= warmup else config.kl_weight * step / warmup
 
 
 def lr_at(step: int, steps_per_epoch: int, config: TrainSchema) -> float:

@@ -9,14 +9,18 @@ from aectl.cli.composing import config_dir
 from aectl.data import noise as noises
 from aectl.errors import ConfigError
 from aectl.models import likelihoods
+from aectl.models.autoencoder import Ae
 from aectl.models.networks.table import NETWORKS
+from aectl.models.objectives import OBJECTIVES
+from aectl.models.priors import PRIORS
+from aectl.models.table import MODELS
 from aectl.runs.config import TrainConfig
 from aectl.settings import checks, config, typed
 from aectl.settings.config import COMMANDS
-from aectl.training import journal
 
 GROUPS = {"dataset": config.DATASETS, "noise": noises.NOISES, "network": NETWORKS,
-          "likelihood": likelihoods.LIKELIHOODS, "model": (*config.MODELS, "dae")}  # fmt: skip
+          "likelihood": likelihoods.LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
+          "objective": OBJECTIVES}  # fmt: skip
 PRESETS = config_dir() / "experiment"
 EXPERIMENTS = sorted(str(path.relative_to(PRESETS).with_suffix("")) for path in PRESETS.rglob("*.yaml"))
 
@@ -82,6 +86,8 @@ def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
     [([], "vae-latent2", "vae, latent 2"), (["model=dae", "latent=8"], "dae-latent8", "dae, latent 8"),
      (["model=ae", "noise=blur"], "dae-latent2", "dae, latent 2"), (["model=dae", "noise=none"], "ae-latent2", "ae,"),
      (["noise=blur"], "denoising-vae-latent2", "denoising vae, latent 2"),
+     (["model=iwae"], "iwae-latent2", "iwae, latent 2"),
+     (["prior=vamp", "objective=tc"], "vae-tc-vamp-latent2", "vae tc vamp, latent 2"),
      (["network=unet"], "dae-unet", "dae, unet"), (["network=unet", "noise=none"], "ae-unet", "ae, unet")],
 )  # fmt: skip
 def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrides, label, title):
@@ -89,7 +95,7 @@ def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrid
     hydra = composed(shown)["hydra"]
     assert re.fullmatch(rf"outputs/train/[0-9_-]+_{label}-[0-9a-f]{{6}}", hydra["run"]["dir"])
     settings = typed.from_dict(TrainConfig, {k: v for k, v in composed(shown).items() if k != "hydra"}, "")
-    assert journal._title(settings).startswith(title)
+    assert ", ".join(config.name_of(settings)).startswith(title.rstrip(","))
 
 
 def test_a_sweeps_folders_have_the_name_too(aectl):
@@ -200,7 +206,7 @@ def test_a_strength_on_another_scale_is_named_on_ours(aectl, command, override, 
      noises.Masking(p=1.0), noises.Speckle(sigma=1.0)],
 )  # fmt: skip
 def test_strengths_that_make_sense_are_let_through(noise):
-    checks.check(TrainConfig(noise=noise, model=config.ModelConfig("ae")))
+    checks.check(TrainConfig(noise=noise, model=Ae()))
 
 
 def test_from_dict_checks_every_type_and_interpolates_nothing():

@@ -106,7 +106,7 @@ def test_a_series_has_one_colour_in_every_plot(monkeypatch):
     ]  # fmt: skip
     runs = [
         Measured(run.job, {"latent": run.settings["latent_"], "model": run.settings["model"]}, run.values,
-                 {**run.figures, "kl": 10.0}, run.has_prior, curve=[3.0, 2.0])
+                 {**run.figures, "kl": 10.0}, curve=[3.0, 2.0])
         for run in made
     ]  # fmt: skip
     assert len(list(report_plots.along(comparison.grouped(runs)))) == len(drawn) == 6

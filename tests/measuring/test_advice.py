@@ -20,20 +20,22 @@ from aectl.errors import DivergedError
 from aectl.measuring import advice
 from aectl.measuring.baselines import constant_recon
 from aectl.models import likelihoods
+from aectl.models.autoencoder import Ae, Vae
 from aectl.models.likelihoods import Bernoulli, Normal
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
+from aectl.models.objectives import Elbo
 from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
 from aectl.settings import checks, typed
-from aectl.settings.config import DatasetConfig, ModelConfig
+from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 
 def small(**changes) -> TrainConfig:
     given = {
         "dataset": DatasetConfig("synthetic", 40, 40, 0, synthetic_size=240, synthetic_shape=[1, 10, 12]),
-        "network": Mlp(hidden=[16]), "model": ModelConfig("vae", "logvar"), "batch_size": 8, "epochs": 3,
+        "network": Mlp(hidden=[16]), "model": Vae(posterior="logvar"), "batch_size": 8, "epochs": 3,
         "device": "cpu", "threads": 1, "figures_every": 0,
     }  # fmt: skip
     return TrainConfig(**{**given, **changes})
@@ -48,15 +50,15 @@ def at(config: TrainConfig, key: str):
 @st.composite
 def configurations(draw) -> TrainConfig:
     prior = draw(st.booleans())
-    model = ModelConfig("vae", draw(st.sampled_from(["logvar", "std"]))) if prior else ModelConfig("ae")
-    if prior and draw(st.booleans()):
-        model.logvar_clip = [-6.0, 2.0]
+    clip = draw(st.sampled_from([None, [-6.0, 2.0]]))
+    model = Vae(posterior=draw(st.sampled_from(["logvar", "std"])), logvar_clip=clip) if prior else Ae()
     gaussian = draw(st.booleans())
     sigma = draw(st.sampled_from([0.001, 0.05, 1.0])) if gaussian else None
     return small(
         model=model, lr=draw(st.sampled_from([1e-5, 1e-3, 0.05, 30.0])), epochs=draw(st.integers(1, 9)),
         kl_weight=draw(st.sampled_from([0.0, 1.0, 1e3])), kl_warmup=draw(st.sampled_from([0.0, 1.0])),
-        free_bits=draw(st.sampled_from([0.0, 1000.0])), grad_clip=draw(st.sampled_from([None, 0.5, 1.0, 5.0])),
+        objective=Elbo(free_bits=draw(st.sampled_from([0.0, 1000.0]))),
+        grad_clip=draw(st.sampled_from([None, 0.5, 1.0, 5.0])),
         precision=draw(st.sampled_from(["float32", "bf16"])),
         likelihood=(
             likelihoods.Gaussian(sigma=sigma, learn=draw(st.booleans())) if gaussian else likelihoods.Bernoulli()
@@ -88,8 +90,8 @@ def test_no_advice_says_what_is_so_already_or_cannot_be(config, recon, active):
 
 def test_the_likeliest_cause_comes_first_and_lr_only_where_it_is_high_or_nothing_else_is_left():
     first = [advice.against_divergence(small(**one))[0] for one in (
-        {"lr": 0.05}, {"kl_weight": 100.0}, {"model": ModelConfig("vae", "std")}, {},
-        {"model": ModelConfig("ae")}, {"model": ModelConfig("ae"), "grad_clip": 1.0})]  # fmt: skip
+        {"lr": 0.05}, {"kl_weight": 100.0}, {"model": Vae(posterior="std")}, {},
+        {"model": Ae()}, {"model": Ae(), "grad_clip": 1.0})]  # fmt: skip
     assert first == ["a smaller lr than 0.05", "a smaller kl_weight than 100", "model.posterior=logvar",
                      "model.logvar_clip=[-6,2]", "grad_clip=1", "a smaller lr than 0.001"]  # fmt: skip
     assert advice.words(["a", "b", "c"]) == "train it anew with a, b or c"
@@ -108,18 +110,20 @@ def test_advice_that_is_followed_ends_the_divergence(tmp_path):
     assert "no epoch had ended, and the untrained start is in" in str(diverged.value)
     loop.train(small(lr=0.01, epochs=12), tmp_path / "2")
     assert json.loads((tmp_path / "2/result.json").read_text())["learnt"]
-    assert math.isfinite(loop.train(small(lr=1.0, model=ModelConfig("vae", "logvar", None, [-6, 2])), tmp_path / "3"))
+    assert math.isfinite(
+        loop.train(small(lr=1.0, model=Vae(posterior="logvar", logvar_clip=[-6, 2])), tmp_path / "3")
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "learnt", "words"),
-    [({"model": ModelConfig("ae"), "lr": 100.0}, False, "it diverged: recon came to .*a smaller lr than 100"),
+    [({"model": Ae(), "lr": 100.0}, False, "it diverged: recon came to .*a smaller lr than 100"),
      ({"lr": 1e-5, "epochs": 1}, False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"kl_weight": 1e4, "lr": 0.01}, False, "it has not learnt: .*a smaller kl_weight than 10000"),
      ({"network": Unet(channels=[4], blocks=1), "noise": noises.Gaussian(sigma=0.5),
-       "model": ModelConfig("ae"), "likelihood": likelihoods.Gaussian(sigma=1.0), "epochs": 1, "lr": 1e-6},
+       "model": Ae(), "likelihood": likelihoods.Gaussian(sigma=1.0), "epochs": 1, "lr": 1e-6},
       False, "it has not learnt: .*; train it anew with more epochs than 1"),
-     ({"model": ModelConfig("ae"), "lr": 0.01, "epochs": 12}, True, None)],
+     ({"model": Ae(), "lr": 0.01, "epochs": 12}, True, None)],
 )  # fmt: skip
 def test_a_run_that_is_no_better_than_the_mean_image_says_so(tmp_path, caplog, changes, learnt, words):
     caplog.set_level("INFO")
@@ -137,10 +141,11 @@ def test_a_run_that_diverges_after_its_best_epoch_says_so(tmp_path, caplog, monk
     caplog.set_level("INFO")
     real = loop._note_best
 
-    def worse(session, record):
+    def worse(*args):
+        record = args[-1]
         if record["epoch"] == 12:
             record["val/recon"] = record["val/loss"] = 1e9
-        return real(session, record)
+        return real(*args)
 
     monkeypatch.setattr(loop, "_note_best", worse)
     loop.train(small(lr=0.01, epochs=12), tmp_path)
@@ -148,7 +153,7 @@ def test_a_run_that_diverges_after_its_best_epoch_says_so(tmp_path, caplog, monk
 
 
 def test_where_no_validation_loss_is_finite_the_run_diverged(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_note_best", lambda session, record: False)
+    monkeypatch.setattr(loop, "_note_best", lambda *args: False)
     with pytest.raises(DivergedError, match="the validation loss is not finite in any epoch; train it anew with"):
         loop.train(small(epochs=1), tmp_path)
 
@@ -171,7 +176,7 @@ def test_what_constant_reconstructions_cost():
 
 
 def test_a_kl_that_costs_nothing_is_not_blamed():
-    settings = {"model": ModelConfig("vae", "logvar"), "kl_weight": 10.0, "lr": 1e-6}
+    settings = {"model": Vae(posterior="logvar"), "kl_weight": 10.0, "lr": 1e-6}
     assert "a smaller kl_weight than 10" in advice.against_not_learning(TrainConfig(**settings), [5, 4], 0)
-    free = advice.against_not_learning(TrainConfig(**settings, free_bits=1000.0), [5, 4], 0)
+    free = advice.against_not_learning(TrainConfig(**settings, objective=Elbo(free_bits=1000.0)), [5, 4], 0)
     assert free == ["more epochs than 20", "a larger lr than 1e-06"]

@@ -12,21 +12,23 @@ from aectl.data import noise as noises
 from aectl.measuring import eval_table
 from aectl.measuring.diagnosis import diagnose
 from aectl.models import likelihoods
-from aectl.models.build import build_model
+from aectl.models.autoencoder import Ae, Vae
+from aectl.models.base import ModelChoice
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
+from aectl.models.objectives import Elbo
+from aectl.models.table import build_model
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress, Run
-from aectl.settings.config import ModelConfig
 
 SHAPE = (1, 8, 8)
-AE, VAE = ModelConfig("ae"), ModelConfig("vae", "logvar")
+AE, VAE = Ae(), Vae(posterior="logvar")
 UNET = Unet(channels=[4], blocks=1)
 NOISE = noises.Gaussian(sigma=0.2)
 
 
-def run_of(model: ModelConfig = VAE, *, step: int = 300, epoch: int = 3, **changes) -> Run:
+def run_of(model: ModelChoice = VAE, *, step: int = 300, epoch: int = 3, **changes) -> Run:
     config = TrainConfig(**{"model": model, "latent": 4, "network": Mlp(hidden=[4]), **changes})
     return Run(Path("run"), None, config, SHAPE, Progress(step, epoch), build_model(config, SHAPE), "")
 
@@ -68,9 +70,15 @@ def test_weights_that_were_never_trained_are_no_diagnosis():
     [
         ({}, "to use them, try a lower kl_weight or kl_warmup."),
         ({"kl_warmup": 5.0}, "try a lower kl_weight or a longer kl_warmup."),
-        ({"free_bits": 0.001}, "try a lower kl_weight, more free_bits or kl_warmup."),
-        ({"free_bits": 1000.0}, "not because of the KL, which costs them nothing with free_bits=1000."),
-        ({"free_bits": 0.005}, "not because of the KL, which costs them nothing with free_bits=0.005."),
+        ({"objective": Elbo(free_bits=0.001)}, "try a lower kl_weight, more objective.free_bits or kl_warmup."),
+        (
+            {"objective": Elbo(free_bits=1000.0)},
+            "not because of the KL, which costs them nothing with objective.free_bits=1000.",
+        ),
+        (
+            {"objective": Elbo(free_bits=0.005)},
+            "not because of the KL, which costs them nothing with objective.free_bits=0.005.",
+        ),
         ({"kl_weight": 0.0}, "not because of the KL, which costs them nothing with kl_weight=0."),
     ],
 )

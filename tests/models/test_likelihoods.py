@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Normal
-from aectl.models.objectives import Terms, importance_bound, per_pixel_weight
-from aectl.models.priors import kl_to_standard_normal
+from aectl.models.objectives import Elbo, Terms, importance_bound, per_pixel_weight
+from aectl.models.posteriors import Code
+from aectl.models.priors import StandardNormal
 from aectl.runs.config import TrainConfig
 from aectl.training.schedules import kl_weight_at, lr_at
 
@@ -16,7 +17,7 @@ from aectl.training.schedules import kl_weight_at, lr_at
 def test_kl_equals_torch_distributions():
     rng = torch.Generator().manual_seed(0)
     mu, logvar = torch.randn(2, 100, 7, generator=rng, dtype=torch.float64) * 2
-    ours = kl_to_standard_normal(mu, logvar)
+    ours = StandardNormal(mu.shape[1]).kl(Code(mu, logvar))
     normal = torch.distributions.Normal
     theirs = torch.distributions.kl_divergence(
         normal(mu, (0.5 * logvar).exp()), normal(torch.zeros_like(mu), torch.ones_like(mu))
@@ -26,7 +27,7 @@ def test_kl_equals_torch_distributions():
 
 @given(st.floats(-50, 50), st.floats(-20, 20))
 def test_kl_is_never_negative_and_zero_only_at_the_prior(mu, logvar):
-    kl = kl_to_standard_normal(torch.tensor(mu).double(), torch.tensor(logvar).double()).item()
+    kl = StandardNormal(1).kl(Code(torch.tensor(mu).double(), torch.tensor(logvar).double())).item()
     assert kl >= -1e-12
     if abs(mu) > 1e-3 or abs(logvar) > 1e-3:
         assert kl > 0
@@ -115,17 +116,16 @@ def test_gaussian_keeps_its_constant():
 
 
 def test_terms_average_over_images_and_sum_over_latents():
-    terms = Terms(recon=torch.tensor([[1.0, 3.0]]), kl=torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    loss, recon, kl = terms.means(0.5)
-    assert (recon.item(), kl.item(), loss.item()) == (2.0, 5.0, 4.5)
+    terms = Terms(recon=torch.tensor([[1.0, 3.0]]), costs={"kl": torch.tensor([[1.0, 2.0], [3.0, 4.0]])})
+    assert {name: mean.item() for name, mean in terms.means.items()} == {"recon": 2.0, "kl": 5.0}
+    assert Elbo()(terms, 0.5).item() == 4.5
 
 
 def test_free_bits_cost_nothing_below_and_hide_nothing():
     kl = torch.tensor([[0.0, 2.0], [0.2, 4.0]])  # 0.1 and 3 on average
-    loss, recon, total = Terms(recon=torch.zeros(1, 2), kl=kl, free_bits=0.5).means(2.0)
-    assert loss.item() == pytest.approx(2.0 * (0.5 + 3.0))
-    assert total.item() == pytest.approx(3.1)
-    assert recon.item() == 0
+    terms = Terms(recon=torch.zeros(1, 2), costs={"kl": kl})
+    assert Elbo(free_bits=0.5)(terms, 2.0).item() == pytest.approx(2.0 * (0.5 + 3.0))
+    assert {name: mean.item() for name, mean in terms.means.items()} == {"recon": 0.0, "kl": pytest.approx(3.1)}
 
 
 def test_equal_weights_make_a_tight_bound_and_one_draw_none():
@@ -148,10 +148,11 @@ def test_the_learning_rate_follows_its_schedule():
 
 
 def test_warm_up_is_linear_then_constant():
-    weights = [kl_weight_at(step, 10, 4.0, 2.0) for step in range(25)]
+    warming = TrainConfig(kl_weight=4.0, kl_warmup=2.0)
+    weights = [kl_weight_at(step, 10, warming) for step in range(25)]
     np.testing.assert_allclose(weights[:20], np.linspace(0, 4, 21)[:20])
     assert weights[20:] == [4.0] * 5
-    assert kl_weight_at(0, 10, 4.0, 0) == 4.0
+    assert kl_weight_at(0, 10, TrainConfig(kl_weight=4.0)) == 4.0
 
 
 def test_the_lectures_weight():

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from aectl.data import noise as noises
 from aectl.machine.devices import choose
 from aectl.models import likelihoods
+from aectl.models.autoencoder import Ae
 from aectl.models.networks.unet import UNet, Unet
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig, ModelConfig
+from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 
@@ -48,14 +49,14 @@ def test_a_unet_learns_to_denoise_and_can_be_opened(tmp_path):
     config = TrainConfig(
         dataset=DatasetConfig("digits", val_size=100, test_size=100), noise=noises.Gaussian(sigma=0.3),
         network=Unet(channels=[8, 16], blocks=1),
-        model=ModelConfig("ae"), likelihood=likelihoods.Gaussian(sigma=1.0), epochs=4, lr=3e-3,
+        model=Ae(), likelihood=likelihoods.Gaussian(sigma=1.0), epochs=4, lr=3e-3,
     )  # fmt: skip
     loop.train(config, tmp_path)
     run = open_run(str(tmp_path), "best", choose("cpu"))
-    assert not run.model.has_code
+    assert run.model.latent is None
     x = torch.rand(3, 1, 8, 8)
     assert run.model.reconstruct(x).shape == x.shape
-    assert run.model.encode(x).mu.shape == (3, 16)
+    assert run.model.codes(x).shape == (3, 16)
     assert (tmp_path / "figures/reconstructions.png").is_file()
     assert not (tmp_path / "figures/prior_samples.png").exists()
 

@@ -15,12 +15,13 @@ from hydra.errors import MissingConfigException
 from aectl.cli import messages, multirun
 from aectl.errors import OtherSweepError
 from aectl.machine import load
+from aectl.models.autoencoder import Vae
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import sweeps
 from aectl.runs.config import TrainConfig
 from aectl.settings import config, typed
-from aectl.settings.config import DatasetConfig, ModelConfig
+from aectl.settings.config import DatasetConfig
 
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
 
@@ -107,17 +108,17 @@ def test_a_setting_differs_where_its_value_does_however_it_was_given(tmp_path):
     jobs = [
         job(tmp_path, 0, "lr=0.01 latent=2", {"lr": 0.01, "latent": 2}),
         job(tmp_path, 1, "lr=1e-2 latent=2 epochs=20", {"lr": 0.01, "latent": 2}),  # 20 is the default
-        job(tmp_path, 2, "++lr=1e-5 kl_weight=1.0 free_bits=1e30", {"lr": 1e-5, "free_bits": 1e30, "latent": 2}),
+        job(tmp_path, 2, "++lr=1e-5 kl_weight=1.0 grad_clip=1e30", {"lr": 1e-5, "grad_clip": 1e30, "latent": 2}),
         job(tmp_path, 3, "lr=1E-2 latent=3"),  # failed: what it was given is all there is
     ]
     found = sweeps.differing(jobs[:3])
-    assert [one["free_bits"] for one in found] == ["0", "0", "1e+30"]
-    assert found[:2] == [{"lr": "0.01", "free_bits": "0"}] * 2
+    assert [one["grad_clip"] for one in found] == ["null", "null", "1e+30"]
+    assert found[:2] == [{"lr": "0.01", "grad_clip": "null"}] * 2
     assert found[2]["lr"] == "1e-05"
     assert [one["lr"] for one in sweeps.differing(jobs)] == ["0.01", "0.01", "1e-05", "0.01"]
     assert [one["latent"] for one in sweeps.differing(jobs)] == ["2", "2", "2", "3"]
     header, rows = sweeps.table(jobs[:3])
-    assert (header, rows[2]) == (["job", "lr", "free_bits", "status"], ["2", "1e-05", "1e+30", "completed"])
+    assert (header, rows[2]) == (["job", "lr", "grad_clip", "status"], ["2", "1e-05", "1e+30", "completed"])
 
 
 def test_a_job_without_a_word_makes_no_columns_of_what_the_others_share(tmp_path):
@@ -136,7 +137,7 @@ def test_lists_texts_and_choices_are_written_as_they_were_meant(tmp_path):
         job(tmp_path, 0, "network.hidden=[8,9] model=dae dataset.root='1e3'",
             {"network": Mlp(hidden=[8, 9]), "dataset": DatasetConfig(root="1e3")}),
         job(tmp_path, 1, "grad_clip=null network=conv", {"network": Conv(hidden=[], channels=[4])}),
-        job(tmp_path, 2, "grad_clip=1 model.name=vae", {"grad_clip": 1.0, "model": ModelConfig("vae")}),
+        job(tmp_path, 2, "grad_clip=1 model.name=vae", {"grad_clip": 1.0, "model": Vae(posterior="logvar")}),
     ]  # fmt: skip
     assert sweeps.differing(jobs) == [
         {"network.hidden": "[8,9]", "model": "dae", "dataset.root": "1e3", "grad_clip": "null", "network": "mlp",

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,24 @@ from aectl.machine import devices, load, threads
 from aectl.measuring import scoring
 from aectl.measuring.scoring import score
 from aectl.models import likelihoods
-from aectl.models.autoencoder import Autoencoder
+from aectl.models.autoencoder import Ae, Autoencoder, Vae
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
+from aectl.models.objectives import Elbo, Iwae
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import AdamConfig, DatasetConfig, ModelConfig
+from aectl.settings.config import AdamConfig, DatasetConfig
 from aectl.training import loop, session
 from aectl.training.adam import Adam
+from aectl.training.schedules import lr_at
+from aectl.training.step import NotFiniteError, step
 
 MODELS = {
-    "ae": ModelConfig("ae"),
-    "logvar": ModelConfig("vae", "logvar"),
-    "std": ModelConfig("vae", "std"),
+    "ae": Ae(),
+    "logvar": Vae(posterior="logvar"),
+    "std": Vae(posterior="std"),
 }
 NOISE = noises.Gaussian(sigma=0.3)
 
@@ -177,10 +181,11 @@ def test_noise_is_drawn_fresh_in_each_epoch_of_training(tmp_path, monkeypatch):
 def test_validation_is_the_same_each_time(tmp_path):
     config = small(noise=NOISE)
     run = session.prepare(config, tmp_path, None)
-    first = score(run.model, run.data.val, run.config.noise, 1.0, run.device)
-    again = score(run.model, run.data.val, run.config.noise, 1.0, run.device)
+    first = score(run.model, run.loss, run.data.val, run.config.noise, 1.0, run.device)
+    again = score(run.model, run.loss, run.data.val, run.config.noise, 1.0, run.device)
     assert first.named() == again.named()
-    assert first.elbo == -(first.recon + first.kl)
+    found = first.named()
+    assert found["elbo"] == -(found["recon"] + found["kl"])
 
 
 # ------------------------------------------------------------------------------------------ resuming
@@ -222,7 +227,7 @@ VARIANTS = {
     "salt_pepper": {"noise": noises.SaltPepper(p=0.3)},
     "speckle": {"noise": noises.Speckle(sigma=0.3)},
     "conv": {"network": Conv(hidden=[8], channels=[4, 6])},
-    "gaussian likelihood": {"likelihood": likelihoods.Gaussian(sigma=0.3), "model": ModelConfig("ae")},
+    "gaussian likelihood": {"likelihood": likelihoods.Gaussian(sigma=0.3), "model": Ae()},
     "digits": {"dataset": DatasetConfig("digits", 700, 700), "batch_size": 50},
     "mnist5k": {"dataset": DatasetConfig("mnist5k", 500, 500), "batch_size": 500},
     "no validation": {"dataset": DatasetConfig("synthetic", 0, 80, 0, synthetic_size=240, synthetic_shape=[3, 9, 8])},
@@ -230,10 +235,14 @@ VARIANTS = {
     "bf16": {"precision": "bf16", "network": Conv(hidden=[8], channels=[4, 6])},
     "dynamic iwae": {
         "dataset": DatasetConfig("digits", 700, 700, binarize="dynamic"),
-        "model": ModelConfig("iwae", "logvar", 3),
+        "model": Vae(posterior="logvar"),
+        "objective": Iwae(samples=3),
         "network": Mlp(hidden=[9], activation="gated", output_bias="data_mean"),
     },
-    "learned sigma, free bits": {"likelihood": likelihoods.Gaussian(sigma=0.3, learn=True), "free_bits": 0.1},
+    "learned sigma, free bits": {
+        "likelihood": likelihoods.Gaussian(sigma=0.3, learn=True),
+        "objective": Elbo(free_bits=0.1),
+    },
     "steps and Adam's settings": {
         "schedule": "steps",
         "lr_steps": [1],
@@ -243,7 +252,7 @@ VARIANTS = {
     "unet": {
         "network": Unet(channels=[4, 6], blocks=1),
         "noise": NOISE,
-        "model": ModelConfig("ae"),
+        "model": Ae(),
         "likelihood": likelihoods.Gaussian(sigma=1.0),
     },
 }
@@ -360,10 +369,8 @@ def spoil(monkeypatch, at_call: int, change) -> None:
     def terms(self, *args):
         nonlocal calls
         calls += self.training
-        found, code = real(self, *args)
-        if self.training and calls >= at_call:
-            found = change(self, found)
-        return found, code
+        found = real(self, *args)
+        return change(self, found) if self.training and calls >= at_call else found
 
     monkeypatch.setattr(Autoencoder, "terms", terms)
 
@@ -371,14 +378,14 @@ def spoil(monkeypatch, at_call: int, change) -> None:
 def infinite_gradient(model, terms):
     """A loss that is finite with a gradient that is not: the square root at 0."""
     bias = model.decoder[0].bias
-    return type(terms)(terms.recon + (bias - bias.detach()).square().sum().sqrt(), terms.kl)
+    return replace(terms, recon=terms.recon + (bias - bias.detach()).square().sum().sqrt())
 
 
 @pytest.mark.parametrize(
     ("culprit", "change"),
     [
-        ("recon", lambda model, terms: type(terms)(terms.recon * math.inf, terms.kl)),
-        ("kl", lambda model, terms: type(terms)(terms.recon, terms.kl * math.nan)),
+        ("recon", lambda model, terms: replace(terms, recon=terms.recon * math.inf)),
+        ("kl", lambda model, terms: replace(terms, costs={"kl": terms.costs["kl"] * math.nan})),
         (r"the gradient of decoder\.0\.bias", infinite_gradient),
     ],
 )
@@ -398,16 +405,13 @@ def test_where_reading_a_number_would_wait_the_optimizer_holds_still_by_itself(t
     """What a GPU does, on the CPU: the fused optimizer reads `found_inf` and changes nothing."""
     run = session.prepare(small(), tmp_path, None)
     x = torch.rand(8, 1, 10, 12)
-    terms, _ = run.model.terms(x, x, run.model.draw(8, generator("cpu", 1)))
-    values = torch.stack(terms.means(1.0))
-    values[0].backward()
+    eps = run.model.draw(8, generator("cpu", 1))
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    next(run.model.parameters()).grad[0, 0] = math.nan
-    run.device = torch.device("cuda")  # nothing may be read
-    run.adam.step(1e-3, loop._not_finite(run, values.detach()))
+    run.adam.waits = True  # nothing may be read
+    step(run.model, run.loss, run.adam, (x * math.nan, x, eps, None), 1.0, 1e-3)
     assert all(state["step"] == 0 for state in run.adam.state.values())
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
-    with pytest.raises(DivergedError, match="the loss or a gradient is not finite in the last 50 steps"):
+    with pytest.raises(NotFiniteError, match=r"the loss or a gradient.*in the last 50 steps"):
         loop._means(run, 8)
 
 
@@ -434,8 +438,8 @@ def test_cosine_ends_at_nothing_and_clipping_bounds_the_step(tmp_path):
     _, records = contents(tmp_path)
     assert records[0]["lr"] > 10 * records[-1]["lr"] > 0
     run = session.prepare(small(schedule="cosine"), tmp_path, None)
-    assert run.lr(0) == 1e-3
-    assert run.lr(run.steps_per_epoch) == pytest.approx(5e-4)
+    assert lr_at(0, run.steps_per_epoch, run.config) == 1e-3
+    assert lr_at(run.steps_per_epoch, run.steps_per_epoch, run.config) == pytest.approx(5e-4)
 
 
 # ---------------------------------------------------------------------------------------- execution

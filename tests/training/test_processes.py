@@ -104,10 +104,10 @@ def test_an_interrupted_run_of_several_processes_is_saved(aectl, tmp_path):
 
 
 def test_what_several_processes_cannot_do_is_said_once(tmp_path):
-    done = launched(tmp_path, "train", *RUN, "model=vae", "free_bits=0.5")
+    done = launched(tmp_path, "train", *RUN, "model=vae", "objective.free_bits=0.5")
     assert done.returncode != 0
     assert sum(line.startswith(("aectl:", "aectl (")) for line in done.stderr.splitlines()) == 1, done.stderr
-    assert "free_bits=0.5: goes by the KL of a whole batch" in done.stderr
+    assert "objective.free_bits=0.5: goes by a whole batch" in done.stderr
 
 
 def test_what_is_for_a_single_process_is_refused(aectl, monkeypatch):
