@@ -18,12 +18,10 @@ from aectl.models.networks.mlp import Mlp
 from aectl.settings.config import DatasetConfig
 
 
-def measured(
-    job: str, *, latent: float = 2, beta: float = 1.0, prior: bool = True, given=None, **settings
-) -> Measured:
+def measured(job: str, *, latent: float = 2, beta: float = 1.0, given=None, **settings) -> Measured:
     found = {"recon": 90.0, "elbo": -100.0, "chosen_by": 100.0, "sse": 30.0, "active_units": 2, **(given or {})}
     values = {"latent": latent, "kl_weight": beta}
-    return Measured(job, settings, values, found, prior, int(settings.get("seed", 0)))
+    return Measured(job, settings, values, found, int(settings.get("seed", 0)))
 
 
 def test_seeds_are_averaged_and_nothing_else():
@@ -66,9 +64,7 @@ def test_means_are_apart_where_their_intervals_do_not_meet(a, b, told):
 
 
 def test_series_go_along_one_setting_in_its_order():
-    runs = [
-        Measured(str(size), {"latent": str(size), "model": "vae"}, {"latent": size}, {}, True) for size in (16, 2, 8)
-    ]
+    runs = [Measured(str(size), {"latent": str(size), "model": "vae"}, {"latent": size}, {}) for size in (16, 2, 8)]
     found = comparison.series(comparison.grouped(runs), "latent")
     assert {name: [group.value("latent") for group in members] for name, members in found.items()} == {
         "vae": [2, 8, 16]
@@ -100,13 +96,14 @@ def test_a_series_has_one_colour_in_every_plot(monkeypatch):
         drawn[title] = {line.name: line.colour for line in given if not line.dashed}
 
     monkeypatch.setattr(plots, "lines", lines)
+    given = {"ae": {}, "vae": {"kl": 10.0}}
     made = [
-        measured(f"{latent} {model}", latent=latent, prior=model == "vae", latent_=str(latent), model=model)
-        for latent in (2, 4, 8) for model in ("ae", "vae")
+        measured(f"{latent} {model}", latent=latent, given=given[model], latent_=str(latent), model=model)
+        for latent in (2, 4, 8) for model in given
     ]  # fmt: skip
     runs = [
         Measured(run.job, {"latent": run.settings["latent_"], "model": run.settings["model"]}, run.values,
-                 {**run.figures, "kl": 10.0}, curve=[3.0, 2.0])
+                 run.figures, curve=[3.0, 2.0])
         for run in made
     ]  # fmt: skip
     assert len(list(report_plots.along(comparison.grouped(runs)))) == len(drawn) == 6

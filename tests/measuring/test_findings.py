@@ -8,14 +8,14 @@ from aectl.measuring.findings import findings
 NAN = float("nan")
 
 
-def runs(settings: str, figures: dict[str, list[float]], *, prior: bool = True, data="", likelihood=""):
+def runs(settings: str, figures: dict[str, list[float]], *, data="", likelihood=""):
     """A run for each seed; settings such as `latent=8 model=vae`; a figure has one value for each seed."""
     given = dict(item.split("=", 1) for item in settings.split())
     values = {"latent": float(given.get("latent", 2)), "kl_weight": float(given.get("kl_weight", 1))}
     return [
         Measured(
             f"{settings} {seed}", {**given, "seed": str(seed)}, values,
-            {name: value[seed] for name, value in figures.items()}, prior, seed, data, likelihood,
+            {name: value[seed] for name, value in figures.items()}, seed, data, likelihood,
         )
         for seed in range(len(next(iter(figures.values()))))
     ]  # fmt: skip
@@ -33,7 +33,6 @@ def along(axis: str, figure: str, values: dict[float, list[float]], *, prior: bo
         for run in runs(
             f"{axis}={at} model={'vae' if prior else 'ae'}",
             {figure: seeds, **{name: [column[number]] * len(seeds) for name, column in more.items()}},
-            prior=prior,
         )
     ]
 
@@ -252,9 +251,7 @@ def test_along_the_weight_kl_reconstruction_and_active_units_are_said():
 
 
 def test_a_weight_means_nothing_to_an_ae():
-    made = [
-        run for weight in (1, 4) for run in runs(f"kl_weight={weight} model=ae", {"sse": [20.0]}, prior=False)
-    ] + [
+    made = [run for weight in (1, 4) for run in runs(f"kl_weight={weight} model=ae", {"sse": [20.0]})] + [
         run
         for weight in (1, 4)
         for run in runs(f"kl_weight={weight} model=vae", {"sse": [20.0], "kl": [9.0 / weight]})
@@ -284,7 +281,7 @@ def test_beside_each_other_the_means_are_compared_and_not_the_best_runs():
 
 
 def test_ae_and_vae_are_compared_by_what_both_have():
-    made = runs("model=ae", {"recon": around(80, 0.5), "sse": around(9, 0.1)}, prior=False)
+    made = runs("model=ae", {"recon": around(80, 0.5), "sse": around(9, 0.1)})
     made += runs("model=vae", {"recon": around(90, 1), "sse": around(10, 0.1), "elbo": around(-100, 2)})
     assert said(made) == [
         "**vae**: The ELBO is -100.00 ± 2.00 nats.",
@@ -298,7 +295,7 @@ def test_figures_of_other_data_or_another_likelihood_are_not_compared():
     made = [
         *runs("dataset=mnist lr=1", {"sse": around(30, 1), "elbo": around(-100, 1)}, data="mnist"),
         *runs("dataset=mnist lr=2", {"sse": around(20, 1), "elbo": around(-90, 1)}, data="mnist"),
-        *runs("dataset=digits lr=1", {"sse": around(3, 1)}, data="digits", prior=False),
+        *runs("dataset=digits lr=1", {"sse": around(3, 1)}, data="digits"),
     ]
     assert said(made)[:3] == [
         "The ELBO is highest with mnist lr=2 (-90.00 ± 1.00 nats), against -100.00 ± 1.00 nats with mnist lr=1.",
