@@ -65,7 +65,9 @@ def height(name: str) -> int:
      ("torch.utils.tensorboard", {"runs.tracking"}), ("safetensors", {"runs.checkpoint"}),
      ("matplotlib", {"drawing.plots"}), ("torchvision", {"data.datasets._torchvision"}),
      ("tifffile", {"files.pictures.tiff", "files.pictures.tiff_writing"}),
-     ("imagecodecs", {"files.pictures.decoding", "files.pictures.encoding"}), ("pickle", set())],
+     ("imagecodecs", {"files.pictures.decoding", "files.pictures.encoding"}),
+     ("importlib.metadata", {"installed", "commands.doctor"}),
+     ("pickle", set())],
 )  # fmt: skip
 def test_each_library_has_its_owner(library, owners):
     users = {

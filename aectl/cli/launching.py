@@ -13,9 +13,13 @@ def hydra_main(job: Job, args: list[str]) -> None:
     """Hand `args` to plain `hydra.main`; it calls `job` with the composed configuration, in a sweep several times."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
     import hydra
+    from hydra.core.plugins import Plugins
+
+    from aectl.cli.search_path import InstalledConfigs
 
     _check_flags(args)
     composing.register()
+    Plugins.instance().register(InstalledConfigs)  # Hydra hands what it finds to a sweep's jobs
     sys.argv = ["aectl", *args]
     hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aectl import errors, shell
+from aectl import errors, installed, shell
 from aectl.errors import ConfigError, UserError, one_line
 from aectl.settings import config
 
@@ -79,19 +79,24 @@ def _storage_remedy(error: OSError, task: Task) -> str:
 
 
 def _from_hydra(error: BaseException) -> bool:
-    """Whether Hydra or OmegaConf refused the configuration."""
+    """Whether Hydra, OmegaConf or the reader of their YAML files refused the configuration."""
     if "hydra" not in sys.modules:
         return False
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
 
-    return isinstance(error, HydraException | OmegaConfBaseException)
+    return isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError)
 
 
 def _config_line(error: BaseException) -> str:
     """Hydra's message of many lines as one that names the key, and the nearest name where one was mistyped."""
     from hydra.errors import MissingConfigException, OverrideParseException
+    from yaml import MarkedYAMLError
 
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:  # of a package, or of a folder of somebody's own
+        mark = error.problem_mark
+        return f"{mark.name}: cannot be read as YAML: {error.problem} in line {mark.line + 1}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as an override; quote a strange value twice, as in \"key='a b,c'\""
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
@@ -99,6 +104,9 @@ def _config_line(error: BaseException) -> str:
         hint = config.nearest(name, error.options)
         if plugin := PLUGINS.get(f"{group}={name}"):
             return f"{group}={name}: is not installed; pip install {plugin}"
+        for offer in installed.offers(group, name):
+            missing = f"configs/{group}/{name}.yaml beside {offer.module}"
+            return f"{group}={name}: {offer.package} offers it without its settings; it needs {missing}"
         return f"{group}={name}: no such choice{hint} (choices: {', '.join(error.options)})"
     cause = error.__cause__ or error
     text = one_line(cause)

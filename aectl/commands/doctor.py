@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from aectl import __version__, shell
+from aectl import __version__, installed, shell
 from aectl.data.datasets.sources import data_root
 from aectl.errors import CheckpointError
 from aectl.machine import load
@@ -45,6 +45,7 @@ def machine(root: Path) -> dict[str, str]:
     return {
         "aectl": f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
         "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "choices": f"of other packages: {', '.join(installed.listed()) or 'none'}",
         "processor": f"{len(load.cores())} cores, of which other processes take {others:.1f} now",
         "devices": ", ".join(["cpu", *cuda, *mps]),
         "torchvision": "operators load" if EXTENSION_LOADS else "operators do not load; aectl works without them",

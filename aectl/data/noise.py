@@ -243,7 +243,9 @@ class Mixture(Noise):
 
     def check(self) -> None:
         """Kinds that can be mixed, at least one."""
-        known = [name for name in NOISES if NOISES[name].mixed is not None]
+        # Of installed ones those that are named here: no other is imported for it.
+        names = dict.fromkeys((*NOISES.choices, *(kind for kind in self.kinds if kind in NOISES)))
+        known = [name for name in names if NOISES[name].mixed is not None]
         if not self.kinds:
             ranges.fail("noise.kinds", self.kinds, f"give at least one of {', '.join(known)}")
         for kind in self.kinds:

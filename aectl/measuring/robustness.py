@@ -37,15 +37,15 @@ def table(model: Autoencoder, images: Images, device: torch.device, seed: int) -
     """A row for every kind and strength, on at most 200 of the images; noise is clipped to [0, 1]."""
     x = to_float(images.spread(IMAGES).pixels)
     rows, has_nl_means = [], all(map(importlib.util.find_spec, ("skimage", "pywt")))
-    for name in NOISES:
-        for settings in NOISES[name].levels:
+    for kind in NOISES.usable():
+        for settings in kind.levels:
             strength = next(iter(settings.values()))
-            rng = generator("cpu", "robustness", seed, name, repr(strength))
-            noisy = NOISES[name](**settings)(x, rng)
+            rng = generator("cpu", "robustness", seed, kind.name, repr(strength))
+            noisy = kind(**settings)(x, rng)
             cleaned = torch.cat([model.reconstruct(part.to(device)).cpu() for part in noisy.split(100)])
             rows.append(
                 Row(
-                    name,
+                    kind.name,
                     strength,
                     _psnr(noisy, x),
                     _psnr(baselines.median_filter(noisy), x),
