@@ -1,20 +1,17 @@
 """`aectl denoise`: pictures through a trained run, or a measurement on the run's own test split."""
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from aectl import storage
 from aectl.commands.cleaning import clean
 from aectl.drawing import views
 from aectl.errors import ConfigError
 from aectl.machine import devices
-from aectl.measuring import baselines, metrics
+from aectl.measuring.evaluation import denoising
 from aectl.measuring.scoring import batches
-from aectl.models.autoencoder import Autoencoder
 from aectl.runs import sanity
 from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import Run, open_data, open_run
@@ -62,18 +59,3 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
     storage.replace(folder / "metrics.json", storage.dump_json(found))
     log.info("metrics.json and figures/denoised.png: %s", folder)
     return -found["psnr_denoised"]
-
-
-@torch.inference_mode()
-def denoising(model: Autoencoder, triples: Iterable[tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Tensor]:
-    """PSNR (dB) and SSIM of each image, (N,): of the noisy one, of its 3×3 median, of what the model makes of it."""
-    columns: dict[str, list[Tensor]] = {}
-    for x, x_noisy, _ in triples:
-        for name, image in (
-            ("noisy", x_noisy),
-            ("median", baselines.median_filter(x_noisy).to(x.device)),
-            ("denoised", model.reconstruct(x_noisy)),
-        ):
-            columns.setdefault(f"psnr_{name}", []).append(metrics.psnr(image, x).cpu())
-            columns.setdefault(f"ssim_{name}", []).append(metrics.ssim(image, x).cpu())
-    return {name: torch.cat(values) for name, values in columns.items()}

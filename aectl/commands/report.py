@@ -32,7 +32,7 @@ def run_report(config: ReportConfig, folder: Path) -> None:
         raise DataError(f"sweep={where}: {none} finished; see its summary.md")
     count = "one run" if len(finished) == 1 else f"{len(finished)} runs"
     log.info("measuring %s of %s on %s images", count, where, PARTS[config.split])
-    bench = Bench(config, device)
+    bench = Bench(config.split, device, root=config.data.root, seed=config.seed)
     with tqdm(finished, unit="run", disable=None, leave=False) as bar:
         runs = [bench.measure(job, given) for job, given in zip(bar, sweeps.differing(finished), strict=True)]
     groups = comparison.grouped(runs)

@@ -156,7 +156,7 @@ def best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) 
         if run.model.latent is not None:
             few = images.spread(MAX_CODES)
             codes = encode(run.model, few, device)
-            title = f"codes of {len(codes):,} {bench.config.split} images, job {chosen.job}"
+            title = f"codes of {len(codes):,} {bench.split} images, job {chosen.job}"
             yield f"{stem}_codes", views.latent_scatter(codes, few.labels, title)
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from aectl.data.images import Images, to_float
 from aectl.data.noise import NOISES
 from aectl.measuring import baselines, metrics
-from aectl.models.autoencoder import Autoencoder
+from aectl.models.base import Model
 from aectl.rng import generator
 
 IMAGES = 200  # at most, evenly spread: non-local means take their time
@@ -33,7 +34,7 @@ class Row:
 
 
 @torch.inference_mode()
-def table(model: Autoencoder, images: Images, device: torch.device, seed: int) -> list[Row]:
+def table(model: Model, images: Images, device: torch.device, seed: int) -> list[Row]:
     """A row for every kind and strength, on at most 200 of the images; noise is clipped to [0, 1]."""
     x = to_float(images.spread(IMAGES).pixels)
     rows, has_nl_means = [], all(map(importlib.util.find_spec, ("skimage", "pywt")))
@@ -73,3 +74,14 @@ def _nl_means(images: Tensor) -> Tensor:
         found = denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, **settings) if sigma > 0 else image
         results.append(found.reshape(image.shape))  # it drops the axis of a single channel
     return torch.from_numpy(np.stack(results)).float().permute(0, 3, 1, 2)
+
+
+def lines(rows: Sequence[Row]) -> Iterator[str]:
+    """PSNR by kind and strength of noise, under each other; none without rows."""
+    columns = ("noisy", "median", "nl_means", "model")
+    if rows:
+        yield "  PSNR (dB)".ljust(28) + "".join(column.rjust(10) for column in columns)
+    for row in rows:
+        values = [getattr(row, name) for name in columns]
+        figures = "".join(("-" if value is None else f"{value:.2f}").rjust(10) for value in values)
+        yield f"  {row.noise} {row.strength:g}".ljust(28) + figures

@@ -11,15 +11,15 @@ import torch
 
 from aectl.data.images import Images, Split
 from aectl.machine import facts
-from aectl.measuring import baselines, comparison, metrics
+from aectl.measuring import baselines, comparison, evaluation, figures
 from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
-from aectl.measuring.scoring import batches, score
+from aectl.measuring.evaluation import Subject
 from aectl.models.networks.base import Network
 from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.settings import typed
-from aectl.settings.config import DatasetConfig, ReportConfig
+from aectl.settings.config import DatasetConfig
 
 
 @dataclass
@@ -48,11 +48,20 @@ class Circumstances:
 
 
 class Bench:
-    """Measures runs one after another; data sets and their principal components are made once for all of them."""
+    """Measures runs one after another; data sets and their principal components are made once for all of them.
 
-    def __init__(self, config: ReportConfig, device: torch.device):
-        self.config = config
+    Args:
+        split: the part of the data that is measured.
+        device: what computes.
+        root: where data sets are; None as each run has it.
+        seed: of noise and draws.
+    """
+
+    def __init__(self, split: str, device: torch.device, *, root: str | None = None, seed: int = 0):
+        self.split = split
         self.device = device
+        self.root = root
+        self.seed = seed
         self.circumstances = Circumstances(measured=f"{facts.software()}; {facts.hardware(device)}")
         self._data: dict[str, tuple[Split, Principal]] = {}
 
@@ -62,13 +71,13 @@ class Bench:
         split = run.path / "split.json"
         key = json.dumps([typed.to_dict(run.config.dataset), split.read_text() if split.is_file() else None])
         if key not in self._data:
-            data = open_data(run, self.config.data.root)
+            data = open_data(run, self.root)
             self._data[key] = data, baselines.principal(data.train)
         return run, *self._data[key]
 
     def images(self, data: Split, job: dict[str, Any]) -> Images:
         """The part of the data that is measured."""
-        return data.part(self.config.split, f"it is that of job {job['job']}; choose another split")
+        return data.part(self.split, f"it is that of job {job['job']}; choose another split")
 
     def measure(self, job: dict[str, Any], settings: dict[str, str]) -> Measured:
         """Its figures: recon, KL and ELBO in nats per image, squared error per image, PSNR, active units, seconds.
@@ -77,23 +86,15 @@ class Bench:
         """
         run, data, principal = self.open(job)
         images, model = self.images(data, job), run.model
-        corrupt = run.config.noise
-        loss = run.loss(data)
-        scores = score(model, loss, images, corrupt, run.config.kl_weight, self.device, self.config.seed)
-        found = scores.named()
-        with torch.inference_mode():
-            rows = [
-                (metrics.mse(x_hat, x).cpu(), metrics.psnr(x_hat, x).cpu())
-                for x, x_noisy, _ in batches(images, corrupt, self.device, self.config.seed)
-                for x_hat in [model.reconstruct(x_noisy)]
-            ]
-        mse, psnr = (torch.cat(column).mean().item() for column in zip(*rows, strict=True))
-        found |= {"sse": mse * math.prod(images.shape), "psnr": psnr}
+        subject = Subject(run, data, images, self.split, self.device, self.seed)
+        measured = figures.values([*evaluation.objective(subject), *evaluation.reconstruction(subject)])
+        names = ("recon", *model.costs, "elbo", "active_units", "sse", "psnr")
+        found = {name: measured[name] for name in names if name in measured}
         if model.latent is not None:
-            found["pca_sse"] = principal.sse(images, run.config.latent)
+            found["pca_sse"] = principal.sse(images, model.latent)
         part = "val" if job.get("val/loss") is not None else "train"
         found["chosen_by"] = sum(_number(job.get(f"{part}/{name}")) for name in ("recon", *model.costs))
-        where = data_words(run.config.dataset, images, self.config.split)
+        where = data_words(run.config.dataset, images, self.split)
         self._note(run, data, where)
         return Measured(
             job["job"],

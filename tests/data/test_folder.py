@@ -20,7 +20,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aectl.commands import eval
 from aectl.data.images import Images
 from aectl.data.split import build_dataset
 from aectl.drawing import plots
@@ -28,6 +27,7 @@ from aectl.errors import ConfigError, DataError
 from aectl.files import digests
 from aectl.files.listing import Entry
 from aectl.files.pictures import decoding, fitting
+from aectl.measuring import evaluation, figures
 from aectl.settings.config import DatasetConfig
 
 
@@ -296,16 +296,16 @@ def test_pictures_without_a_label_are_left_out_of_what_codes_know_of_labels(monk
     codes[labels < 0, 0] = 9 * rng.integers(0, 3, (labels < 0).sum())  # they would mislead
     train, test = (Images(torch.zeros(30, 1, 1, 1), torch.from_numpy(part)) for part in (labels[:30], labels[30:]))
     of = {id(train): torch.from_numpy(codes[:30]).float()}
-    monkeypatch.setattr(eval, "encode", lambda model, images, device: of[id(images)])
+    monkeypatch.setattr(evaluation, "encode", lambda model, images, device: of[id(images)])
     subject = Mock(data=Mock(train=train), images=test, scores=Mock(codes=torch.from_numpy(codes[30:]).float()))
     known, asked = labels[:30] >= 0, labels[30:] >= 0
-    found = eval._codes(subject)
+    found = figures.values(evaluation.codes(subject))
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
     for name, model in (("knn_accuracy", KNeighborsClassifier(5)), ("linear_probe_accuracy", probe)):
         model.fit(codes[:30][known], labels[:30][known])
         assert found[name] == model.score(codes[30:][asked], labels[30:][asked]), name
     subject.images = replace(test, labels=torch.full((30,), -1))
-    assert eval._codes(subject) == {}
+    assert evaluation.codes(subject) == []
 
 
 def test_pictures_without_a_label_are_grey_in_the_plane_of_codes():

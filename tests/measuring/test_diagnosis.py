@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from conftest import SMALL, replace_checkpoint
 from PIL import Image
 
 from aectl.data import noise as noises
-from aectl.measuring import eval_table
+from aectl.measuring import evaluation, figures, importance
 from aectl.measuring.diagnosis import diagnose
+from aectl.measuring.figures import Figure
+from aectl.measuring.importance import Bound
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Vae
 from aectl.models.base import ModelChoice
@@ -281,16 +284,31 @@ def test_an_ae_is_told_to_have_no_prior_and_a_unet_has_no_code():
 # ------------------------------------------------------------------------------------------ the table
 
 
-def test_the_table_has_standard_errors_units_and_effective_draws_beside_the_figures():
-    found = table({"mse": 0.00123}, nll=84.5, nll_se_images=0.2, nll_samples=5000, nll_effective_samples=31.25,
-                  nll_scarce=0.02, robustness=[])  # fmt: skip
-    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in eval_table.lines(found)}
-    assert lines["mse"] == "0.0200 ± 0.0012 per pixel"
-    assert lines["nll"] == "84.5000 nats per image (31.2 effective draws of 5,000)"
-    assert lines["nll_se_images"] == "0.2000 nats"
-    assert not {"standard_errors", "robustness"} & set(lines)
-    lines = list(eval_table.lines({**found, "nll_scarce": 0.6, "nll_effective_samples": 1.3}))
-    assert any(line.endswith("(1.3 effective draws of 5,000, too few)") for line in lines)
+def test_the_table_has_standard_errors_units_and_words_beside_the_figures():
+    found = [
+        figures.mean("mse", torch.tensor([0.01, 0.03]), "per pixel"),
+        Figure("nll", 84.5, figures.NATS, words="(31.2 effective draws of 5,000)"),
+        Figure("active_units", 2),
+    ]
+    lines = list(figures.lines({"epoch": 3}, found))
+    assert lines == [
+        "  epoch         3",
+        "  mse           0.0200 ± 0.0100 per pixel",
+        "  nll           84.5000 nats per image (31.2 effective draws of 5,000)",
+        "  active_units  2",
+    ]
+
+
+@pytest.mark.parametrize(("scarce", "words"), [(0.02, "5,000)"), (0.6, "5,000, too few)")])
+def test_a_bound_has_its_effective_draws_beside_it(monkeypatch, scarce, words):
+    bound = Bound(mean=84.5, se_images=0.2, se_draws=None, effective_samples=31.25, scarce=scarce)
+    monkeypatch.setattr(importance, "bound", lambda *args: bound)
+    model = Mock(likelihood=Mock(binary=False))
+    subject = Mock(grey=False, model=model, images=[0], pixels=784, seed=0)
+    nll, *others = evaluation.bound(subject, 5000, 1)
+    assert nll.line == f"84.5000 nats per image (31.2 effective draws of {words}"
+    assert {one.name: one.line for one in others}["nll_se_images"] == "0.2000 nats"
+    assert "nll_se_draws" not in {one.name for one in others}
 
 
 # ----------------------------------------------------------------------------------------- commands
