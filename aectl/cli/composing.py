@@ -57,7 +57,7 @@ def run_dir(command: str, _root_: Any) -> str:
 
 def run_label(_root_: Any) -> str:
     """How a training run is called in the name of its folder: `vae-latent2`, `dae-unet`."""
-    words = config.name_of(_root_)
+    words = config.title_of(_root_)
     return "-".join(words).replace("latent ", "latent").replace(" ", "-")
 
 

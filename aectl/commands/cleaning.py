@@ -47,23 +47,23 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     """
     source, target = storage.expanded(config.input), storage.expanded(config.output)
     noisy = config.noise.corrupts
-    jobs = _jobs(source, config)
+    pairs = _pairs(source, config)
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
-    _refuse_overwriting(jobs, source, target, config.overwrite, noisy)
+    _refuse_overwriting(pairs, source, target, config.overwrite, noisy)
     reading = Reading(config.scale if config.scale is not None else run.config.dataset.scale, config.picture_gb)
     reports = [unusable.FILE, FIGURES]
-    bad = _bad(jobs, noisy, Places(target, reports), reading)
+    bad = _bad(pairs, noisy, Places(target, reports), reading)
     for line in reading.notes():
         log.info("%s", line)
-    unusable.settle(list(bad.values()), len(jobs), f"input={source}", "on_bad", config.on_bad)
-    jobs = [job for job in jobs if job not in bad]
-    outputs = [*(name for job in jobs for name in _outputs(job, noisy)), *reports]
+    unusable.settle(list(bad.values()), len(pairs), f"input={source}", "on_bad", config.on_bad)
+    pairs = [pair for pair in pairs if pair not in bad]
+    outputs = [*(name for pair in pairs for name in _outputs(pair, noisy)), *reports]
     corrupt = config.noise if noisy else None
     rows = []
     with places.prepared(target / name for name in outputs):
-        for job in tqdm(jobs, disable=None, unit="picture", leave=False):
-            name, original = job.entry.name, job.entry.read()
+        for pair in tqdm(pairs, disable=None, unit="picture", leave=False):
+            name, original = pair.entry.name, pair.entry.read()
             pictures = decoding.decode_pages(original, reading, name)
             seen = pictures
             if corrupt is not None:
@@ -75,27 +75,27 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
             for path, data in files.items():
                 storage.replace(path, data)
             reference = pictures if corrupt is not None else None
-            if job.reference is not None:
-                reference = decoding.decode_pages(job.reference.read(), reading, name)
+            if pair.reference is not None:
+                reference = decoding.decode_pages(pair.reference.read(), reading, name)
             if reference is not None:  # the figures are those of the file, with whatever its format lost
                 after = decoding.decode_pages(files[target / name], reading, name)
                 after = after if len(after) == len(result) else result
                 rows.append((name, *_means_before_and_after(seen, after, reference)))
-    log.info("%s: %s", counted(len(jobs), "picture"), target)
+    log.info("%s: %s", counted(len(pairs), "picture"), target)
     unusable.write(target / unusable.FILE, list(bad.values()))
     if rows:
         _report(rows, target)
 
 
 @dataclass(frozen=True)
-class Job:
+class Pair:
     """A picture to clean, and the clean one to compare with, if there is one."""
 
     entry: Entry
     reference: Entry | None
 
 
-def _jobs(source: Path, config: DenoiseConfig) -> list[Job]:
+def _pairs(source: Path, config: DenoiseConfig) -> list[Pair]:
     found = listing.at(source, "input")
     if found.rest():
         log.info("passed over in %s: %s", source, found.rest())
@@ -108,39 +108,39 @@ def _jobs(source: Path, config: DenoiseConfig) -> list[Job]:
         lost = next((entry.name for entry in found.entries if entry.name not in references), None)
         if lost is not None:
             raise DataError(f"reference={root}: has no {lost}; references go by the pictures' names")
-    return [Job(entry, references.get(entry.name)) for entry in found.entries]
+    return [Pair(entry, references.get(entry.name)) for entry in found.entries]
 
 
-def _outputs(job: Job, noisy: bool) -> list[str]:
+def _outputs(pair: Pair, noisy: bool) -> list[str]:
     """The files that a picture becomes, below the output folder."""
-    return [job.entry.name, *([f"noisy/{job.entry.name}"] if noisy else [])]
+    return [pair.entry.name, *([f"noisy/{pair.entry.name}"] if noisy else [])]
 
 
-def _refuse_overwriting(jobs: Sequence[Job], source: Path, target: Path, overwrite: bool, noisy: bool) -> None:
+def _refuse_overwriting(pairs: Sequence[Pair], source: Path, target: Path, overwrite: bool, noisy: bool) -> None:
     folder = source if source.is_dir() else source.parent
     if target.is_dir() and target.samefile(folder):
         raise StorageError(f"output={target}: is the input's own folder; choose another")
-    there = [name for job in jobs for name in _outputs(job, noisy) if os.path.lexists(target / name)]
+    there = [name for pair in pairs for name in _outputs(pair, noisy) if os.path.lexists(target / name)]
     if there and not overwrite:
         raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
 
 
-def _bad(jobs: Sequence[Job], noisy: bool, taken: Places, reading: Reading) -> dict[Job, tuple[str, str]]:
+def _bad(pairs: Sequence[Pair], noisy: bool, taken: Places, reading: Reading) -> dict[Pair, tuple[str, str]]:
     """Name and reason of each that cannot be used; all are decoded once before anything is written."""
     bad = {}
-    for job in tqdm(jobs, desc="looking", disable=None, unit="picture", leave=False):
+    for pair in tqdm(pairs, desc="looking", disable=None, unit="picture", leave=False):
         whose = ""
         try:
-            original = job.entry.read()
-            pages = decoding.decode_pages(original, reading, job.entry.name)
+            original = pair.entry.read()
+            pages = decoding.decode_pages(original, reading, pair.entry.name)
             encoding.encode(pages, original)  # what cannot be written is found out before anything is
-            if job.reference is not None:
+            if pair.reference is not None:
                 whose = "its reference "
-                _refuse_unlike(decoding.decode_pages(job.reference.read(), reading, job.entry.name), pages)
+                _refuse_unlike(decoding.decode_pages(pair.reference.read(), reading, pair.entry.name), pages)
             whose = ""
-            taken.take(_outputs(job, noisy), job.entry.name)
+            taken.take(_outputs(pair, noisy), pair.entry.name)
         except DataError as error:
-            bad[job] = (job.entry.name, f"{whose}{error}")
+            bad[pair] = (pair.entry.name, f"{whose}{error}")
     return bad
 
 

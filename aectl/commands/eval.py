@@ -48,7 +48,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
         for name, measure in bar:
             bar.set_description(name)
             found += measure(subject)
-    rows = robustness.table(run.model, images, device, config.seed) if config.robustness else []
+    rows = robustness.measure(run.model, images, device, config.seed) if config.robustness else []
     errors = {one.name: one.error for one in found if one.error is not None} | subject.differences
     document = {
         **facts,
@@ -92,7 +92,7 @@ def _draw(subject: Subject, found: list[Figure], sentences: list[str], folder: P
         tracker.close()
 
 
-def _pictures(subject: Subject) -> Iterator[tuple[str, views.Picture]]:
+def _pictures(subject: Subject) -> Iterator[tuple[str, views.View]]:
     model, images, device = subject.model, subject.images, subject.device
     title = f"{subject.split} images"
     yield "reconstructions", views.reconstructions(model, images, subject.noise, device, title, draws=3)

@@ -13,7 +13,7 @@ from aectl.files.tables import as_csv
 from aectl.machine import devices
 from aectl.measuring import comparison, tables
 from aectl.measuring.findings import findings
-from aectl.measuring.sweep import PARTS, Bench
+from aectl.measuring.sweep import PART_WORDS, Bench
 from aectl.runs import layout, sweeps
 from aectl.runs.layout import OUTPUTS
 from aectl.settings.config import ReportConfig
@@ -31,7 +31,7 @@ def run_report(config: ReportConfig, folder: Path) -> None:
         none = "its only job has not" if len(jobs) == 1 else f"none of its {len(jobs)} jobs has"
         raise DataError(f"sweep={where}: {none} finished; see its summary.md")
     count = "one run" if len(finished) == 1 else f"{len(finished)} runs"
-    log.info("measuring %s of %s on %s images", count, where, PARTS[config.split])
+    log.info("measuring %s of %s on %s images", count, where, PART_WORDS[config.split])
     bench = Bench(config.split, device, root=config.data.root, seed=config.seed)
     with tqdm(finished, unit="run", disable=None, leave=False) as bar:
         runs = [bench.measure(job, given) for job, given in zip(bar, sweeps.differing(finished), strict=True)]
@@ -40,7 +40,7 @@ def run_report(config: ReportConfig, folder: Path) -> None:
         raise DataError(f"sweep={where}: no finished job has finite figures; its train.log says when that began")
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     names = []
-    for name, picture in [*report_plots.along(groups), *report_plots.best(bench, finished, groups)]:
+    for name, picture in [*report_plots.along(groups), *report_plots.of_best(bench, finished, groups)]:
         storage.replace(folder / f"pictures/{name}.png", png.of_plot(picture, smallest=True))
         names.append(name)
     page = report_page.page(where.name, sweeps.command(where), bench.circumstances, jobs, runs, groups, names)

@@ -15,7 +15,7 @@ from aectl.drawing import grids, plots, views
 from aectl.errors import ConfigError, DataError
 from aectl.files.pictures import png
 from aectl.machine import devices
-from aectl.measuring.scoring import encode
+from aectl.measuring.scoring import codes_of
 from aectl.rng import generator
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_data, open_run
@@ -47,7 +47,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """A run to draw from, with its data where a mode needs them."""
 
     run: Run
@@ -63,7 +63,7 @@ class Source:
     def train_codes(self) -> Tensor:
         """Codes of the training images, (N, K)."""
         assert self.data is not None
-        return encode(self.run.model, self.data.train, self.device)
+        return codes_of(self.run.model, self.data.train, self.device)
 
     def some_images(self, count: int) -> Tensor:
         """`count` test images, (count, C, H, W) in [0, 1], drawn without replacement as long as they last."""
@@ -85,7 +85,7 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     needs_data = run.model.prior is None or config.mode not in FROM_PRIOR
     data = open_data(run, config.data.root) if needs_data else None
     log.info("sampling from %s, %s checkpoint, mode=%s", run.title, config.checkpoint, config.mode)
-    drawn = MODES[config.mode](Source(run, data, config.n, config.seed, device))
+    drawn = MODES[config.mode](Origin(run, data, config.n, config.seed, device))
     with torch.inference_mode():
         images = torch.cat([run.model.decode(part.to(device)).cpu() for part in drawn.codes.split(500)])
     sanity.check_picture(images, run)
@@ -104,11 +104,11 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     log.info("%d images: %s (grid.png, images/)", len(images), folder)
 
 
-def _prior(source: Source) -> Drawn:
-    run, n = source.run, source.n
+def _prior(origin: Origin) -> Drawn:
+    run, n = origin.run, origin.n
     if run.model.prior is not None:
-        return Drawn(run.model.prior.sample(n, source.rng()), f"{n} samples, z ~ {run.model.prior.words}")
-    z = _mixture(source.train_codes(), n, source.seed)
+        return Drawn(run.model.prior.sample(n, origin.rng()), f"{n} samples, z ~ {run.model.prior.words}")
+    z = _mixture(origin.train_codes(), n, origin.seed)
     return Drawn(z, f"{n} samples; an AE has no prior: z from a Gaussian mixture fitted to its training codes")
 
 
@@ -126,13 +126,13 @@ def _mixture(codes: Tensor, n: int, seed: int) -> Tensor:
     return torch.from_numpy(drawn).float()[order]
 
 
-def _grid(source: Source) -> Drawn:
-    run = source.run
+def _grid(origin: Origin) -> Drawn:
+    run = origin.run
     if run.config.latent < 2:
         raise ConfigError("mode=grid: needs two latents, and this run has one; use mode=traverse")
-    side = max(2, math.isqrt(source.n))
+    side = max(2, math.isqrt(origin.n))
     prior = run.model.prior
-    codes = source.train_codes() if prior is None else torch.zeros(1, run.model.latent)
+    codes = origin.train_codes() if prior is None else torch.zeros(1, run.model.latent)
     dims = views.widest(codes) if prior is None else (0, 1)
     z, ticks = views.plane(codes, side, prior, dims)
     names = tuple(f"z{index + 1}" for index in dims)
@@ -141,37 +141,37 @@ def _grid(source: Source) -> Drawn:
 
 
 @torch.inference_mode()
-def _posterior(source: Source) -> Drawn:
+def _posterior(origin: Origin) -> Drawn:
     """Rows: one test image each, first its mean code, then draws from q(z|x)."""
     columns = 8
-    rows = max(1, source.n // columns)
-    code = source.run.model.encode(source.some_images(rows).to(source.device))
-    rng = generator(source.device, "posterior", source.seed)
+    rows = max(1, origin.n // columns)
+    code = origin.run.model.encode(origin.some_images(rows).to(origin.device))
+    rng = generator(origin.device, "posterior", origin.seed)
     draws = [code.mu, *code.sample(rng, columns - 1)]
     z = torch.stack(draws, dim=1).flatten(0, 1).cpu()
     title = "draws of z ~ q(z|x), a row for each test image, the mean first"
-    if source.run.model.prior is None:
+    if origin.run.model.prior is None:
         title = "codes of test images; an AE's code is a point, so its draws are equal"
     return Drawn(z, title, columns)
 
 
-def _interpolate(source: Source) -> Drawn:
+def _interpolate(origin: Origin) -> Drawn:
     """Rows: straight lines between the codes of two test images."""
     columns = 8
-    rows = max(1, source.n // columns)
+    rows = max(1, origin.n // columns)
     with torch.inference_mode():
-        mu = source.run.model.encode(source.some_images(2 * rows).to(source.device)).mu.cpu()
+        mu = origin.run.model.encode(origin.some_images(2 * rows).to(origin.device)).mu.cpu()
     weight = torch.linspace(0, 1, columns)[None, :, None]
     z = (1 - weight) * mu[:rows, None] + weight * mu[rows:, None]
     return Drawn(z.flatten(0, 1), "straight lines between the codes of two test images", columns)
 
 
-def _traverse(source: Source) -> Drawn:
+def _traverse(origin: Origin) -> Drawn:
     """Rows: one latent each, moved across its range while the others stay."""
     columns = 9
-    latent, prior = source.run.model.latent, source.run.model.prior
-    codes = source.train_codes()
-    count = min(latent, max(1, source.n // columns))
+    latent, prior = origin.run.model.latent, origin.run.model.prior
+    codes = origin.train_codes()
+    count = min(latent, max(1, origin.n // columns))
     chosen = codes.var(0, correction=0).topk(count).indices if latent > 1 else torch.tensor([0])
     steps = torch.linspace(-REACH, REACH, columns, dtype=torch.float64)
     if prior is None:
@@ -188,7 +188,7 @@ def _traverse(source: Source) -> Drawn:
     return Drawn(z.flatten(0, 1), f"rows {names}, each from {ends}", columns)
 
 
-MODES: dict[str, Callable[[Source], Drawn]] = {
+MODES: dict[str, Callable[[Origin], Drawn]] = {
     "prior": _prior,
     "grid": _grid,
     "posterior": _posterior,

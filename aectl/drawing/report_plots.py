@@ -8,14 +8,14 @@ from aectl.drawing import plots, views
 from aectl.drawing.plots import Line
 from aectl.measuring import comparison
 from aectl.measuring.comparison import AXES, Group
-from aectl.measuring.scoring import encode
+from aectl.measuring.scoring import codes_of
 from aectl.measuring.sweep import Bench
 
 MAX_SHOWN = 4  # series whose curves and best run are shown
 MAX_CODES = 5000  # points in a scatter
 AXIS_NAMES = {"latent": "latent size", "kl_weight": "kl_weight β"}
 
-Named = tuple[str, views.Picture]
+Named = tuple[str, views.View]
 
 
 class Palette:
@@ -107,7 +107,7 @@ def _pca(groups: Sequence[Group]) -> list[Line]:
     ]  # fmt: skip
 
 
-def _curves(groups: dict[str, Group], palette: Palette, title: str) -> views.Picture:
+def _curves(groups: dict[str, Group], palette: Palette, title: str) -> views.View:
     """The objective by epoch, averaged over the runs of each group."""
     colours = palette.of({name: [group] for name, group in groups.items()})
     lines = []
@@ -119,7 +119,7 @@ def _curves(groups: dict[str, Group], palette: Palette, title: str) -> views.Pic
     return plots.lines(lines, title, "epoch", "nats per image")
 
 
-def _rate_distortion(groups: Sequence[Group], palette: Palette) -> views.Picture:
+def _rate_distortion(groups: Sequence[Group], palette: Palette) -> views.View:
     """KL, the rate, against reconstruction, the distortion; ELBO at β = 1 is constant along falling diagonals."""
     axis = next(axis for axis in reversed(AXES) if comparison.varies(groups, axis))
     series = comparison.series(groups, axis)
@@ -139,7 +139,7 @@ def _rate_distortion(groups: Sequence[Group], palette: Palette) -> views.Picture
     return plots.lines(lines, title, "KL (nats per image)", "reconstruction term (nats per image)")
 
 
-def best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Iterator[Named]:
+def of_best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Iterator[Named]:
     """What the best run of each series makes, by name."""
     by_number = {job["job"]: job for job in jobs}
     for name, members in list(comparison.series(groups).items())[:MAX_SHOWN]:
@@ -155,7 +155,7 @@ def best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) 
             yield f"{stem}_samples", views.prior_samples(run.model, device)
         if run.model.latent is not None:
             few = images.spread(MAX_CODES)
-            codes = encode(run.model, few, device)
+            codes = codes_of(run.model, few, device)
             title = f"codes of {len(codes):,} {bench.split} images, job {chosen.job}"
             yield f"{stem}_codes", views.latent_scatter(codes, few.labels, title)
 

@@ -13,7 +13,7 @@ from aectl.models.priors import Prior, StandardNormal
 from aectl.rng import generator
 
 Axes = tuple[list[float], list[float]]
-Picture = np.ndarray  # (H, W, 3), uint8
+View = np.ndarray  # (H, W, 3), uint8
 
 COLUMNS = 12  # images in a row of originals and reconstructions
 SAMPLES = 64  # images in a square of them
@@ -54,7 +54,7 @@ def reconstructions(
     device: torch.device,
     title: str,
     draws: int = 0,
-) -> Picture:
+) -> View:
     """Rows of originals, their corrupted versions if there is noise, reconstructions, and `draws` from q(z|x)."""
     x = to_float(images.spread(COLUMNS).pixels.to(device))
     named = {"original": x}
@@ -70,7 +70,7 @@ def reconstructions(
 
 
 @torch.inference_mode()
-def prior_samples(model: Autoencoder, device: torch.device, n: int = SAMPLES) -> Picture:
+def prior_samples(model: Autoencoder, device: torch.device, n: int = SAMPLES) -> View:
     """Codes from the prior, decoded; for an AE from N(0, I), which shows why it is no generator."""
     prior = model.prior or StandardNormal(model.latent)
     z = prior.sample(n, generator("cpu", "prior samples"))
@@ -80,7 +80,7 @@ def prior_samples(model: Autoencoder, device: torch.device, n: int = SAMPLES) ->
     return grids.grid(model.decode(z.to(device)), title)
 
 
-def of_prior(model: Autoencoder) -> dict[str, Picture]:
+def of_prior(model: Autoencoder) -> dict[str, View]:
     """What the prior itself is made of, by name, where it can be looked at."""
     made_of = {} if model.prior is None else model.prior.images()
     return {
@@ -90,7 +90,7 @@ def of_prior(model: Autoencoder) -> dict[str, Picture]:
 
 
 @torch.inference_mode()
-def latent_map(model: Autoencoder, codes: Tensor, device: torch.device, side: int = 20) -> Picture:
+def latent_map(model: Autoencoder, codes: Tensor, device: torch.device, side: int = 20) -> View:
     """The plane of a code's two widest latents, decoded cell by cell."""
     dims = widest(codes)
     z, ticks = plane(codes, side, model.prior, dims)
@@ -100,7 +100,7 @@ def latent_map(model: Autoencoder, codes: Tensor, device: torch.device, side: in
     return plots.manifold(model.decode(z.to(device)), ticks, f"the latent plane, {where}{rest}", names)
 
 
-def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Picture:
+def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> View:
     """Codes (N, K), coloured by label; their first two principal components for K > 2."""
     if codes.shape[1] == 1:
         return plots.spread(codes[:, 0], labels, title, "z1")
@@ -108,7 +108,7 @@ def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Picture:
     return plots.scatter(points, labels, title, names)
 
 
-def latent_kl(kl: Tensor, active: int | None) -> Picture:
+def latent_kl(kl: Tensor, active: int | None) -> View:
     """KL of each latent, (K,), with the number of active units where that is known."""
     title = f"KL of each latent: {kl.sum():.2f} nats" + ("" if active is None else f", {active} of {len(kl)} active")
     return plots.bars(kl, title, "latents in order of their KL", "KL (nats)")

@@ -81,7 +81,7 @@ def _possible(name: str) -> bool:
         return False
 
 
-def _single(table: formats.Table) -> np.ndarray:
+def _single(table: formats.Codes) -> np.ndarray:
     """The codes as float32.
 
     Raises:

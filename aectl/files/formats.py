@@ -26,7 +26,7 @@ MAX_EXPANSION = 100  # of an .npz
 
 
 @dataclass(frozen=True)
-class Table:
+class Codes:
     """What a file holds, before its numbers are looked at.
 
     Attributes:
@@ -79,7 +79,7 @@ def _to_npz(names: Sequence[str], codes: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _from_npz(data: bytes, latent: int) -> Table:
+def _from_npz(data: bytes, latent: int) -> Codes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(member.file_size for member in archive.infolist()) > max(2**24, MAX_EXPANSION * len(data)):
             raise ValueError(f"would unpack to more than {MAX_EXPANSION} times its size")
@@ -96,7 +96,7 @@ def _from_npz(data: bytes, latent: int) -> Table:
         raise ValueError(f"names: are {names.dtype} of shape {names.shape}, not a row of strings")
     if codes.dtype.kind not in "fiu":
         raise ValueError(f"codes: are {codes.dtype}, not numbers")
-    return Table(names.tolist(), codes, range(1, len(names) + 1))
+    return Codes(names.tolist(), codes, range(1, len(names) + 1))
 
 
 # -------------------------------------------------------------------------------------------- .csv
@@ -112,7 +112,7 @@ def _to_csv(names: Sequence[str], codes: np.ndarray) -> bytes:
     return buffer.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _from_csv(data: bytes, latent: int) -> Table:
+def _from_csv(data: bytes, latent: int) -> Codes:
     text = io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline="")
     lines = ((row, cells) for row, cells in enumerate(csv.reader(text, strict=True), 1) if cells)
     _, header = next(lines, (1, []))
@@ -128,7 +128,7 @@ def _from_csv(data: bytes, latent: int) -> Table:
         names.append(cells[of_name])
         numbers.extend(_number(cells[at], row, names[-1], column) for column, at in enumerate(places, 1))
         rows.append(row)
-    return Table(names, np.array(numbers).reshape(-1, latent), rows, passed_over)
+    return Codes(names, np.array(numbers).reshape(-1, latent), rows, passed_over)
 
 
 def _number(cell: str, row: int, name: str, column: int) -> float:
@@ -173,7 +173,7 @@ def _to_parquet(names: Sequence[str], codes: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _from_parquet(data: bytes, latent: int) -> Table:
+def _from_parquet(data: bytes, latent: int) -> Codes:
     arrow, parquet = _arrow()
     wanted = _columns(latent)
     try:
@@ -202,7 +202,7 @@ def _from_parquet(data: bytes, latent: int) -> Table:
         numbers = [table[column].to_numpy() for column in wanted[1:]]
     except arrow.ArrowException as error:
         raise ValueError(brief(error)) from None
-    return Table(names, np.stack(numbers, axis=1), range(1, len(names) + 1), passed_over)
+    return Codes(names, np.stack(numbers, axis=1), range(1, len(names) + 1), passed_over)
 
 
 def _is_text(kind: Any) -> bool:
@@ -224,7 +224,7 @@ WRITERS: dict[str, Callable[[Sequence[str], np.ndarray], bytes]] = {
     ".csv": _to_csv,
     ".parquet": _to_parquet,
 }
-READERS: dict[str, Callable[[bytes, int], Table]] = {
+READERS: dict[str, Callable[[bytes, int], Codes]] = {
     ".npz": _from_npz,
     ".csv": _from_csv,
     ".parquet": _from_parquet,

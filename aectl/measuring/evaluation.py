@@ -15,7 +15,7 @@ from aectl.measuring import baselines, importance, metrics
 from aectl.measuring.baselines import Principal
 from aectl.measuring.figures import NATS, Figure, mean
 from aectl.measuring.importance import ENOUGH, MANY
-from aectl.measuring.scoring import Scores, batches, encode, score
+from aectl.measuring.scoring import Scores, batches, codes_of, score
 from aectl.models.base import Model
 from aectl.runs.opening import Run
 
@@ -158,7 +158,7 @@ def codes(subject: Subject) -> list[Figure]:
     known, asked = train.labels >= 0, images.labels >= 0
     if len(train.labels[known].unique()) < 2 or not asked.any():
         return []
-    of_train = encode(subject.model, train, subject.device)
+    of_train = codes_of(subject.model, train, subject.device)
     parts = (of_train[known], train.labels[known], subject.scores.codes[asked], images.labels[asked])
     return [
         Figure("knn_accuracy", baselines.knn_accuracy(*parts)),

@@ -34,7 +34,7 @@ class Row:
 
 
 @torch.inference_mode()
-def table(model: Model, images: Images, device: torch.device, seed: int) -> list[Row]:
+def measure(model: Model, images: Images, device: torch.device, seed: int) -> list[Row]:
     """A row for every kind and strength, on at most 200 of the images; noise is clipped to [0, 1]."""
     x = to_float(images.spread(IMAGES).pixels)
     rows, has_nl_means = [], all(map(importlib.util.find_spec, ("skimage", "pywt")))

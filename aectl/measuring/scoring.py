@@ -117,7 +117,7 @@ def score(
 
 
 @torch.inference_mode()
-def encode(model: Model, images: Images, device: torch.device, batch_size: int = 500) -> Tensor:
+def codes_of(model: Model, images: Images, device: torch.device, batch_size: int = 500) -> Tensor:
     """The model's codes of clean images, (N, K), on the CPU."""
     chunks = images.chunks(batch_size)
     return torch.cat([model.codes(to_float(part.to(device))).cpu() for part in chunks])

@@ -123,7 +123,7 @@ class Bench:
         )
 
 
-PARTS = {"train": "training", "val": "validation", "test": "test"}
+PART_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def _number(value: float | None) -> float:
@@ -141,7 +141,7 @@ def data_words(settings: DatasetConfig, images: Images, part: str) -> str:
     name = settings.name if settings.root is None else f"{settings.name} {Path(settings.root).name}"
     binary = "" if settings.binarize == "none" else f" (binarize={settings.binarize})"
     colour = "" if channels == 1 else f" in {channels} channels"
-    count = f"{len(images):,} {PARTS[part]} image{'' if len(images) == 1 else 's'}"
+    count = f"{len(images):,} {PART_WORDS[part]} image{'' if len(images) == 1 else 's'}"
     return f"{name}{binary}, {count} of {height}×{width}{colour}"
 
 

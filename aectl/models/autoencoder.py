@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aectl.models.base import Model, ModelChoice, Parts
+from aectl.models.base import Choices, Model, ModelChoice
 from aectl.models.denoiser import Denoiser
 from aectl.models.likelihoods import Likelihood
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Terms
 from aectl.models.posteriors import MIN_STD, Code
-from aectl.models.priors import Normal, PriorChoice
+from aectl.models.priors import NormalPrior, PriorChoice
 from aectl.settings import ranges
 
 
@@ -58,7 +58,7 @@ class Autoencoder(Model):
         self.draws = draws
         self.of_draws = of_draws
         if posterior is not None:
-            prior = prior or Normal()
+            prior = prior or NormalPrior()
             self.by_latent = prior.by_latent
             self.prior = prior.build(latent, shape, self.encode)
             self.costs = ("kl",)
@@ -126,23 +126,23 @@ class Ae(ModelChoice):
 
     name: ClassVar[str] = "ae"
 
-    def check_with(self, parts: Parts) -> None:
+    def check_with(self, parts: Choices) -> None:
         """It has no prior, hence no objective that needs one."""
         if not parts.network.has_code and not parts.likelihood.output_is_mean:
             _refuse_codeless(parts)
-        if parts.prior != Normal():
+        if parts.prior != NormalPrior():
             ranges.fail("prior.name", parts.prior.name, "model=ae has no prior; it goes with model=vae")
         if parts.objective.of_draws:
             ranges.fail("objective.name", parts.objective.name, "model=ae has no posterior; it goes with model=vae")
 
-    def notices(self, parts: Parts, noisy: bool) -> list[str]:
+    def notices(self, parts: Choices, noisy: bool) -> list[str]:
         """A network without a code adds to what it sees."""
         if parts.network.has_code or noisy:
             return []
         line = "without noise has nothing to do: it returns its input; choose one with noise=..."
         return [f"network={parts.network.name} {line}"]
 
-    def build(self, parts: Parts, shape: Shape) -> Model:
+    def build(self, parts: Choices, shape: Shape) -> Model:
         """An encoder and a decoder, or the network alone."""
         if not parts.network.has_code:
             return Denoiser(parts.network.denoiser(shape[0]), parts.likelihood.build())
@@ -169,12 +169,12 @@ class Vae(ModelChoice):
     posterior: Literal["logvar", "std"]
     logvar_clip: Annotated[list[float] | None, Clip()] = None
 
-    def check_with(self, parts: Parts) -> None:
+    def check_with(self, parts: Choices) -> None:
         """It needs a code."""
         if not parts.network.has_code:
             _refuse_codeless(parts)
 
-    def build(self, parts: Parts, shape: Shape) -> Model:
+    def build(self, parts: Choices, shape: Shape) -> Model:
         """An encoder of two numbers for each latent, a decoder, and the prior."""
         encoder, decoder = parts.network.build(shape, 2 * parts.latent, parts.latent)
         return Autoencoder(
@@ -198,6 +198,6 @@ class Vae(ModelChoice):
         ]
 
 
-def _refuse_codeless(parts: Parts) -> None:
+def _refuse_codeless(parts: Choices) -> None:
     want = "predicts the clean picture, without a code: it goes with model=ae or dae, likelihood=gaussian and "
     ranges.fail("network.name", parts.network.name, f"{want}likelihood.mean=identity")

@@ -77,7 +77,7 @@ class Model(nn.Module):
         return (height, width), (height // 2, width // 2)
 
 
-class Parts(Protocol):
+class Choices(Protocol):
     """The choices of which a model is made."""
 
     model: "ModelChoice"
@@ -99,14 +99,14 @@ class ModelChoice(Choice):
     group: ClassVar[str] = "model"
     has_kl: ClassVar[bool] = False
 
-    def check_with(self, parts: Parts) -> None:
+    def check_with(self, parts: Choices) -> None:
         """Raise `ConfigError` where it cannot be made of these parts."""
 
-    def build(self, parts: Parts, shape: Shape) -> Model:
+    def build(self, parts: Choices, shape: Shape) -> Model:
         """The model for images of `shape` = (C, H, W), freshly initialised."""
         raise NotImplementedError
 
-    def notices(self, parts: Parts, noisy: bool) -> list[str]:
+    def notices(self, parts: Choices, noisy: bool) -> list[str]:
         """A line for each of the parts that has no effect, the images `noisy` or not."""
         return []
 

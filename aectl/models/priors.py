@@ -69,7 +69,7 @@ class PriorChoice(Choice):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Normal(PriorChoice):
+class NormalPrior(PriorChoice):
     """N(0, I), which has no parameters."""
 
     name: ClassVar[str] = "normal"
@@ -163,7 +163,7 @@ def _log_normal(z: Tensor, of: Code) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture(PriorChoice):
+class MixturePrior(PriorChoice):
     """A mixture of Gaussians whose means and variances are learnt with the rest; all of one weight."""
 
     name: ClassVar[str] = "mixture"
@@ -189,10 +189,10 @@ class FreeMixture(GaussianMixture):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vamp(PriorChoice):
+class VampPrior(PriorChoice):
     """The variational mixture of posteriors: the mean of q(z|u) over learnt pseudo-inputs u, images that are none.
 
-    Source: Tomczak & Welling, "VAE with a VampPrior", AISTATS 2018.
+    Source: Tomczak & Welling, "VAE with a PseudoInputs", AISTATS 2018.
     """
 
     name: ClassVar[str] = "vamp"
@@ -200,10 +200,10 @@ class Vamp(PriorChoice):
 
     def build(self, latent: int, shape: Shape, encode: Encode) -> Prior:
         """As many pseudo-inputs as components."""
-        return VampPrior(self.components, shape, encode)
+        return PseudoInputs(self.components, shape, encode)
 
 
-class VampPrior(GaussianMixture):
+class PseudoInputs(GaussianMixture):
     """(1/M)·Σ_m q(z | u_m) with the model's own `encode`; u = W clamped to [0, 1], W of M images is free.
 
     W starts from N(0.05, 0.01²): below 0 the clamp would pass no gradient, and nothing would be learnt.
@@ -225,4 +225,4 @@ class VampPrior(GaussianMixture):
 
 
 # What `prior=` takes.
-PRIORS = Table(PriorChoice, Normal, Mixture, Vamp)
+PRIORS = Table(PriorChoice, NormalPrior, MixturePrior, VampPrior)

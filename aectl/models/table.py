@@ -1,13 +1,13 @@
 """The families of models that `model=` takes."""
 
 from aectl.models.autoencoder import Ae, Vae
-from aectl.models.base import Model, ModelChoice, Parts
+from aectl.models.base import Choices, Model, ModelChoice
 from aectl.models.networks.layers import Shape
 from aectl.settings.choices import Table
 
 MODELS = Table(ModelChoice, Ae, Vae)
 
 
-def build_model(parts: Parts, shape: Shape) -> Model:
+def build_model(parts: Choices, shape: Shape) -> Model:
     """The model that these choices make for images of `shape` = (C, H, W), freshly initialised."""
     return parts.model.build(parts, shape)

@@ -10,7 +10,7 @@ from aectl.machine import threads
 
 BATCH_PIXELS = 2**18  # of the tiles that go through the network at once; bounds the memory
 
-Network = Callable[[Tensor], Tensor]  # (N, C, h, w) → the same shape
+Through = Callable[[Tensor], Tensor]  # (N, C, h, w) → the same shape
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -28,7 +28,7 @@ def window(tile: int, overlap: int) -> np.ndarray:
 
 
 def apply(
-    network: Network, picture: np.ndarray, tile: tuple[int, int], overlap: tuple[int, int], device: torch.device
+    network: Through, picture: np.ndarray, tile: tuple[int, int], overlap: tuple[int, int], device: torch.device
 ) -> Iterator[tuple[int, np.ndarray]]:
     """`network` over a picture, given back in bands from top to bottom, so that memory does not grow with the height.
 

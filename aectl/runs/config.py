@@ -11,7 +11,7 @@ from aectl.models.networks.base import Network
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.table import NETWORKS
 from aectl.models.objectives import OBJECTIVES, Elbo, Objective
-from aectl.models.priors import PRIORS, Normal, PriorChoice
+from aectl.models.priors import PRIORS, NormalPrior, PriorChoice
 from aectl.models.table import MODELS
 from aectl.settings import config
 
@@ -23,7 +23,7 @@ class TrainConfig(config.TrainSchema):
     noise: Annotated[Noise, NOISES] = field(default_factory=Clean)
     network: Annotated[Network, NETWORKS] = field(default_factory=lambda: Mlp(hidden=[300, 300]))
     model: Annotated[ModelChoice, MODELS] = field(default_factory=Ae)
-    prior: Annotated[PriorChoice, PRIORS] = field(default_factory=Normal)
+    prior: Annotated[PriorChoice, PRIORS] = field(default_factory=NormalPrior)
     objective: Annotated[Objective, OBJECTIVES] = field(default_factory=Elbo)
     likelihood: Annotated[LikelihoodChoice, LIKELIHOODS] = field(default_factory=Bernoulli)
 

@@ -18,7 +18,7 @@ OUTPUTS = Path("outputs")
 RESULT = "result.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
-MANIFEST = "split.json"  # which of people's own pictures are in which part
+SPLIT = "split.json"  # which of people's own pictures are in which part
 MAX_MANIFEST = 2**30  # bytes
 
 
@@ -72,7 +72,7 @@ def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
     Raises:
         DataError: the file is damaged.
     """
-    path = run_dir / MANIFEST
+    path = run_dir / SPLIT
     if not path.is_file():
         return None
     try:

@@ -270,7 +270,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f", did you mean '{match[0]}'?" if match else ""
 
 
-def name_of(config: Any) -> tuple[str, str]:
+def title_of(config: Any) -> tuple[str, str]:
     """What people call a training run, and what more there is to say: ("vae", "latent 2"); ("dae", "unet"), codeless.
 
     It asks for names alone, so that a run's folder can be named before torch is imported.

@@ -18,12 +18,12 @@ from aectl.drawing import plots, views
 from aectl.errors import DataError
 from aectl.files import unusable
 from aectl.measuring import advice, baselines
-from aectl.measuring.scoring import Scores, batches, encode, score
+from aectl.measuring.scoring import Scores, batches, codes_of, score
 from aectl.models.base import Model
 from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import Loss, per_pixel_weight
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import CONFIG, MANIFEST, METRICS, RESULT, plain, read_metrics
+from aectl.runs.layout import CONFIG, METRICS, RESULT, SPLIT, plain, read_metrics
 from aectl.runs.opening import Progress, chosen_by
 from aectl.runs.tracking import Tracker
 from aectl.settings import checks, config, typed
@@ -56,7 +56,7 @@ class Journal:
             storage.replace(self.run_dir / CONFIG, saved.encode())
             self._save_split()
         sizes = data.sizes()
-        kind, detail = config.name_of(settings)
+        kind, detail = config.title_of(settings)
         log.info("run %s", self.run_dir)
         for line in data.notes:
             log.info("%s", line)
@@ -83,7 +83,7 @@ class Journal:
         """Which of people's own pictures are in which part, and which could not be used."""
         if self.data.manifest is not None:
             document = {"seed": self.config.dataset.split_seed, "parts": self.data.manifest}
-            storage.replace(self.run_dir / MANIFEST, json.dumps(document).encode())
+            storage.replace(self.run_dir / SPLIT, json.dumps(document).encode())
         unusable.write(self.run_dir / unusable.FILE, self.data.bad)
 
     @property
@@ -129,14 +129,14 @@ class Journal:
         self._picture("prior_samples", views.prior_samples(model, device), progress)
         for name, picture in views.of_prior(model).items():
             self._picture(name, picture, progress)
-        codes = encode(model, images, device)
+        codes = codes_of(model, images, device)
         title = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
         self._picture("latent_scatter", views.latent_scatter(codes, images.labels, title), progress)
         if model.latent == 2:
             self._picture("latent_map", views.latent_map(model, codes, device), progress)
         return scores
 
-    def _picture(self, name: str, picture: views.Picture, progress: Progress) -> None:
+    def _picture(self, name: str, picture: views.View, progress: Progress) -> None:
         self.tracker.picture(name, picture, progress.step)
 
     def finish(self, progress: Progress, overrides: Sequence[str]) -> float:
@@ -196,10 +196,10 @@ class Journal:
         if scores.latent_kl is not None:
             self._picture("latent_kl", views.latent_kl(scores.latent_kl, scores.active_units), progress)
         if records:
-            title = ", ".join((*config.name_of(self.config), self.config.dataset.name))
+            title = ", ".join((*config.title_of(self.config), self.config.dataset.name))
             self._picture("curves", plots.curves(records, self.model.figures, title), progress)
         few = self._shown()[0].spread(MAX_EMBEDDED)
-        codes = encode(self.model, few, self.device)
+        codes = codes_of(self.model, few, self.device)
         self.tracker.embedding(codes, few.labels, to_float(few.pixels), progress.step)
 
     @torch.inference_mode()
@@ -256,7 +256,7 @@ class Journal:
     def _hyperparameters(self) -> dict[str, Any]:
         """What defines the run, and as `train.` whatever else bears on its numbers: TensorBoard goes by name."""
         settings = self.config
-        kind, _ = config.name_of(settings)
+        kind, _ = config.title_of(settings)
         first = {"dataset": settings.dataset.name, "model": kind, "network": settings.network.name}
         first |= {} if self.model.latent is None else {"latent": self.model.latent}
         said = ("dataset.name", "model.name", "network.name", "latent", "seed")

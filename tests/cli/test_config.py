@@ -95,7 +95,7 @@ def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrid
     hydra = composed(shown)["hydra"]
     assert re.fullmatch(rf"outputs/train/[0-9_-]+_{label}-[0-9a-f]{{6}}", hydra["run"]["dir"])
     settings = typed.from_dict(TrainConfig, {k: v for k, v in composed(shown).items() if k != "hydra"}, "")
-    assert ", ".join(config.name_of(settings)).startswith(title.rstrip(","))
+    assert ", ".join(config.title_of(settings)).startswith(title.rstrip(","))
 
 
 def test_a_sweeps_folders_have_the_name_too(aectl):

@@ -296,7 +296,7 @@ def test_pictures_without_a_label_are_left_out_of_what_codes_know_of_labels(monk
     codes[labels < 0, 0] = 9 * rng.integers(0, 3, (labels < 0).sum())  # they would mislead
     train, test = (Images(torch.zeros(30, 1, 1, 1), torch.from_numpy(part)) for part in (labels[:30], labels[30:]))
     of = {id(train): torch.from_numpy(codes[:30]).float()}
-    monkeypatch.setattr(evaluation, "encode", lambda model, images, device: of[id(images)])
+    monkeypatch.setattr(evaluation, "codes_of", lambda model, images, device: of[id(images)])
     subject = Mock(data=Mock(train=train), images=test, scores=Mock(codes=torch.from_numpy(codes[30:]).float()))
     known, asked = labels[:30] >= 0, labels[30:] >= 0
     found = figures.values(evaluation.codes(subject))

@@ -11,12 +11,12 @@ from conftest import SMALL, replace_checkpoint
 from aectl.data import noise as noises
 from aectl.data.images import Images, to_float
 from aectl.measuring import importance
-from aectl.measuring.scoring import batches, encode, score
+from aectl.measuring.scoring import batches, codes_of, score
 from aectl.models.autoencoder import Ae, Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.models.objectives import Elbo, Iwae, TotalCorrelation
-from aectl.models.priors import Mixture, Vamp
+from aectl.models.priors import MixturePrior, VampPrior
 from aectl.models.table import build_model
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
@@ -42,8 +42,8 @@ MODELS = {
     "ae": {"model": Ae()},
     "vae": {"model": VAE},
     "iwae": {"model": VAE, "objective": Iwae(samples=4)},
-    "vamp": {"model": VAE, "prior": Vamp(components=6)},
-    "mixture": {"model": VAE, "prior": Mixture(components=5)},
+    "vamp": {"model": VAE, "prior": VampPrior(components=6)},
+    "mixture": {"model": VAE, "prior": MixturePrior(components=5)},
     "tc": {"model": VAE, "objective": TotalCorrelation()},
 }
 
@@ -124,7 +124,7 @@ def test_active_units_are_those_of_clean_images():
     with torch.no_grad():
         model.encoder[-1].weight.mul_(30)
     found = score(model, Elbo(), IMAGES, noises.Masking(p=1.0), 1.0, CPU)
-    torch.testing.assert_close(found.codes, encode(model, IMAGES, CPU))
+    torch.testing.assert_close(found.codes, codes_of(model, IMAGES, CPU))
     assert found.active_units == 3
     assert score(model, Elbo(), IMAGES[:1], NOISES["none"], 1.0, CPU).active_units is None
 
@@ -251,7 +251,7 @@ class Weighted:
         self.favoured = favoured
         self.prior = self
 
-    def encode(self, x):
+    def codes_of(self, x):
         return self
 
     def sample(self, rng, draws):

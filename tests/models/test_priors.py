@@ -13,7 +13,7 @@ from aectl.models.autoencoder import Autoencoder, Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.models.objectives import Elbo, Iwae, Terms, TotalCorrelation, kl_parts
 from aectl.models.posteriors import Code
-from aectl.models.priors import FreeMixture, Mixture, StandardNormal, Vamp, VampPrior
+from aectl.models.priors import FreeMixture, MixturePrior, PseudoInputs, StandardNormal, VampPrior
 from aectl.models.table import build_model
 from aectl.runs.config import TrainConfig
 from aectl.settings import checks
@@ -29,7 +29,7 @@ def model_of(seed: int = 0, **changes) -> Autoencoder:
     )
 
 
-def standard(prior: FreeMixture | VampPrior) -> None:
+def standard(prior: FreeMixture | PseudoInputs) -> None:
     """Make it one standard normal."""
     if isinstance(prior, FreeMixture):
         with torch.no_grad():
@@ -38,7 +38,7 @@ def standard(prior: FreeMixture | VampPrior) -> None:
         prior.encode = lambda u: Code(torch.zeros(len(u), 3), torch.zeros(len(u), 3))
 
 
-@pytest.mark.parametrize("kind", [Mixture, Vamp])
+@pytest.mark.parametrize("kind", [MixturePrior, VampPrior])
 def test_a_mixture_of_one_standard_normal_is_the_standard_normal(kind):
     """Its NLL too, of a model whose posterior is another."""
     model, plain = model_of(prior=kind(components=1)), model_of()
@@ -106,7 +106,7 @@ def test_quantiles_of_the_standard_normal():
     np.testing.assert_allclose(found.numpy(), np.tile(stats.norm.ppf(shares.double())[:, None], 4), atol=1e-9)
 
 
-@pytest.mark.parametrize("prior", [Mixture(components=3), Vamp(components=3)])
+@pytest.mark.parametrize("prior", [MixturePrior(components=3), VampPrior(components=3)])
 def test_a_kl_without_a_closed_form_is_the_mean_over_draws(prior):
     model = model_of(prior=prior, objective=Iwae(samples=2000))
     x = torch.rand(3, *SHAPE)
@@ -120,7 +120,7 @@ def test_a_kl_without_a_closed_form_is_the_mean_over_draws(prior):
 
 
 def test_the_pseudo_inputs_learn_and_stay_pictures():
-    model = model_of(prior=Vamp(components=5))
+    model = model_of(prior=VampPrior(components=5))
     x = torch.rand(8, *SHAPE)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     before = model.prior.images()["pseudo-inputs"].clone()
@@ -138,7 +138,7 @@ def test_the_pseudo_inputs_learn_and_stay_pictures():
 
 
 def test_free_bits_need_a_kl_for_each_latent():
-    config = TrainConfig(model=Vae(posterior="std"), prior=Mixture(components=2), objective=Elbo(free_bits=0.1))
+    config = TrainConfig(model=Vae(posterior="std"), prior=MixturePrior(components=2), objective=Elbo(free_bits=0.1))
     with pytest.raises(
         ConfigError, match=r"objective\.free_bits=0.1: goes by the KL of each latent, and prior=mixture"
     ):

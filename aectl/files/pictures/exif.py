@@ -17,7 +17,7 @@ XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([1-8])")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Tag:
     """One entry of a directory: its tag, its type, how many values, their bytes, and where the entry itself is."""
 
     tag: int
@@ -50,7 +50,7 @@ class Layout:
         return self.order + ("Q" if self.big else "I")
 
 
-def directory(data: bytes, start: int, layout: Layout) -> list[Entry]:
+def directory(data: bytes, start: int, layout: Layout) -> list[Tag]:
     """The entries of the directory at `start`; those that lie outside the data are left out."""
     try:
         (count,) = struct.unpack_from(layout.head, data, start)
@@ -63,13 +63,13 @@ def directory(data: bytes, start: int, layout: Layout) -> list[Entry]:
                 (where,) = struct.unpack(layout.offset, value)
                 value = data[where : where + length]
             if len(value) >= length > 0:
-                found.append(Entry(tag, kind, items, value[:length], position))
+                found.append(Tag(tag, kind, items, value[:length], position))
         return found
     except struct.error:
         return []
 
 
-def packed(entries: list[Entry], place: int, layout: Layout) -> bytes:
+def packed(entries: list[Tag], place: int, layout: Layout) -> bytes:
     """A directory of these entries for the byte `place` of a file, with the values that do not fit into it."""
     inline = struct.calcsize(layout.offset)
     table, values = struct.pack(layout.head, len(entries)), b""
@@ -83,7 +83,7 @@ def packed(entries: list[Entry], place: int, layout: Layout) -> bytes:
     return table + b"\0" * inline + values  # no directory follows
 
 
-def number(entry: Entry, layout: Layout) -> int:
+def number(entry: Tag, layout: Layout) -> int:
     """The entry's first value as an integer; 0 where it is none."""
     kind = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(entry.kind)
     return struct.unpack_from(layout.order + kind, entry.data)[0] if kind else 0
@@ -94,7 +94,7 @@ def _layout(blob: bytes) -> Layout | None:
     return Layout(order) if order and len(blob) >= 8 else None
 
 
-def _first(blob: bytes, layout: Layout) -> tuple[int, list[Entry]]:
+def _first(blob: bytes, layout: Layout) -> tuple[int, list[Tag]]:
     (start,) = struct.unpack_from(layout.offset, blob, 4)
     return start, directory(blob, start, layout)
 
@@ -135,7 +135,7 @@ def turned(blob: bytes, which: int) -> bytes:
     return bytes(result)
 
 
-def _exchange(result: bytearray, blob: bytes, entries: list[Entry], tags: tuple[int, int], layout: Layout) -> None:
+def _exchange(result: bytearray, blob: bytes, entries: list[Tag], tags: tuple[int, int], layout: Layout) -> None:
     """Give each of two entries the value of the other, where there are both."""
     found = {entry.tag: entry.position for entry in entries if entry.tag in tags and entry.count == 1}
     if len(found) == 2:
