@@ -251,7 +251,7 @@ class Weighted:
         self.favoured = favoured
         self.prior = self
 
-    def codes_of(self, x):
+    def encode(self, x):
         return self
 
     def sample(self, rng, draws):
