@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +12,38 @@ from aectl.machine import devices, threads
 from aectl.rng import generator
 
 CHUNK = 5000  # images at a time where all are read
+
+
+class TrainImages(Protocol):
+    """What a run trains on: images in memory or mapped from a file (`Images`), or cut anew from pictures (`Patches`).
+
+    What is not trained on, but measured, is `Images` always: `drawn_once` makes them of it.
+    """
+
+    def __len__(self) -> int:
+        """The number of images in an epoch."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of each."""
+
+    def mean(self) -> Tensor:
+        """The mean image, (C, H, W), float, in [0, 1]."""
+
+    def to(self, device: torch.device) -> "TrainImages":
+        """The same, moved to `device` where that makes its batches faster."""
+
+    def at_hand(self, device: torch.device) -> bool:
+        """Whether a batch on `device` is made without waiting for a disk, a bus or a processor."""
+
+    def batch(self, index: Tensor, rng: torch.Generator) -> Tensor:
+        """The images at `index`, (B,): x of (B, C, H, W), float, in [0, 1]; what of them is random comes from `rng`.
+
+        It lies on the device of `rng`.
+        """
+
+    def drawn_once(self, *key: int | str) -> "Images":
+        """The one draw that belongs to `key` of what is random in them."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +108,16 @@ class Images:
         """Whether a batch on `device` is made without waiting for a disk or a bus."""
         return self.rows is None and self.stored.device.type == device.type
 
-    def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
+    def batch(self, index: Tensor, rng: torch.Generator) -> Tensor:
         """The images at `index`, (B,), as x in [0, 1], float, (B, C, H, W); binary and freshly drawn if `dynamic`."""
         index = index.to(self.stored.device)
         rows = index if self.rows is None else self.rows[index]
         pixels = self.stored.index_select(0, rows)
-        if pixels.device.type != generator.device.type:
+        if pixels.device.type != rng.device.type:
             # From pinned memory a GPU fetches them by itself.
-            pixels = pixels.pin_memory() if generator.device.type == "cuda" else pixels
-            pixels = pixels.to(generator.device, non_blocking=True)
-        return draw_binary(pixels, generator).float() if self.dynamic else to_float(pixels)
+            pixels = pixels.pin_memory() if rng.device.type == "cuda" else pixels
+            pixels = pixels.to(rng.device, non_blocking=True)
+        return draw_binary(pixels, rng).float() if self.dynamic else to_float(pixels)
 
     def drawn_once(self, *key: int | str) -> "Images":
         """The same images if they are not `dynamic`; else their one draw that belongs to `key`."""
@@ -98,13 +131,15 @@ class Images:
 class Split:
     """Training, validation and test parts; `val` and `test` may be empty. No image is in two of them.
 
+    `train` is `Images` as well, but for a run that trains.
+
     Attributes:
         manifest: for people's own pictures, name and sha256 of each file by part; else None.
         bad: name and reason of each file that could not be used.
         notes: what was found among people's own pictures, in lines.
     """
 
-    train: Images
+    train: TrainImages
     val: Images
     test: Images
     manifest: dict[str, list[list[str]]] | None = None
@@ -137,6 +172,6 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
-def draw_binary(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def draw_binary(pixels: Tensor, rng: torch.Generator) -> Tensor:
     """True with probability `pixels`/255, exactly: a uniform integer of 0..254 is below the value; any shape."""
-    return torch.randint(255, pixels.shape, generator=generator, dtype=torch.uint8, device=pixels.device) < pixels
+    return torch.randint(255, pixels.shape, generator=rng, dtype=torch.uint8, device=pixels.device) < pixels

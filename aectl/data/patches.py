@@ -44,7 +44,7 @@ class Pictures:
 class Patches:
     """`count` random crops of each picture, at other places each time they are asked for.
 
-    It stands in for `aectl.data.images.Images` as a training part; no picture is smaller than a patch.
+    A training part, as `aectl.data.images.TrainImages` has it; no picture is smaller than a patch.
     """
 
     pictures: Pictures
@@ -76,9 +76,9 @@ class Patches:
         rows = zip(where.tolist(), places.tolist(), strict=True)
         return torch.stack([self.pictures.crop(picture, top, left, self.size) for picture, (top, left) in rows])
 
-    def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Crops for `index`, (B,), placed by the generator: float, (B, C, H, W), in [0, 1]."""
-        return to_float(self._draw(index, generator).to(generator.device))
+    def batch(self, index: Tensor, rng: torch.Generator) -> Tensor:
+        """Crops for `index`, (B,), placed by `rng`: float, (B, C, H, W), in [0, 1]."""
+        return to_float(self._draw(index, rng).to(rng.device))
 
     def mean(self) -> Tensor:
         """The mean patch, (C, H, W), in [0, 1]."""

@@ -8,8 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from aectl.data.images import Images
-from aectl.data.patches import Patches
+from aectl.data.images import TrainImages
 
 AHEAD = 2  # batches that are fetched before they are asked for
 
@@ -17,7 +16,7 @@ Batch = tuple[Tensor, torch.Generator]
 
 
 def feed(
-    images: Images | Patches, order: Tensor, size: int, device: torch.device, rng_of: Callable[[int], torch.Generator]
+    images: TrainImages, order: Tensor, size: int, device: torch.device, rng_of: Callable[[int], torch.Generator]
 ) -> Iterator[Batch]:
     """X of (B, C, H, W) on `device` and the generator it was drawn with, for `size` images of `order` after another.
 

@@ -1,9 +1,11 @@
+import inspect
 import threading
 
 import pytest
 import torch
 
-from aectl.data.images import Images
+from aectl.data.images import Images, TrainImages
+from aectl.data.patches import Patches
 from aectl.rng import generator
 from aectl.training.feeding import AHEAD, feed
 
@@ -53,3 +55,13 @@ def test_they_are_fetched_ahead_by_another_thread_and_no_further():
 def test_an_error_of_the_thread_reaches_the_loop():
     with pytest.raises(IndexError):
         list(feed(images(mapped=True), torch.tensor([0, 99]), 1, CPU, rng_of))
+
+
+@pytest.mark.parametrize("kind", [Images, Patches])
+def test_what_is_trained_on_has_all_that_training_asks(kind):
+    methods = {name for name in vars(TrainImages) if not name.startswith("_")} - {"shape"} | {"__len__"}
+    assert methods == {"__len__", "mean", "to", "at_hand", "batch", "drawn_once"}
+    for name in methods:
+        theirs, asked = (inspect.signature(getattr(one, name)).parameters for one in (kind, TrainImages))
+        assert list(theirs) == list(asked)
+    assert isinstance(kind.shape, property)
