@@ -82,7 +82,7 @@ RELIABILITY = [
            'return failed[0]["exit_code"] if failed else 0', "return 0",
            "commands/test_commands.py -k sweep_ends"),
     Defect("a path from the environment is saved", "cli/job.py",
-           '= settings.data.root, None', '= settings.data.root, settings.data.root',
+           "typed.Unsaved(root)", "root",
            "commands/test_commands.py -k environment"),
     Defect("KL has the wrong sign", "models/priors.py", "return 0.5 * (code.logvar.exp()",
            "return -0.5 * (code.logvar.exp()", "models/test_likelihoods.py"),

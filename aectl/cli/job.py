@@ -151,9 +151,9 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     except ValueError as error:  # a key that Hydra let in with "+"
         raise ConfigError(str(error)) from None
     checks.check(settings)
-    # A folder that comes from the environment stays there: it is used, and reaches no saved file.
-    if "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
-        os.environ["AECTL_DATA"], settings.data.root = settings.data.root, None
+    root = settings.data.root
+    if root is not None and "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
+        settings.data.root = typed.Unsaved(root)  # what the environment says stays there
     if command == "train":
         return _train(settings, folder, overrides, line, in_sweep)
     if command == "eval":

@@ -12,8 +12,14 @@ from aectl.settings.ranges import shown
 T = TypeVar("T")
 
 
+class Unsaved(str):
+    """Text that is used but reaches no file, such as a path from the environment."""
+
+
 def to_dict(config: Any) -> Any:
-    """A dataclass as plain nested dictionaries and lists."""
+    """A dataclass as plain nested dictionaries and lists, for a file; null in the place of what is `Unsaved`."""
+    if isinstance(config, Unsaved):
+        return None
     if hasattr(config, "to_plain"):
         return to_dict(config.to_plain())
     if dataclasses.is_dataclass(config):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,17 @@ def test_the_environment_does_not_reach_a_runs_files(aectl, tmp_path, monkeypatc
     assert swept.status == 0, swept.err
     for path in (tmp_path / "outputs").rglob("*"):
         assert not path.is_file() or b"hunter2hunter2" not in path.read_bytes(), path
+
+
+def test_a_folder_from_the_environment_is_used_and_no_other_variable_is_set(aectl, tmp_path, monkeypatch):
+    folder = tmp_path / "sets"
+    folder.mkdir()
+    (folder / "train_32x32.mat").write_bytes(b"damaged")
+    monkeypatch.setenv("AECTL_TEST_FOLDER", str(folder))
+    for command in (("train", "dataset=svhn"), ("doctor",)):
+        done = aectl(*command, "data.root=${oc.env:AECTL_TEST_FOLDER}")
+        assert str(folder) in done.err + done.out
+        assert [key for key, value in os.environ.items() if value == str(folder)] == ["AECTL_TEST_FOLDER"]
 
 
 def test_two_starts_in_one_second_get_two_folders(aectl, tmp_path, monkeypatch):
