@@ -29,8 +29,8 @@ from results_page import PAGE, ROOT, read_results, write_results
 from rows import ENOUGH, ROWS, Result, Row
 
 from aectl import __version__, storage
+from aectl.data.datasets.official import Mnist
 from aectl.data.split import build_dataset
-from aectl.settings.config import DatasetConfig
 
 RUNS = Path("outputs/published")
 ALL_DIGITS = RUNS / "mnist_all_70000.npz"
@@ -74,7 +74,7 @@ def commands(row: Row, seed: int) -> tuple[list[str], list[str] | None]:
 
 def write_all_digits() -> None:
     """MNIST's 60,000 and 10,000 images, in their order, as one file."""
-    split = build_dataset(DatasetConfig("mnist", val_size=0), None)
+    split = build_dataset(Mnist(val_size=0), None)
     parts = (split.train, split.test)
     buffer = io.BytesIO()
     np.savez(

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from aectl.data.datasets.mnist5k import Mnist5k
 from aectl.data.split import build_dataset
 from aectl.files import tables
 from aectl.machine import facts
-from aectl.settings.config import DatasetConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/performance.md"
@@ -76,7 +76,7 @@ def median_of(measure: dict[str, Callable[[], float]], rounds: int, what: str) -
 
 def save_images(folder: Path) -> Path:
     """A file of 30,000 digits, uint8, (N, 784)."""
-    digits = build_dataset(DatasetConfig(val_size=0, test_size=10), None).train.pixels.flatten(1).numpy()
+    digits = build_dataset(Mnist5k(val_size=0, test_size=10), None).train.pixels.flatten(1).numpy()
     np.save(folder / "images.npy", np.resize(digits, (IMAGES, digits.shape[1])))
     return folder / "images.npy"
 

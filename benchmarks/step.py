@@ -19,10 +19,10 @@ import torch
 from contenders import HIDDEN, LATENT, LR, PIXELS, Plain
 from torch import Tensor
 
+from aectl.data.datasets.array import Array
 from aectl.models.autoencoder import Vae
 from aectl.rng import generator
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig
 from aectl.training import session
 from aectl.training.feeding import feed
 from aectl.training.schedules import kl_weight_at, lr_at
@@ -73,7 +73,7 @@ def bare(images: Tensor, batch: int) -> tuple[Step, Step]:
 
 def aectl(path: Path, batch: int, **changes: str) -> Step:
     """The lines of aectl's loop that are in every step."""
-    data = DatasetConfig("array", val_size=10, test_size=10, root=str(path))
+    data = Array(val_size=10, test_size=10, root=str(path))
     config = TrainConfig(
         dataset=data, model=Vae(posterior="logvar"), latent=LATENT, batch_size=batch, lr=LR, **changes
     )

@@ -10,17 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image
 
-from aectl.settings.config import DatasetConfig
+from aectl.cli.composing import config_dir
+from aectl.data.datasets.folder import Folder
+from aectl.data.datasets.table import DATASETS
 
 GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
 
 
-def own(root: Path, **changes) -> DatasetConfig:
-    settings = {"channels": "auto", "fit": "resize", "background": "black", "on_bad": "stop", "val_size": None,
-                "patches": 16}  # fmt: skip
-    return DatasetConfig("folder", **{**settings, "root": str(root), **changes})
+def own(root: Path, **changes) -> Folder:
+    """A folder of pictures as `dataset=folder` has it."""
+    plain = yaml.safe_load((config_dir() / "dataset/folder.yaml").read_text())
+    return DATASETS.read({**plain, "root": str(root), **changes})
 
 
 def png(array: np.ndarray, **options) -> bytes:

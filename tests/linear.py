@@ -9,19 +9,19 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from aectl.data import noise as noises
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.split import build_dataset
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 SHAPE = (1, 12, 13)
 D = math.prod(SHAPE)
 # Parts of different sizes, so that a figure of one cannot pass for that of another.
-DATASET = DatasetConfig("synthetic", 70, 150, 3, synthetic_size=620, synthetic_shape=list(SHAPE))
+DATASET = Synthetic(val_size=70, test_size=150, split_seed=3, synthetic_size=620, synthetic_shape=list(SHAPE))
 VAE = Vae(posterior="logvar")
 BLUR = 1.0  # pixels; of all the noises the one whose result SciPy can give
 

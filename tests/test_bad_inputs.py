@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from aectl.cli import messages
 from aectl.commands import denoise
 from aectl.data import noise as noises
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.files.pictures import decoding
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import DenoiseConfig, TrainConfig
-from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 CPU = torch.device("cpu")
@@ -79,7 +79,7 @@ def trained(tmp_path_factory) -> Path:
     """A small denoiser of 28×28 grey pictures."""
     folder = tmp_path_factory.mktemp("run")
     config = TrainConfig(
-        dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[1, 28, 28]),
+        dataset=Synthetic(val_size=20, test_size=20, synthetic_size=100, synthetic_shape=[1, 28, 28]),
         noise=noises.Gaussian(sigma=0.3), network=Mlp(hidden=[8]), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from aectl.data import noise as noises
-from aectl.data.datasets.sources import data_root
+from aectl.data.datasets.mnist5k import Mnist5k
+from aectl.data.datasets.official import Mnist, data_root
 from aectl.data.images import to_float
 from aectl.data.split import build_dataset
 from aectl.machine.devices import choose
@@ -24,11 +25,10 @@ from aectl.models.table import build_model
 from aectl.rng import generator
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
-DATASET = DatasetConfig("mnist", val_size=10000) if WHOLE else DatasetConfig("mnist5k", test_size=500)
+DATASET = Mnist(val_size=10000) if WHOLE else Mnist5k(val_size=500, test_size=500)
 
 
 def linear(latent: int, **changes) -> TrainConfig:
@@ -44,14 +44,14 @@ def linear(latent: int, **changes) -> TrainConfig:
 @pytest.mark.skipif(not WHOLE, reason="needs all of MNIST below AECTL_DATA")
 @pytest.mark.parametrize(("k", "sse"), [(2, 43.645), (30, 13.866), (64, 7.093)])
 def test_pca_of_all_of_mnist(k, sse):
-    data = build_dataset(DatasetConfig("mnist", val_size=0), None)
+    data = build_dataset(Mnist(val_size=0), None)
     assert baselines.principal(data.train).sse(data.test, k) == pytest.approx(sse, abs=2e-3)
 
 
 def test_pca_equals_scikit_learns():
     from sklearn.decomposition import PCA
 
-    data = build_dataset(DatasetConfig("mnist5k", test_size=500), None)
+    data = build_dataset(Mnist5k(val_size=500, test_size=500), None)
     train, test = (to_float(part.pixels).flatten(1).double().numpy() for part in (data.train, data.test))
     theirs = PCA(30, svd_solver="full").fit(train)
     residual = test - theirs.inverse_transform(theirs.transform(test))

@@ -14,11 +14,11 @@ from scipy.special import logsumexp
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from aectl.data import noise as noises
+from aectl.data.datasets.array import Array
 from aectl.data.split import build_dataset
 from aectl.models.objectives import Elbo, Iwae, Terms
 from aectl.rng import generator
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig
 from aectl.training.schedules import kl_weight_at
 
 RNG = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def test_validation_and_test_are_binarized_by_draws_of_their_own(tmp_path):
     images = np.full((90, 8, 8), 128, np.uint8)
     images[:, 0, 0] = np.arange(90)
     np.savez(tmp_path / "grey.npz", images=images)
-    config = DatasetConfig("array", 30, 30, root=str(tmp_path / "grey.npz"), binarize="dynamic")
+    config = Array(val_size=30, test_size=30, binarize="dynamic", root=str(tmp_path / "grey.npz"))
     split = build_dataset(config, None)
     parts = [part.pixels.flatten() > 0 for part in (split.train, split.val, split.test)]
     for one, other in ((0, 1), (1, 2), (0, 2)):

@@ -15,16 +15,14 @@ import torch
 from linear import D, Linear, noise_blur, plant, planted, spread_codes
 from scipy.stats import norm
 
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
 from aectl.runs.layout import read_metrics
-from aectl.settings.config import DatasetConfig
 
 STILL = 1e-30
 # Training sees batches of 32 and of 13.
-DATASET = DatasetConfig(
-    "synthetic", 60, 20, 3, synthetic_size=125, synthetic_shape=[1, 12, 13]
-)  # batches of 32 and 13
+DATASET = Synthetic(val_size=60, test_size=20, split_seed=3, synthetic_size=125, synthetic_shape=[1, 12, 13])
 SIGMA = 0.3
 PARTS = ("train", "val")
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from aectl.cli.composing import config_dir
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.split import build_dataset
 from aectl.models.autoencoder import Vae
 from aectl.models.networks.conv import Conv
-from aectl.settings.config import DatasetConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -256,9 +256,7 @@ def test_a_run_of_other_settings_is_not_taken_for_the_presets(reproduce, stand_i
 
 
 def test_all_digits_are_the_training_and_the_test_part(reproduce, monkeypatch):
-    digits = build_dataset(
-        DatasetConfig("synthetic", val_size=0, test_size=100, synthetic_size=300, synthetic_shape=[1, 8, 8]), None
-    )
+    digits = build_dataset(Synthetic(val_size=0, test_size=100, synthetic_size=300, synthetic_shape=[1, 8, 8]), None)
     monkeypatch.setattr(reproduce, "build_dataset", lambda config, root: digits)
     reproduce.write_all_digits()
     with np.load(reproduce.ALL_DIGITS) as file:

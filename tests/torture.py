@@ -29,16 +29,16 @@ import torch.utils.tensorboard
 
 from aectl.cli import messages
 from aectl.data import noise as noises
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.models.autoencoder import Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 from aectl.training.keeping import Keeper
 
 SMALL = TrainConfig(
-    dataset=DatasetConfig("synthetic", 24, 24, 0, synthetic_size=176, synthetic_shape=[1, 9, 10]),
+    dataset=Synthetic(val_size=24, test_size=24, synthetic_size=176, synthetic_shape=[1, 9, 10]),
     network=Mlp(hidden=[16]), epochs=4, batch_size=16, device="cpu", threads=1, figures_every=0,
 )  # fmt: skip
 MODELS = {

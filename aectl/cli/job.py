@@ -126,13 +126,13 @@ def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, P
     from omegaconf import OmegaConf
 
     from aectl.data.datasets import folder as decoded
-    from aectl.data.datasets import sources
+    from aectl.data.datasets import official
     from aectl.runs.config import CONFIGS
 
     settings = typed.from_dict(CONFIGS[command], OmegaConf.to_container(cfg, resolve=True), "")
     given = {key: Path(value) for key, value in typed.paths_of(settings).items() if value not in (None, "latest")}
     own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
-    return {"AECTL_CACHE": decoded.cache_root(), "data.root": sources.data_root(settings.data.root), **given, **own}
+    return {"AECTL_CACHE": decoded.cache_root(), "data.root": official.data_root(settings.data.root), **given, **own}
 
 
 def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float | None:

@@ -51,7 +51,8 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
     _refuse_overwriting(pairs, source, target, config.overwrite, noisy)
-    reading = Reading(config.scale if config.scale is not None else run.config.dataset.scale, config.picture_gb)
+    own = run.config.dataset.own_scale
+    reading = Reading(config.scale if config.scale is not None else own, config.picture_gb)
     reports = [unusable.FILE, FIGURES]
     bad = _bad(pairs, noisy, Places(target, reports), reading)
     for line in reading.notes():

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from aectl import __version__, installed, shell
-from aectl.data.datasets.sources import data_root
+from aectl.data.datasets.official import data_root
 from aectl.errors import CheckpointError
 from aectl.machine import load
 from aectl.runs import checkpoint, layout, opening

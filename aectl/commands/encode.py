@@ -21,7 +21,7 @@ from aectl.measuring import metrics
 from aectl.rng import generator
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_data, open_with_code
-from aectl.settings.config import BACKGROUNDS, EncodeConfig
+from aectl.settings.config import EncodeConfig
 
 BATCH = 500  # pictures held at a time
 
@@ -52,7 +52,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         listed = listing.at(storage.expanded(config.input), "input")
         if listed.rest():
             log.info("passed over in %s: %s", config.input, listed.rest())
-        own = run.config.dataset.scale
+        own = run.config.dataset.own_scale
         reading = Reading(config.scale if config.scale is not None else own, config.picture_gb)
         batches = _pictures(run, listed.entries, reading, bad)
     with places.prepared([target, unusable.beside(target)]):
@@ -104,9 +104,7 @@ def _test_images(test: Images) -> Iterator[Batch]:
 def _pictures(run: Run, entries: Sequence[Entry], reading: Reading, bad: list[tuple[str, str]]) -> Iterator[Batch]:
     """Pictures, brought to the run's channels and size as its own data set was; `bad` gets those that cannot be."""
     channels, *size = run.shape
-    own = run.config.dataset
-    fit = own.fit if own.fit in ("resize", "crop", "pad") else "resize"
-    background = 255 * BACKGROUNDS.index(own.background or "black")
+    fit, background = run.config.dataset.own_fit
     names, pixels = [], []
     for entry in tqdm(entries, disable=None, unit="picture", leave=False):
         try:

@@ -1,58 +1,46 @@
-"""A data set by its configuration: images, split by a seed, or as a run has split them."""
+"""A data set: images, split by a seed, or as a run has split them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from aectl.data.datasets.sources import SOURCES, Found, data_root
-from aectl.data.images import Images, Split
-from aectl.data.patches import Patches, Pictures
+from aectl.data.datasets.base import Dataset, Found
+from aectl.data.images import Split
 from aectl.errors import ConfigError, DataError
-from aectl.settings.config import DatasetConfig
 
 Manifest = Mapping[str, Sequence[Sequence[str]]]
 Parts = dict[str, torch.Tensor]  # indices of each
 
 
 def build_dataset(
-    config: DatasetConfig,
+    dataset: Dataset,
     root: str | None,
     *,
     fresh: bool = False,
     memory_gb: float = 4.0,
     manifest: Manifest | None = None,
 ) -> Split:
-    """The data set that `config` names, split and binarized; with `fresh`, dynamic training images are left to draw.
+    """The data set, split and binarized; with `fresh`, dynamic training images are left to draw.
 
     Validation is taken out of the training part. Where a set has no official test part, that is taken out first.
     Both draws are stratified by label and depend on `split_seed` alone, so runs with other seeds share them. Files of
     the same content are never in two parts. With a `manifest` (see `Split`) the parts are the pictures that it names,
-    wherever they lie now and whatever has come to them. `root` is where downloaded sets live; for people's own
-    pictures, where they lie now if not in `config.root`.
+    wherever they lie now and whatever has come to them. `root` and `memory_gb` are as in `Dataset.find`.
 
     Raises:
         ConfigError: a size is given for a part that the folders hold already.
         DataError: the files are missing and cannot be downloaded, or are damaged; or too few images remain.
     """
-    if config.root is not None and root is not None:
-        config = replace(config, root=root)
-    found = SOURCES[config.name](config, data_root(root), memory_gb)
-    index, notes = _drawn(found, config) if manifest is None else _named(found, manifest)
-    parts = {name: found.images[rows] for name, rows in index.items()}
+    found = dataset.find(root, memory_gb)
+    index, notes = _drawn(found, dataset) if manifest is None else _named(found, manifest)
+    stored = {name: found.images[rows] for name, rows in index.items()}
     if found.test is not None:
-        parts["test"] = found.test
-    if isinstance(found.images, Pictures):
-        side = config.size if isinstance(config.size, list) else [config.size, config.size]
-        parts = {name: Patches(part, tuple(side), config.patches) for name, part in parts.items()}
-    elif config.binarize == "threshold":
-        parts = {name: Images((part.pixels > 127).byte() * 255, part.labels) for name, part in parts.items()}
-    elif config.binarize == "dynamic":
-        parts = {name: replace(part, dynamic=True) for name, part in parts.items()}
+        stored["test"] = found.test
+    parts = {name: dataset.prepared(images) for name, images in stored.items()}
     # What is drawn afresh for training is drawn once for everything else.
     parts = {
-        name: part if fresh and name == "train" else part.drawn_once(config.split_seed, name)
+        name: part if fresh and name == "train" else part.drawn_once(dataset.split_seed, name)
         for name, part in parts.items()
     }
     named = None
@@ -61,24 +49,23 @@ def build_dataset(
     return Split(**parts, manifest=named, bad=found.bad, notes=[*found.notes, *notes])
 
 
-def _drawn(found: Found, config: DatasetConfig) -> tuple[Parts, list[str]]:
+def _drawn(found: Found, dataset: Dataset) -> tuple[Parts, list[str]]:
     """Indices of each part of `found.images`, official or drawn from the seed, and what there is to say of them."""
     first = {digest: index for index, digest in reversed(list(enumerate(found.hashes)))}
     content = np.array([first[digest] for digest in found.hashes] or range(len(found.images)))
-    parts, notes = _official(found, content, config)
+    parts, notes = _by_folders(found, content, dataset)
     rest = parts.pop("train", np.zeros(0, dtype=int))
     if not len(rest):
         why = "; ".join(["", *notes])
-        raise DataError(f"dataset.root={config.root}: has no picture to train on beside the parts val and test{why}")
+        raise DataError(f"dataset.root={found.root}: has no picture to train on beside the parts val and test{why}")
     if copies := len(rest) - len(np.unique(content[rest])):
         notes.append(f"equal to others, and drawn together with them: {copies} pictures")
     labels = None if found.images.labels is None else found.images.labels.numpy()
     tenth = max(1, len(rest) // 10)
-    draws = [("test", config.test_size, config.split_seed), ("val", config.val_size, config.split_seed + 1)]
-    for name, given, seed in draws:
-        if name in parts or (name == "test" and found.test is not None):
+    for name, seed in (("test", dataset.split_seed), ("val", dataset.split_seed + 1)):
+        if name in parts or name not in dataset.drawn:
             continue
-        size = tenth if given is None else given
+        size = tenth if dataset.drawn[name] is None else dataset.drawn[name]
         taken = _taken(content[rest], None if labels is None else labels[rest], size, seed)
         if size >= len(rest) or taken.all():
             raise DataError(
@@ -88,7 +75,7 @@ def _drawn(found: Found, config: DatasetConfig) -> tuple[Parts, list[str]]:
     return {name: torch.from_numpy(rows) for name, rows in {"train": rest, **parts}.items()}, notes
 
 
-def _official(found: Found, content: np.ndarray, config: DatasetConfig) -> tuple[dict[str, np.ndarray], list[str]]:
+def _by_folders(found: Found, content: np.ndarray, dataset: Dataset) -> tuple[dict[str, np.ndarray], list[str]]:
     """Indices of the parts that folders say, without what is equal to a picture of a part that measures more."""
     if found.parts is None:
         return {"train": np.arange(len(found.images))}, []
@@ -98,10 +85,10 @@ def _official(found: Found, content: np.ndarray, config: DatasetConfig) -> tuple
         rows = np.flatnonzero([part == name for part in found.parts])
         if not len(rows):
             continue
-        size = {"test": config.test_size, "val": config.val_size}.get(name)
+        size = dataset.drawn.get(name)
         if size is not None:
             raise ConfigError(
-                f"dataset.{name}_size={size}: dataset.root={config.root} has a folder for this part; set "
+                f"dataset.{name}_size={size}: dataset.root={found.root} has a folder for this part; set "
                 f"dataset.{name}_size=null to take it, or give the folder of the training part as dataset.root"
             )
         seen = np.isin(content[rows], known)

@@ -4,11 +4,11 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from aectl.data.datasets.base import Dataset
 from aectl.data.images import Images, Split
 from aectl.machine import facts
 from aectl.measuring import baselines, comparison, evaluation, figures
@@ -19,7 +19,6 @@ from aectl.models.networks.base import Network
 from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.settings import typed
-from aectl.settings.config import DatasetConfig
 
 
 @dataclass
@@ -135,14 +134,13 @@ def _threads(count: int | None) -> str:
     return "" if count is None else f" with {count} thread{'' if count == 1 else 's'}"
 
 
-def data_words(settings: DatasetConfig, images: Images, part: str) -> str:
+def data_words(dataset: Dataset, images: Images, part: str) -> str:
     """`mnist, 10,000 test images of 28×28`."""
     channels, height, width = images.shape
-    name = settings.name if settings.root is None else f"{settings.name} {Path(settings.root).name}"
-    binary = "" if settings.binarize == "none" else f" (binarize={settings.binarize})"
+    binary = "" if dataset.binarize == "none" else f" (binarize={dataset.binarize})"
     colour = "" if channels == 1 else f" in {channels} channels"
     count = f"{len(images):,} {PART_WORDS[part]} image{'' if len(images) == 1 else 's'}"
-    return f"{name}{binary}, {count} of {height}×{width}{colour}"
+    return f"{dataset.words}{binary}, {count} of {height}×{width}{colour}"
 
 
 def network_words(network: Network) -> str:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from aectl.data.datasets.base import Dataset
+from aectl.data.datasets.mnist5k import Mnist5k
+from aectl.data.datasets.table import DATASETS
 from aectl.data.noise import NOISES, Clean, Noise
 from aectl.models.autoencoder import Ae
 from aectl.models.base import ModelChoice
@@ -20,6 +23,7 @@ from aectl.settings import config
 class TrainConfig(config.TrainSchema):
     """Everything that defines a training run."""
 
+    dataset: Annotated[Dataset, DATASETS] = field(default_factory=lambda: Mnist5k(val_size=500, test_size=500))
     noise: Annotated[Noise, NOISES] = field(default_factory=Clean)
     network: Annotated[Network, NETWORKS] = field(default_factory=lambda: Mlp(hidden=[300, 300]))
     model: Annotated[ModelChoice, MODELS] = field(default_factory=Ae)

@@ -15,7 +15,7 @@ from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.settings import config, typed
 
-UNKNOWN = ""  # what a job was given that ended before it left word
+UNKNOWN = ""  # what a job was given that ended before it left word, or what is no setting of its choice
 COLUMNS = (
     "train/loss",
     "val/loss",

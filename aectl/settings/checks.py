@@ -24,7 +24,6 @@ from aectl.settings.config import (
     SampleConfig,
     TrainSchema,
 )
-from aectl.settings.data_checks import check_dataset
 from aectl.settings.ranges import choice, fail, number, path, scale
 from aectl.settings.typed import paths_of
 
@@ -120,7 +119,6 @@ def _codes(key: str, name: str) -> None:
 
 def _check_train(config: TrainSchema) -> None:
     _check_machine(config)
-    check_dataset(config.dataset)
     config.model.check_with(config)
     config.objective.check_with(config.prior)
     number("latent", config.latent, 1, 65536)

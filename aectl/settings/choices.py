@@ -23,17 +23,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers in [low, high]; `instead` words what is probably meant by one outside, or gives None."""
+    """The numbers in [low, high], or (low, high] with `open_low`.
+
+    `instead` words what is probably meant by one outside, or gives None.
+    """
 
     low: float
     high: float = math.inf
     instead: Callable[[str, float], str | None] | None = None
+    open_low: bool = False
 
     def check(self, key: str, value: float) -> None:
         """Refuse a number outside."""
         if self.instead is not None and (text := self.instead(key, value)):
             ranges.fail(key, value, text)
-        ranges.number(key, value, self.low, self.high)
+        ranges.number(key, value, self.low, self.high, open_low=self.open_low)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ class OneOf:
     def check(self, key: str, value: str) -> None:
         """Refuse another name."""
         ranges.choice(key, value, self.names)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `check`, a function of key and value, does not refuse."""
+
+    check: Callable[[str, Any], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,55 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-DATASETS = (
-    "mnist5k", "digits", "synthetic", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "folder",
-    "array",
-)  # fmt: skip
 PRECISIONS = ("float32", "bf16")
 EXECUTIONS = ("eager", "compile", "graph")
-BINARIZATIONS = ("none", "threshold", "dynamic")
 SCHEDULES = ("constant", "cosine", "steps")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-FITS = ("resize", "crop", "pad", "patches")
 ON_BAD = ("stop", "skip")
-BACKGROUNDS = ("black", "white")
 CODES = (".npz", ".csv", ".parquet")  # files of codes
 SPLITS = ("train", "val", "test")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
 PATH = {"path": True}  # the metadata of a setting that is a path
-
-
-@dataclass
-class DatasetConfig:
-    """Where x comes from. Sizes are numbers of images, 0 for none; null takes the data set's own.
-
-    `binarize`: `threshold` at one half; `dynamic`: Bernoulli draws from the grey pixels, fresh for each training
-    batch, drawn once (from `split_seed`) for validation and test.
-
-    Of `folder` and `array`: `root` is the folder, zip or file; `val_size` and `test_size` of null are a tenth each,
-    or the folders val and test of `folder`.
-    Of `folder`: `channels` is auto, 1 or 3; `size` is n, [height, width], or null where all pictures have one size;
-    `fit` says how the others are brought to it; or `patches`: `patches` random crops of each picture in an epoch.
-    `scale` and `picture_gb` are as in `PicturesConfig`.
-    """
-
-    name: str = "mnist5k"
-    val_size: int | None = 500
-    test_size: int | None = None
-    split_seed: int = 0
-    binarize: str = "none"
-    emnist_split: str | None = None
-    synthetic_size: int | None = None
-    synthetic_shape: list[int] | None = None
-    root: str | None = field(default=None, metadata=PATH)
-    channels: Any = None
-    size: Any = None
-    fit: str | None = None
-    patches: int | None = None
-    background: str | None = None
-    on_bad: str | None = None
-    scale: Any = None
-    picture_gb: float | None = None
 
 
 @dataclass
@@ -95,7 +55,7 @@ class SweepConfig:
 class TrainSchema:
     """A training run as Hydra knows it: choices are plain data here, and classes in `aectl.runs.config`."""
 
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    dataset: Any = field(default=None, metadata={"paths": ("root",)})  # which of its settings are paths
     data: DataConfig = field(default_factory=DataConfig)
     noise: Any = None
     network: Any = None

@@ -79,10 +79,10 @@ def value_of(hint: Any, value: Any, where: str) -> Any:
         return value
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
-        if type(value) is not str or value not in choices:
+        if not any(type(value) is type(one) and value == one for one in choices):  # 1.0 and true equal 1
+            names = [str(one) for one in choices]
             raise ValueError(
-                f"{where}={shown(value)}: no such choice{nearest(str(value), choices)} "
-                f"(choices: {', '.join(choices)})"
+                f"{where}={shown(value)}: no such choice{nearest(str(value), names)} (choices: {', '.join(names)})"
             )
         return value
     if dataclasses.is_dataclass(hint):
@@ -109,4 +109,6 @@ def paths_of(settings: Any, prefix: str = "") -> dict[str, str | None]:
             found |= paths_of(value, f"{prefix}{one.name}.")
         elif one.metadata.get("path"):
             found[prefix + one.name] = value
+        else:  # a choice that is plain data yet
+            found |= dict.fromkeys(f"{prefix}{one.name}.{name}" for name in one.metadata.get("paths", ()))
     return found

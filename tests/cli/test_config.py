@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aectl.cli.composing import config_dir
 from aectl.data import noise as noises
+from aectl.data.datasets.table import DATASETS
 from aectl.errors import ConfigError
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
@@ -18,7 +19,7 @@ from aectl.runs.config import TrainConfig
 from aectl.settings import checks, config, typed
 from aectl.settings.config import COMMANDS
 
-GROUPS = {"dataset": config.DATASETS, "noise": noises.NOISES, "network": NETWORKS,
+GROUPS = {"dataset": DATASETS, "noise": noises.NOISES, "network": NETWORKS,
           "likelihood": likelihoods.LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
           "objective": OBJECTIVES}  # fmt: skip
 PRESETS = config_dir() / "experiment"

@@ -4,10 +4,13 @@ import re
 
 import pytest
 import torch
+from albums import own
 from conftest import SMALL
 from PIL import Image
 
 from aectl import __version__ as aectl_version
+from aectl.data.datasets.digits import Digits
+from aectl.data.datasets.official import Mnist
 from aectl.data.images import Images
 from aectl.drawing import plots, report_page, report_plots
 from aectl.measuring import comparison, tables
@@ -15,7 +18,6 @@ from aectl.measuring.comparison import Measured
 from aectl.measuring.sweep import Circumstances, data_words, network_words
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
-from aectl.settings.config import DatasetConfig
 
 
 def measured(job: str, *, latent: float = 2, beta: float = 1.0, given=None, **settings) -> Measured:
@@ -128,17 +130,17 @@ def test_shades_go_from_light_to_dark_around_the_colour_and_palettes_repeat_noth
 
 
 @pytest.mark.parametrize(
-    ("settings", "shape", "part", "words"),
+    ("dataset", "shape", "part", "words"),
     [
-        (DatasetConfig("synthetic"), (3, 1, 8, 6), "val", "synthetic, 3 validation images of 8×6"),
-        (DatasetConfig("mnist", binarize="dynamic"), (1, 1, 28, 28), "test",
+        (Digits(val_size=3, test_size=3), (3, 1, 8, 6), "val", "digits, 3 validation images of 8×6"),
+        (Mnist(val_size=500, binarize="dynamic"), (1, 1, 28, 28), "test",
          "mnist (binarize=dynamic), 1 test image of 28×28"),
-        (DatasetConfig("folder", root="/home/me/photos"), (2000, 3, 2, 2), "train",
+        (own("/home/me/photos"), (2000, 3, 2, 2), "train",
          "folder photos, 2,000 training images of 2×2 in 3 channels"),
     ],
 )  # fmt: skip
-def test_data_in_words(settings, shape, part, words):
-    assert data_words(settings, Images(torch.zeros(shape, dtype=torch.uint8), None), part) == words
+def test_data_in_words(dataset, shape, part, words):
+    assert data_words(dataset, Images(torch.zeros(shape, dtype=torch.uint8), None), part) == words
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from aectl.data.datasets.array import Array
 from aectl.data.images import Images
 from aectl.data.split import build_dataset
 from aectl.drawing import plots
@@ -28,7 +29,6 @@ from aectl.files import digests
 from aectl.files.listing import Entry
 from aectl.files.pictures import decoding, fitting
 from aectl.measuring import evaluation, figures
-from aectl.settings.config import DatasetConfig
 
 
 @pytest.fixture(autouse=True)
@@ -446,7 +446,7 @@ def test_bad_files_are_listed_and_stop_or_are_skipped_and_written_down(aectl, on
     assert len(json.loads((only_run() / "split.json").read_text())["parts"]["train"]) == 32
 
 
-def test_a_run_keeps_its_split_though_pictures_come_and_move(aectl, tmp_path):
+def test_a_run_keeps_its_split_though_pictures_come_and_move(aectl, tmp_path, monkeypatch):
     many(tmp_path / "in")
     assert aectl("train", "dataset=folder", "dataset.root=in", *TINY, "hydra.run.dir=run").status == 0
     assert aectl("eval", "run=run", "hydra.run.dir=before").status == 0
@@ -456,6 +456,8 @@ def test_a_run_keeps_its_split_though_pictures_come_and_move(aectl, tmp_path):
     lost = aectl("eval", "run=run")
     assert lost.status == 3
     assert aectl("eval", "run=run", "data.root=moved", "hydra.run.dir=after").status == 0
+    monkeypatch.setenv("AECTL_TEST_MOVED", "moved")
+    assert aectl("eval", "run=run", "data.root=${oc.env:AECTL_TEST_MOVED}").status == 0
     before, after = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("before", "after"))
     assert (before["loss"], before["images"]) == (after["loss"], after["images"])
     next((tmp_path / "moved/cats").glob("0*.png")).unlink()
@@ -491,7 +493,7 @@ def test_settings_of_a_folder_are_checked_before_it_is_opened(aectl, value):
 )  # fmt: skip
 def test_arrays_of_every_layout(tmp_path, array, shape):
     np.save(tmp_path / "a.npy", array)
-    split = build_dataset(DatasetConfig("array", val_size=None, root=str(tmp_path / "a.npy")), None)
+    split = build_dataset(Array(val_size=None, test_size=None, root=str(tmp_path / "a.npy")), None)
     assert split.train.shape == shape
     assert split.sizes() == {"train": 24, "val": 3, "test": 3}
     assert split.train.pixels.max() == 255 * array.max()
@@ -499,7 +501,7 @@ def test_arrays_of_every_layout(tmp_path, array, shape):
 
 def test_labels_of_an_npz_are_kept(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros((30, 5, 7), np.uint8), labels=np.arange(30) % 3)
-    split = build_dataset(DatasetConfig("array", val_size=6, root=str(tmp_path / "a.npz")), None)
+    split = build_dataset(Array(val_size=6, test_size=None, root=str(tmp_path / "a.npz")), None)
     assert split.val.labels.bincount().tolist() == [2, 2, 2]
 
 
@@ -514,5 +516,5 @@ def test_arrays_that_are_none_are_refused(tmp_path):
     (tmp_path / "text.npy").write_text("hello")
     for name in ("pickled.npy", "floats.npy", "ints.npy", "flat.npy", "other.npz", "text.npy", "none.npy"):
         with pytest.raises(DataError, match=name):
-            build_dataset(DatasetConfig("array", val_size=None, root=str(tmp_path / name)), None)
+            build_dataset(Array(val_size=None, test_size=None, root=str(tmp_path / name)), None)
     assert not Path("canary").exists()

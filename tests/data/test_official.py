@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aectl.data.datasets._torchvision import datasets
+from aectl.data.datasets.table import DATASETS
 from aectl.data.split import build_dataset
 from aectl.errors import DataError
-from aectl.settings.config import DatasetConfig
 
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 TRAIN_LABELS, TEST_LABELS = "train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"
@@ -71,7 +71,7 @@ def asked(monkeypatch) -> list[str]:
 
 
 def built(root: Path, name: str = "mnist", **more):
-    return build_dataset(DatasetConfig(name=name, val_size=10, **more), str(root))
+    return build_dataset(DATASETS[name](val_size=10, **more), str(root))
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -3,17 +3,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from albums import own
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aectl.data.datasets import synthetic
-from aectl.data.datasets.sources import data_root
+from aectl.data.datasets.array import Array
+from aectl.data.datasets.digits import Digits
+from aectl.data.datasets.mnist5k import Mnist5k
+from aectl.data.datasets.official import data_root
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.images import draw_binary, to_float, to_uint8
 from aectl.data.split import build_dataset, stratified
 from aectl.errors import DataError
-from aectl.settings.config import DatasetConfig
 
-SYNTHETIC = {"name": "synthetic", "synthetic_size": 300, "val_size": 50, "test_size": 40}
+
+def shapes(**changes) -> Synthetic:
+    """300 small shapes, or others."""
+    settings = {"synthetic_size": 300, "synthetic_shape": [1, 8, 8], "val_size": 50, "test_size": 40}
+    return Synthetic(**{**settings, **changes})
 
 
 def rows(images) -> set[bytes]:
@@ -21,7 +29,7 @@ def rows(images) -> set[bytes]:
 
 
 def test_mnist5k_is_split_4000_500_500_and_stratified():
-    split = build_dataset(DatasetConfig(test_size=500), None)
+    split = build_dataset(Mnist5k(val_size=500, test_size=500), None)
     assert split.sizes() == {"train": 4000, "val": 500, "test": 500}
     assert split.train.shape == (1, 28, 28)
     assert split.train.pixels.dtype == torch.uint8
@@ -31,9 +39,7 @@ def test_mnist5k_is_split_4000_500_500_and_stratified():
 
 
 def test_every_image_can_be_one_to_train_on():
-    split = build_dataset(
-        DatasetConfig(**{**SYNTHETIC, "val_size": 0, "test_size": 0}, synthetic_shape=[1, 8, 8]), None
-    )
+    split = build_dataset(shapes(val_size=0, test_size=0), None)
     images, labels, _ = synthetic.draw(300, (1, 8, 8), 0)
     assert split.sizes() == {"train": 300, "val": 0, "test": 0}
     assert np.array_equal(split.train.pixels, images)
@@ -41,7 +47,7 @@ def test_every_image_can_be_one_to_train_on():
 
 
 def test_digits_use_the_whole_range():
-    split = build_dataset(DatasetConfig(name="digits", val_size=100, test_size=100), None)
+    split = build_dataset(Digits(val_size=100, test_size=100), None)
     assert split.train.shape == (1, 8, 8)
     assert (split.train.pixels.min(), split.train.pixels.max()) == (0, 255)
     assert sum(split.sizes().values()) == 1797
@@ -49,7 +55,7 @@ def test_digits_use_the_whole_range():
 
 @pytest.mark.parametrize("shape", [[1, 28, 28], [3, 20, 33]])
 def test_synthetic_has_its_shape_and_known_factors(shape):
-    split = build_dataset(DatasetConfig(synthetic_shape=shape, **SYNTHETIC), None)
+    split = build_dataset(shapes(synthetic_shape=shape), None)
     assert split.sizes() == {"train": 210, "val": 50, "test": 40}
     assert split.train.shape == tuple(shape)
     images, labels, factors = synthetic.draw(200, tuple(shape), 0)
@@ -65,10 +71,7 @@ def test_synthetic_has_its_shape_and_known_factors(shape):
 
 
 def test_the_split_depends_on_its_own_seed():
-    first, again, other = (
-        build_dataset(DatasetConfig(synthetic_shape=[1, 8, 8], split_seed=seed, **SYNTHETIC), None)
-        for seed in (0, 0, 1)
-    )
+    first, again, other = (build_dataset(shapes(split_seed=seed), None) for seed in (0, 0, 1))
     assert torch.equal(first.train.pixels, again.train.pixels)
     assert not torch.equal(first.train.pixels, other.train.pixels)
 
@@ -90,10 +93,9 @@ def test_pixels_survive_the_round_trip_and_are_clamped():
 
 
 def test_validation_may_be_empty_but_training_may_not():
-    config = DatasetConfig(synthetic_shape=[1, 8, 8], **{**SYNTHETIC, "val_size": 0})
-    assert len(build_dataset(config, None).val) == 0
+    assert len(build_dataset(shapes(val_size=0), None).val) == 0
     with pytest.raises(DataError, match=r"dataset\.val_size=300"):
-        build_dataset(DatasetConfig(synthetic_shape=[1, 8, 8], **{**SYNTHETIC, "val_size": 300}), None)
+        build_dataset(shapes(val_size=300), None)
 
 
 def test_the_root_is_given_or_from_the_environment_or_a_cache(monkeypatch, tmp_path):
@@ -107,7 +109,7 @@ def test_the_root_is_given_or_from_the_environment_or_a_cache(monkeypatch, tmp_p
 
 def test_threshold_is_at_one_half_and_the_same_each_time():
     grey, binary = (
-        build_dataset(DatasetConfig("digits", 100, 100, binarize=how), None) for how in ("none", "threshold")
+        build_dataset(Digits(val_size=100, test_size=100, binarize=how), None) for how in ("none", "threshold")
     )
     for part in ("train", "val", "test"):
         expected = (to_float(getattr(grey, part).pixels) >= 0.5).byte() * 255
@@ -115,8 +117,8 @@ def test_threshold_is_at_one_half_and_the_same_each_time():
 
 
 def test_dynamic_binarization_is_fresh_in_training_and_fixed_elsewhere():
-    config = DatasetConfig("digits", 100, 100, binarize="dynamic")
-    grey = build_dataset(DatasetConfig("digits", 100, 100), None)
+    config = Digits(val_size=100, test_size=100, binarize="dynamic")
+    grey = build_dataset(Digits(val_size=100, test_size=100), None)
     fresh, fixed, again = (build_dataset(config, None, fresh=how) for how in (True, False, False))
     assert torch.equal(fresh.train.pixels, grey.train.pixels)
     assert fresh.train.dynamic
@@ -128,7 +130,7 @@ def test_dynamic_binarization_is_fresh_in_training_and_fixed_elsewhere():
     first, second = fresh.train.batch(index, rng), fresh.train.batch(index, rng)
     assert not torch.equal(first, second)
     assert set(first.unique().tolist()) == {0.0, 1.0}
-    other = build_dataset(DatasetConfig("digits", 100, 100, split_seed=1, binarize="dynamic"), None)
+    other = build_dataset(Digits(val_size=100, test_size=100, split_seed=1, binarize="dynamic"), None)
     assert not torch.equal(other.val.pixels, fixed.val.pixels)
 
 
@@ -142,17 +144,21 @@ def test_binary_draws_have_the_grey_values_as_their_means():
 
 
 def test_the_mean_image():
-    images = build_dataset(DatasetConfig("digits", 100, 100), None).train
+    images = build_dataset(Digits(val_size=100, test_size=100), None).train
     torch.testing.assert_close(images.mean(), to_float(images.pixels).mean(0))
+
+
+def array(path: Path) -> Array:
+    return Array(root=str(path), val_size=None, test_size=None)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "kind", "words"),
-    [("a.csv", b"1,2,3\n4,5,6\n", "array", "is no NumPy file; write one with numpy.save"),
-     ("a.npy", b"<html>", "array", "is no NumPy file"), ("a.npy", b"", "array", "is no NumPy file"),
-     ("a", None, "array", "is a folder; dataset=folder takes those"), ("b", None, "array", "no such file"),
-     ("a.npz", b"PK", "folder", "is neither a folder nor a zip; dataset=array takes NumPy files"),
-     ("a.csv", b"1,2", "folder", "is neither a folder nor a zip")],
+    [("a.csv", b"1,2,3\n4,5,6\n", array, "is no NumPy file; write one with numpy.save"),
+     ("a.npy", b"<html>", array, "is no NumPy file"), ("a.npy", b"", array, "is no NumPy file"),
+     ("a", None, array, "is a folder; dataset=folder takes those"), ("b", None, array, "no such file"),
+     ("a.npz", b"PK", own, "is neither a folder nor a zip; dataset=array takes NumPy files"),
+     ("a.csv", b"1,2", own, "is neither a folder nor a zip")],
 )  # fmt: skip
 def test_what_a_data_set_cannot_be_made_of_is_said_in_words_that_lead_on(tmp_path, name, content, kind, words):
     path = tmp_path / name
@@ -161,5 +167,5 @@ def test_what_a_data_set_cannot_be_made_of_is_said_in_words_that_lead_on(tmp_pat
     elif name == "a":
         path.mkdir()
     with pytest.raises(DataError, match=words) as refused:
-        build_dataset(DatasetConfig(kind, None, root=str(path), fit="resize", on_bad="stop", channels="auto"), None)
+        build_dataset(kind(path), None)
     assert "pickle" not in str(refused.value)

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 import torch
 import zoo
+from albums import own
 from PIL import Image, ImageSequence
 from test_keeping import native, tiff
 
@@ -23,7 +24,7 @@ from aectl.errors import DataError, ScaleError
 from aectl.files.pictures import decoding, encoding, fitting
 from aectl.files.pictures.reading import Reading
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig, EncodeConfig
+from aectl.settings.config import EncodeConfig
 
 
 def floats(*values: float, dtype=np.float32) -> bytes:
@@ -124,23 +125,17 @@ def test_training_asks_for_the_scale_too_and_says_it_from_the_cache_as_well(tmp_
         assert list(split.notes).count(word) == 1
 
 
-def own(root: Path, **changes) -> DatasetConfig:
-    """A folder of pictures as `dataset=folder` has it."""
-    settings = {"channels": "auto", "fit": "resize", "background": "black", "on_bad": "stop", "val_size": None}
-    return DatasetConfig("folder", **{**settings, "patches": 16, "root": str(root), **changes})
-
-
 def test_codes_are_made_on_the_scale_of_the_run_or_another(autoencoder, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO")
     frames(tmp_path / "in")
     run = open_run(str(autoencoder), "best", torch.device("cpu"))
     monkeypatch.setattr(encode, "open_with_code", lambda *given: run)
-    run.config.dataset.scale = 267
+    run.config.dataset = own(tmp_path / "in", scale=267)
     config = EncodeConfig(input=str(tmp_path / "in"), output=str(tmp_path / "codes.csv"), overwrite=True, threads=1)
     for scale, white in ((None, 267), (300, 300)):
         encode.run_encode(replace(config, scale=scale), tmp_path)
         assert f"to {white} (white)" in caplog.text
-    run.config.dataset.scale = None
+    run.config.dataset = own(tmp_path / "in")
     with pytest.raises(ScaleError):
         encode.run_encode(config, tmp_path)
 

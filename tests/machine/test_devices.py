@@ -4,12 +4,12 @@ import pytest
 import torch
 import yaml
 
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.machine import devices
 from aectl.models.autoencoder import Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, sweeps
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import DatasetConfig
 from aectl.training import loop, session
 
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def small(**changes) -> TrainConfig:
     return TrainConfig(
-        dataset=DatasetConfig("synthetic", 20, 20, 0, synthetic_size=100, synthetic_shape=[1, 8, 8]), epochs=1,
+        dataset=Synthetic(val_size=20, test_size=20, synthetic_size=100, synthetic_shape=[1, 8, 8]), epochs=1,
         network=Mlp(hidden=[8]), model=Vae(posterior="logvar"), device="cpu", threads=1,
         figures_every=0, **changes,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from aectl.data import noise as noises
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.images import Images
 from aectl.errors import DivergedError
 from aectl.measuring import advice
@@ -28,13 +29,12 @@ from aectl.models.objectives import Elbo
 from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
 from aectl.settings import checks, typed
-from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 
 def small(**changes) -> TrainConfig:
     given = {
-        "dataset": DatasetConfig("synthetic", 40, 40, 0, synthetic_size=240, synthetic_shape=[1, 10, 12]),
+        "dataset": Synthetic(val_size=40, test_size=40, synthetic_size=240, synthetic_shape=[1, 10, 12]),
         "network": Mlp(hidden=[16]), "model": Vae(posterior="logvar"), "batch_size": 8, "epochs": 3,
         "device": "cpu", "threads": 1, "figures_every": 0,
     }  # fmt: skip

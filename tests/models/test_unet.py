@@ -4,13 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aectl.data import noise as noises
+from aectl.data.datasets.digits import Digits
 from aectl.machine.devices import choose
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
 from aectl.models.networks.unet import UNet, Unet
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
-from aectl.settings.config import DatasetConfig
 from aectl.training import loop
 
 
@@ -47,7 +47,7 @@ def test_the_reach_is_how_far_a_pixel_is_felt(widths, blocks):
 
 def test_a_unet_learns_to_denoise_and_can_be_opened(tmp_path):
     config = TrainConfig(
-        dataset=DatasetConfig("digits", val_size=100, test_size=100), noise=noises.Gaussian(sigma=0.3),
+        dataset=Digits(val_size=100, test_size=100), noise=noises.Gaussian(sigma=0.3),
         network=Unet(channels=[8, 16], blocks=1),
         model=Ae(), likelihood=likelihoods.Gaussian(sigma=1.0), epochs=4, lr=3e-3,
     )  # fmt: skip

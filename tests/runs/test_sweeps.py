@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from conftest import SMALL
 from hydra.errors import MissingConfigException
 
 from aectl.cli import messages, multirun
+from aectl.data.datasets.array import Array
 from aectl.errors import OtherSweepError
 from aectl.machine import load
 from aectl.models.autoencoder import Vae
@@ -21,7 +23,6 @@ from aectl.models.networks.mlp import Mlp
 from aectl.runs import sweeps
 from aectl.runs.config import TrainConfig
 from aectl.settings import config, typed
-from aectl.settings.config import DatasetConfig
 
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
 
@@ -133,18 +134,20 @@ def test_a_job_without_a_word_makes_no_columns_of_what_the_others_share(tmp_path
 
 
 def test_lists_texts_and_choices_are_written_as_they_were_meant(tmp_path):
+    pictures = Array(root="1e3", val_size=None, test_size=None)
     jobs = [
         job(tmp_path, 0, "network.hidden=[8,9] model=dae dataset.root='1e3'",
-            {"network": Mlp(hidden=[8, 9]), "dataset": DatasetConfig(root="1e3")}),
+            {"network": Mlp(hidden=[8, 9]), "dataset": pictures}),
         job(tmp_path, 1, "grad_clip=null network=conv", {"network": Conv(hidden=[], channels=[4])}),
-        job(tmp_path, 2, "grad_clip=1 model.name=vae", {"grad_clip": 1.0, "model": Vae(posterior="logvar")}),
+        job(tmp_path, 2, "grad_clip=1 model.name=vae", {"grad_clip": 1.0, "model": Vae(posterior="logvar"),
+                                                        "dataset": replace(pictures, root="true")}),
     ]  # fmt: skip
     assert sweeps.differing(jobs) == [
         {"network.hidden": "[8,9]", "model": "dae", "dataset.root": "1e3", "grad_clip": "null", "network": "mlp",
          "model.name": "ae"},
-        {"network.hidden": "[]", "model": "ae", "dataset.root": "null", "grad_clip": "null", "network": "conv",
+        {"network.hidden": "[]", "model": "ae", "dataset.root": "", "grad_clip": "null", "network": "conv",
          "model.name": "ae"},
-        {"network.hidden": "[300,300]", "model": "vae", "dataset.root": "null", "grad_clip": "1", "network": "mlp",
+        {"network.hidden": "[300,300]", "model": "vae", "dataset.root": "true", "grad_clip": "1", "network": "mlp",
          "model.name": "vae"},
     ]  # fmt: skip
 

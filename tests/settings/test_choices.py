@@ -2,18 +2,19 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import yaml
 
 from aectl.cli.composing import config_dir
+from aectl.data.datasets.table import DATASETS
 from aectl.data.noise import NOISES
 from aectl.errors import ConfigError
 from aectl.models.likelihoods import LIKELIHOODS
 from aectl.models.networks.table import NETWORKS
-from aectl.settings import typed
-from aectl.settings.choices import Choice, Range, Table
+from aectl.settings import ranges, typed
+from aectl.settings.choices import Checked, Choice, Range, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,30 @@ def test_null_settings_of_other_choices_are_passed_over_as_old_checkpoints_have_
         LIKELIHOODS.read({**plain, "learn": True})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Nut(Fruit):
+    name: ClassVar = "nut"
+    halves: Literal["all", 1, 2]
+    shell: Annotated[float, Range(0, open_low=True)]
+    kind: Annotated[Any, Checked(lambda key, value: ranges.choice(key, value, ("hazel", "7")))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"halves": 3}, "fruit.halves=3: no such choice (choices: all, 1, 2)"), ({"halves": 1.0}, "fruit.halves=1.0"),
+     ({"halves": True}, "fruit.halves=true"),
+     ({"halves": "al"}, "fruit.halves=al: no such choice, did you mean 'all'?"),
+     ({"shell": 0}, "fruit.shell=0.0: must be a number above 0"),
+     ({"kind": "oak"}, "fruit.kind=oak: no such choice (choices: hazel, 7)")],
+)  # fmt: skip
+def test_words_or_numbers_ranges_without_their_end_and_what_a_function_checks(changes, says):
+    plain = {"name": "nut", "halves": 1, "shell": 0.1, "kind": "7"}
+    assert Table(Fruit, Nut).read(plain).halves == 1
+    with pytest.raises(ConfigError) as refused:
+        Table(Fruit, Nut).read({**plain, **changes})
+    assert str(refused.value).startswith(says)
+
+
 @pytest.mark.parametrize(
     ("plain", "says"),
     [({"name": "aple"}, "fruit.name=aple: no such choice, did you mean 'apple'?"),
@@ -90,9 +115,9 @@ def test_a_choice_made_in_python_is_checked_as_well():
         Apple(weight=1.0).weight = 2.0
 
 
-@pytest.mark.parametrize(("table", "group"), [(NOISES, "noise"), (LIKELIHOODS, "likelihood"), (NETWORKS, "network")])
-def test_every_yaml_file_is_a_choice_with_its_defaults(table, group):
-    files = {path.stem: yaml.safe_load(path.read_text()) for path in (config_dir() / group).glob("*.yaml")}
+@pytest.mark.parametrize("table", [DATASETS, NOISES, LIKELIHOODS, NETWORKS], ids=lambda table: table.group)
+def test_every_yaml_file_is_a_choice_with_its_defaults(table):
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in (config_dir() / table.group).glob("*.yaml")}
     assert set(files) == set(table)
     for name, plain in files.items():
         plain.pop("defaults", None)  # Hydra's: what it chooses beside

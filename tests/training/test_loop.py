@@ -12,6 +12,9 @@ import torch
 import yaml
 
 from aectl.data import noise as noises
+from aectl.data.datasets.digits import Digits
+from aectl.data.datasets.mnist5k import Mnist5k
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.split import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DivergedError
 from aectl.machine import devices, load, threads
@@ -26,7 +29,7 @@ from aectl.models.objectives import Elbo, Iwae
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import AdamConfig, DatasetConfig
+from aectl.settings.config import AdamConfig
 from aectl.training import loop, session
 from aectl.training.adam import Adam
 from aectl.training.schedules import lr_at
@@ -42,7 +45,7 @@ NOISE = noises.Gaussian(sigma=0.3)
 
 def small(**changes) -> TrainConfig:
     settings = {
-        "dataset": DatasetConfig("synthetic", 40, 40, 0, synthetic_size=240, synthetic_shape=[1, 10, 12]),
+        "dataset": Synthetic(val_size=40, test_size=40, synthetic_size=240, synthetic_shape=[1, 10, 12]),
         "network": Mlp(hidden=[24]),
         "model": MODELS["logvar"],
         "epochs": 2,
@@ -87,7 +90,7 @@ def test_the_loss_falls(tmp_path, model, likelihood):
 
 
 def test_32_images_are_learnt_by_heart(tmp_path):
-    data = DatasetConfig("synthetic", 0, 32, 0, synthetic_size=64, synthetic_shape=[1, 10, 12])
+    data = Synthetic(val_size=0, test_size=32, synthetic_size=64, synthetic_shape=[1, 10, 12])
     config = small(dataset=data, model=MODELS["ae"], likelihood=likelihoods.Gaussian(sigma=1.0), latent=16,
                    epochs=300, network=Mlp(hidden=[128]), checkpoint_every=300, lr=3e-3)  # fmt: skip
     loop.train(config, tmp_path)
@@ -172,7 +175,7 @@ def test_noise_is_drawn_fresh_in_each_epoch_of_training(tmp_path, monkeypatch):
         return drawn[-1]
 
     monkeypatch.setattr(noises.Gaussian, "corrupt", watched)
-    data = DatasetConfig("synthetic", 0, 40, 0, synthetic_size=72, synthetic_shape=[1, 10, 12])
+    data = Synthetic(val_size=0, test_size=40, synthetic_size=72, synthetic_shape=[1, 10, 12])
     loop.train(small(dataset=data, noise=NOISE, epochs=3, batch_size=32), tmp_path)
     for first, second in ((0, 1), (1, 2), (0, 2)):
         assert not torch.equal(drawn[first], drawn[second])
@@ -228,13 +231,13 @@ VARIANTS = {
     "speckle": {"noise": noises.Speckle(sigma=0.3)},
     "conv": {"network": Conv(hidden=[8], channels=[4, 6])},
     "gaussian likelihood": {"likelihood": likelihoods.Gaussian(sigma=0.3), "model": Ae()},
-    "digits": {"dataset": DatasetConfig("digits", 700, 700), "batch_size": 50},
-    "mnist5k": {"dataset": DatasetConfig("mnist5k", 500, 500), "batch_size": 500},
-    "no validation": {"dataset": DatasetConfig("synthetic", 0, 80, 0, synthetic_size=240, synthetic_shape=[3, 9, 8])},
+    "digits": {"dataset": Digits(val_size=700, test_size=700), "batch_size": 50},
+    "mnist5k": {"dataset": Mnist5k(val_size=500, test_size=500), "batch_size": 500},
+    "no validation": {"dataset": Synthetic(val_size=0, test_size=80, synthetic_size=240, synthetic_shape=[3, 9, 8])},
     "free threads": {"threads": 2},
     "bf16": {"precision": "bf16", "network": Conv(hidden=[8], channels=[4, 6])},
     "dynamic iwae": {
-        "dataset": DatasetConfig("digits", 700, 700, binarize="dynamic"),
+        "dataset": Digits(val_size=700, test_size=700, binarize="dynamic"),
         "model": Vae(posterior="logvar"),
         "objective": Iwae(samples=3),
         "network": Mlp(hidden=[9], activation="gated", output_bias="data_mean"),

@@ -1,1 +1,1 @@
-"""Data sets: a source each, from drawn shapes to a folder of people's own pictures."""
+"""Data sets, from drawn shapes to a folder of people's own pictures: a choice in each file; `table.py` lists them."""

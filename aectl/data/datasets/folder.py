@@ -11,58 +11,32 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
 from aectl.data.datasets import cache
 from aectl.data.datasets.arrangement import Arrangement, arrange
+from aectl.data.datasets.base import Found, Own
+from aectl.data.images import Images, TrainImages
+from aectl.data.patches import Patches, Pictures
 from aectl.errors import DataError, brief, one_line
 from aectl.files import digests, listing, unusable
 from aectl.files.listing import Entry
 from aectl.files.pictures import decoding, fitting
-from aectl.files.pictures.reading import PICTURE_GB, Reading
-from aectl.settings.config import BACKGROUNDS, DatasetConfig
+from aectl.files.pictures.reading import Reading
+from aectl.settings import ranges
+from aectl.settings.choices import Checked, OneOf, Range
+from aectl.settings.config import ON_BAD
 
 BLOCK = 512  # pictures decoded ahead of the writer
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Library:
-    """Decoded pictures.
-
-    Attributes:
-        pixels: (N, C, H, W), uint8; or flat, one picture after another, where `sizes` says how large each is. Mapped
-            from the cache where it is larger than the budget.
-        mapped: whether it is.
-        channels: C.
-        sizes: (N, 2), height and width of each picture, for `fit=patches`; else None.
-        names: of the files, in the order of the pixels.
-        hashes: sha256 of each file's bytes.
-        parts: train, val, test or None for each, by its folder; None where there are no such folders.
-        labels: (N,), int64, classes in the order of their names, -1 for a picture of none; None where there are none.
-        bad: name and reason of each file that cannot be used.
-        notes: what was found, in lines.
-    """
-
-    pixels: Tensor
-    mapped: bool
-    channels: int
-    sizes: Tensor | None
-    names: list[str]
-    hashes: list[str]
-    parts: list[str | None] | None
-    labels: Tensor | None
-    bad: list[tuple[str, str]]
-    notes: list[str]
 
 
 def cache_root() -> Path:
@@ -80,43 +54,8 @@ def _lost_parts(names: Sequence[str], used: Arrangement) -> list[str]:
     ]
 
 
-def load(config: DatasetConfig, root: Path, memory_gb: float) -> Library:
-    """The pictures below `root`, from the cache if they are there, else decoded into it.
-
-    Raises:
-        DataError: there are none; or some cannot be used and `on_bad` is `stop`: each is then listed with its reason.
-    """
-    found = listing.below(root)
-    hashes, index, values = _cached(found.entries, config, root, memory_gb)
-    bad = dict(zip(index.bad, index.reasons, strict=True))
-    used = [number for number in range(len(found.entries)) if number not in bad]
-    names = [found.entries[number].name for number in used]
-    named_bad = [(found.entries[number].name, reason) for number, reason in bad.items()]
-    unusable.settle(named_bad, len(found.entries), f"dataset.root={root}", "dataset.on_bad", config.on_bad)
-    arranged = arrange(names)
-    notes = [f"{len(names)} pictures in {brief(root, 200)}; {arranged.describe()}"]
-    if found.rest():
-        notes.append(f"passed over: {found.rest()}")
-    notes += _lost_parts([entry.name for entry in found.entries], arranged) if bad else []
-    notes += index.notes
-    numbers = arranged.numbers()
-    labels = None if arranged.classes is None else torch.tensor([numbers.get(name, -1) for name in arranged.classes])
-    return Library(
-        pixels=torch.from_numpy(values),
-        mapped=isinstance(values, np.memmap),
-        channels=index.shape[0],
-        sizes=torch.tensor(index.sizes).view(-1, 2) if config.fit == "patches" else None,
-        names=names,
-        hashes=[hashes[number] for number in used],
-        parts=arranged.parts,
-        labels=labels,
-        bad=named_bad,
-        notes=notes,
-    )
-
-
 def _cached(
-    entries: Sequence[Entry], config: DatasetConfig, root: Path, memory_gb: float
+    entries: Sequence[Entry], settings: "Folder", root: Path, memory_gb: float
 ) -> tuple[list[str | None], cache.Index, np.ndarray]:
     """The hash of each file, and what the cache has of them; it is made where it is missing, and again if damaged.
 
@@ -127,11 +66,11 @@ def _cached(
     memory = cache_root() / "hashes" / f"{digests.sha256(os.fsencode(root.resolve()))[:32]}.json"
     for attempt in range(3):
         hashes = digests.hashes(entries, memory)
-        key = _key(entries, hashes, config)
+        key = _key(entries, hashes, settings)
         folder = cache_root() / key
         if not os.path.lexists(folder):
             try:
-                _build(entries, hashes, config, folder, key, doubtful=attempt == 0)
+                _build(entries, hashes, settings, folder, key, doubtful=attempt == 0)
             except StaleError as error:
                 log.warning("%s: is out of date (%s); every picture is read again", memory, one_line(error))
                 storage.remove(memory)
@@ -144,12 +83,13 @@ def _cached(
     raise DataError(f"{folder}: is damaged as soon as it is written; name another folder with AECTL_CACHE=<folder>")
 
 
-def _key(entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig) -> str:
-    settings = [
-        cache.FORMAT, config.channels, config.size, config.fit, config.background, config.scale, config.picture_gb,
+def _key(entries: Sequence[Entry], hashes: Sequence[str | None], settings: "Folder") -> str:
+    own = [
+        cache.FORMAT, settings.channels, settings.size, settings.fit, settings.background, settings.scale,
+        settings.picture_gb,
     ]  # fmt: skip
     files = [[entry.name, value] for entry, value in zip(entries, hashes, strict=True)]
-    return digests.sha256(json.dumps([settings, files]).encode())[:32]
+    return digests.sha256(json.dumps([own, files]).encode())[:32]
 
 
 # ---------------------------------------------------------------------------------------- decoding
@@ -160,7 +100,7 @@ class StaleError(Exception):
 
 
 def _build(
-    entries: Sequence[Entry], hashes: Sequence[str | None], config: DatasetConfig, folder: Path, key: str,
+    entries: Sequence[Entry], hashes: Sequence[str | None], settings: "Folder", folder: Path, key: str,
     *, doubtful: bool,
 ) -> None:  # fmt: skip
     """Decode every entry into a cache folder.
@@ -169,10 +109,10 @@ def _build(
         StaleError: a hash is not that of its file, and the hashes are `doubtful`: they may have been remembered.
     """
     expected = dict(zip(entries, hashes, strict=True))
-    reading = Reading(config.scale, config.picture_gb or PICTURE_GB, "dataset.")
-    background = BACKGROUNDS.index(config.background) * 255
+    reading = Reading(settings.scale, settings.picture_gb, "dataset.")
+    fit, background = settings.own_fit
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        channels, size = _shape(entries, config, pool)
+        channels, size = _shape(entries, settings, pool)
 
         def read(entry: Entry) -> np.ndarray | str:
             try:
@@ -182,8 +122,8 @@ def _build(
                         raise StaleError(entry.name)
                     return "has changed while it was read"
                 values = fitting.with_channels(decoding.decode(data, reading, entry.name), channels, background)
-                if config.fit != "patches":
-                    values = fitting.fitted(values, size, config.fit, background)
+                if settings.fit != "patches":
+                    values = fitting.fitted(values, size, fit, background)
                 elif values.shape[1] < size[0] or values.shape[2] < size[1]:
                     return f"is {values.shape[2]}×{values.shape[1]}, smaller than a patch of {size[1]}×{size[0]}"
                 return values
@@ -191,7 +131,7 @@ def _build(
                 return str(error)
 
         found = (values for _, values in _in_order(pool, read, entries, "decoding"))
-        cache.write(folder, key, [channels, *size], config.fit == "patches", found, reading.notes)
+        cache.write(folder, key, [channels, *size], settings.fit == "patches", found, reading.notes)
 
 
 def _in_order(
@@ -206,17 +146,15 @@ def _in_order(
                 bar.update()
 
 
-def _shape(entries: Sequence[Entry], config: DatasetConfig, pool: ThreadPoolExecutor) -> tuple[int, tuple[int, int]]:
+def _shape(entries: Sequence[Entry], settings: "Folder", pool: ThreadPoolExecutor) -> tuple[int, tuple[int, int]]:
     """Channels and (height, width) of the set: as configured, else what the files' headers say.
 
     Raises:
         DataError: `size` is null and the pictures have several.
     """
-    size = config.size
-    if isinstance(size, int):
-        size = [size, size]
-    if size is not None and config.channels != "auto":
-        return config.channels, tuple(size)
+    size = settings.sides
+    if size is not None and settings.channels != "auto":
+        return settings.channels, size
 
     def header(entry: Entry) -> tuple[bool, tuple[int, int]] | None:
         try:
@@ -226,7 +164,9 @@ def _shape(entries: Sequence[Entry], config: DatasetConfig, pool: ThreadPoolExec
 
     found = [(entry, head) for entry, head in _in_order(pool, header, entries, "looking") if head is not None]
     colour = any(head[0] for _, head in found)
-    channels = config.channels if config.channels != "auto" else 3 if colour else 1
+    channels = settings.channels
+    if channels == "auto":
+        channels = 3 if colour else 1
     if size is None:
         sizes = Counter(head[1] for _, head in found)
         if len(sizes) > 1:
@@ -239,3 +179,119 @@ def _shape(entries: Sequence[Entry], config: DatasetConfig, pool: ThreadPoolExec
             )
         size = next(iter(sizes), (1, 1))
     return channels, tuple(size)
+
+
+# ---------------------------------------------------------------------------------------- the choice
+
+
+def _pair(size: Any) -> Any:
+    """(height, width) of a setting that may also be one side, or null."""
+    return [size, size] if isinstance(size, int) else size
+
+
+def _check_size(key: str, size: Any) -> None:
+    sides = _pair(size)
+    if sides is None:
+        return
+    plain = isinstance(sides, list) and len(sides) == 2
+    if not plain or not all(type(side) is int and 1 <= side <= 4096 for side in sides):
+        ranges.fail(key, size, "give one side, or [height, width], from 1 to 4096")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(Own):
+    """A folder of pictures, nested or not, or a zip of one.
+
+    `size` is n, [height, width], or null where all pictures have one size; `fit` says how the others are brought to
+    it, over `background`; or `patches`: `patches` random crops of each picture in an epoch. `on_bad`, `scale` and
+    `picture_gb` are as in `aectl.settings.config.PicturesConfig`.
+    """
+
+    name: ClassVar[str] = "folder"
+    channels: Literal["auto", 1, 3]
+    size: Annotated[Any, Checked(_check_size)]
+    fit: Literal["resize", "crop", "pad", "patches"]
+    patches: Annotated[int, Range(1, 1_000_000)]
+    background: Literal["black", "white"]
+    on_bad: Annotated[str, OneOf(ON_BAD)]
+    scale: Annotated[Any, Checked(ranges.scale)]
+    picture_gb: Annotated[float, Range(0, open_low=True)]
+
+    def check(self) -> None:
+        """Patches are cut to a size, and stay grey."""
+        if self.fit != "patches":
+            return
+        if self.size is None:
+            ranges.fail(
+                "dataset.size", None, "dataset.fit=patches needs the size of a patch, such as dataset.size=64"
+            )
+        if self.binarize != "none":
+            ranges.fail("dataset.binarize", self.binarize, "patches are not binarized; choose another dataset.fit")
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """(height, width); None where the pictures say it."""
+        return None if self.size is None else tuple(_pair(self.size))
+
+    @property
+    def own_scale(self) -> Any:
+        """As its pictures are read."""
+        return self.scale
+
+    @property
+    def own_fit(self) -> tuple[str, int]:
+        """As its pictures are fitted; where it cuts patches, others are stretched to the size of one."""
+        fit = "resize" if self.fit == "patches" else self.fit
+        return fit, 255 if self.background == "white" else 0
+
+    def find(self, root: str | None, memory_gb: float) -> Found:
+        """The pictures, from the cache if they are there, else decoded into it.
+
+        Raises:
+            DataError: there are none; or some cannot be used and `on_bad` is `stop`: each is then listed with its
+                reason.
+        """
+        place = self.place(root)
+        listed = listing.below(place)
+        hashes, index, values = _cached(listed.entries, self, place, memory_gb)
+        bad = dict(zip(index.bad, index.reasons, strict=True))
+        used = [number for number in range(len(listed.entries)) if number not in bad]
+        names = [listed.entries[number].name for number in used]
+        named_bad = [(listed.entries[number].name, reason) for number, reason in bad.items()]
+        unusable.settle(named_bad, len(listed.entries), f"dataset.root={place}", "dataset.on_bad", self.on_bad)
+        arranged = arrange(names)
+        notes = [f"{len(names)} pictures in {brief(place, 200)}; {arranged.describe()}"]
+        if listed.rest():
+            notes.append(f"passed over: {listed.rest()}")
+        notes += _lost_parts([entry.name for entry in listed.entries], arranged) if bad else []
+        notes += index.notes
+        return Found(
+            self._stored(values, index, arranged),
+            root=place,
+            names=names,
+            hashes=[hashes[number] for number in used],
+            parts=arranged.parts,
+            bad=named_bad,
+            notes=notes,
+        )
+
+    def _stored(self, values: np.ndarray, index: cache.Index, arranged: Arrangement) -> Images | Pictures:
+        """What the cache holds, with labels: classes in the order of their names, -1 for a picture of none."""
+        numbers = arranged.numbers()
+        labels = None
+        if arranged.classes is not None:
+            labels = torch.tensor([numbers.get(name, -1) for name in arranged.classes])
+        pixels = torch.from_numpy(values)
+        if self.fit == "patches":
+            sizes = torch.tensor(index.sizes).view(-1, 2)
+            areas = index.shape[0] * sizes.prod(1)
+            table = torch.cat([(areas.cumsum(0) - areas)[:, None], sizes], dim=1)
+            return Pictures(pixels, table, index.shape[0], labels)
+        mapped = isinstance(values, np.memmap)
+        return Images(pixels, labels, rows=torch.arange(len(pixels)) if mapped else None)
+
+    def prepared(self, images: Images | Pictures) -> TrainImages:
+        """Images, or patches of pictures."""
+        if self.fit == "patches":
+            return Patches(images, self.sides, self.patches)
+        return super().prepared(images)

@@ -1,6 +1,13 @@
 """Drawn shapes with known factors: a data set that needs no files, and whose latent variables are known."""
 
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
 import numpy as np
+
+from aectl.data.datasets.base import Found, Undivided, from_numpy
+from aectl.settings import ranges
+from aectl.settings.choices import Checked, Range
 
 SHAPES = ("disc", "square", "triangle")
 FACTORS = ("shape", "y", "x", "size", "brightness")
@@ -43,3 +50,22 @@ def draw(n: int, shape: tuple[int, int, int], seed: int) -> tuple[np.ndarray, np
     colour = _COLOURS[kind] if channels == 3 else np.ones((n, 1))
     images = np.rint(255 * ink[:, None] * colour[:, :, None, None]).astype(np.uint8)
     return images, kind.astype(np.int64), np.stack([kind, y, x, size, brightness], axis=1)
+
+
+def _check_shape(key: str, shape: list[int]) -> None:
+    if len(shape) != 3 or shape[0] not in (1, 3) or not all(8 <= side <= 256 for side in shape[1:]):
+        ranges.fail(key, shape, "give [channels, height, width]: 1 or 3, then sides of 8 to 256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(Undivided):
+    """So many shapes on images of (C, H, W), drawn from `split_seed`."""
+
+    name: ClassVar[str] = "synthetic"
+    synthetic_size: Annotated[int, Range(10, 1_000_000)]
+    synthetic_shape: Annotated[list[int], Checked(_check_shape)]
+
+    def find(self, root: str | None, memory_gb: float) -> Found:
+        """The shapes; the label says which each is."""
+        pixels, labels, _ = draw(self.synthetic_size, tuple(self.synthetic_shape), self.split_seed)
+        return Found(from_numpy(pixels, labels))
