@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 
 from aectl.cli import messages
 from aectl.commands import denoise
+from aectl.commands.denoise import DenoiseConfig
 from aectl.data import noise as noises
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.files.pictures import decoding
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
-from aectl.runs.config import DenoiseConfig, TrainConfig
+from aectl.runs.config import TrainConfig
 from aectl.training import loop
 
 CPU = torch.device("cpu")

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import aectl
+from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
-from aectl.settings import config
+from aectl.runs import schema
 
 
 def config_dir() -> Path:
@@ -57,7 +58,7 @@ def run_dir(command: str, _root_: Any) -> str:
 
 def run_label(_root_: Any) -> str:
     """How a training run is called in the name of its folder: `vae-latent2`, `dae-unet`."""
-    words = config.title_of(_root_)
+    words = schema.title_of(_root_)
     return "-".join(words).replace("latent ", "latent").replace(" ", "-")
 
 
@@ -66,9 +67,9 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    for name, schema in config.SCHEMAS.items():
-        ConfigStore.instance().store(name=f"{name}_schema", node=schema)
+    for name, command in COMMANDS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=command.schema)
     OmegaConf.register_new_resolver("aectl.run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("aectl.run_label", run_label, replace=True)
     OmegaConf.register_new_resolver("aectl.sweep_dir", sweep_dir, replace=True)
-    OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {config.COMMANDS[name]}", replace=True)
+    OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {COMMANDS[name].words}", replace=True)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from aectl import signals
 from aectl.cli import composing
 from aectl.cli.messages import Task, explain
+from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, OtherSweepError
-from aectl.settings import checks, config, typed
+from aectl.settings import common, typed
 
 if TYPE_CHECKING:  # it needs torch
-    from aectl.runs.config import TrainConfig
+    pass
 
 
 def prepare_process() -> None:
@@ -127,9 +128,9 @@ def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, P
 
     from aectl.data.datasets import folder as decoded
     from aectl.data.datasets import official
-    from aectl.runs.config import CONFIGS
 
-    settings = typed.from_dict(CONFIGS[command], OmegaConf.to_container(cfg, resolve=True), "")
+    kind, _ = COMMANDS[command].load()
+    settings = typed.from_dict(kind, OmegaConf.to_container(cfg, resolve=True), "")
     given = {key: Path(value) for key, value in typed.paths_of(settings).items() if value not in (None, "latest")}
     own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
     return {"AECTL_CACHE": decoded.cache_root(), "data.root": official.data_root(settings.data.root), **given, **own}
@@ -140,67 +141,22 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     from omegaconf import OmegaConf
 
     import aectl.machine.load  # noqa: F401 (before torch: while that is imported, it sees what other processes take)
-    from aectl.runs.config import CONFIGS
 
     for override in overrides:
         if override.startswith("~"):
             raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
     plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    kind, work = COMMANDS[command].load()
     try:
-        settings = typed.from_dict(CONFIGS[command], plain, "")
+        settings = typed.from_dict(kind, plain, "")
     except ValueError as error:  # a key that Hydra let in with "+"
         raise ConfigError(str(error)) from None
-    checks.check(settings)
+    common.check(settings)
     root = settings.data.root
     if root is not None and "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
         settings.data.root = typed.Unsaved(root)  # what the environment says stays there
-    if command == "train":
-        return _train(settings, folder, overrides, line, in_sweep)
-    if command == "eval":
-        from aectl.commands.eval import run_eval as work
-    elif command == "sample":
-        from aectl.commands.sample import run_sample as work
-    elif command == "denoise":
-        from aectl.commands.denoise import run_denoise as work
-    elif command == "encode":
-        from aectl.commands.encode import run_encode as work
-    elif command == "decode":
-        from aectl.commands.decode import run_decode as work
-    elif command == "report":
-        from aectl.commands.report import run_report as work
-    else:
-        from aectl.commands.doctor import run_doctor as work
-    return work(settings, folder)
-
-
-def _train(settings: "TrainConfig", folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float:
-    """Train; of a sweep that is gone on with, what is missing alone."""
-    from aectl.runs import sweeps
-
-    if settings.resume is not None:
-        _check_resume(overrides)
-    if settings.sweep.resume is not None:
-        if not in_sweep:
-            raise ConfigError(f"sweep.resume={settings.sweep.resume}: goes with -m; a single run has resume=<run>")
-        settings.sweep.resume = None
-        found = sweeps.begun(folder, settings)
-        if found is not None and found.get("status") == "completed":
-            return found["objective"]
-        if found is not None:
-            settings.resume = str(folder)
-    from aectl.training.loop import train
-
-    return train(settings, folder, overrides=overrides, command=line)
-
-
-def _check_resume(overrides: list[str]) -> None:
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key not in config.RESUMABLE:
-            raise ConfigError(
-                f"{override}: a resumed run keeps its own settings; leave this out "
-                f"(with resume= only these may change: {', '.join(config.RESUMABLE[1:])})"
-            )
+    more = {"overrides": overrides, "line": line, "in_sweep": in_sweep} if command == "train" else {}
+    return work(settings, folder, **more)
 
 
 def _log_to_file(message: str, folder: Path) -> None:

@@ -14,10 +14,11 @@ from aectl.cli import paths
 from aectl.cli.job import Job, complain, prepare_process
 from aectl.cli.launching import check_overrides, hydra_main
 from aectl.cli.messages import Task, explain
+from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
-from aectl.settings import config
+from aectl.settings.ranges import nearest
 
-LINES = "\n".join(f"  {name:9} {what}" for name, what in config.COMMANDS.items())
+LINES = "\n".join(f"  {name:9} {command.words}" for name, command in COMMANDS.items())
 HELP = f"""aectl {__version__}: the autoencoder workbench
 
 usage: aectl <command> [overrides] [-m] [--help]
@@ -82,9 +83,9 @@ def _main(args: list[str], task: Task) -> int:
     if args[0] in ("-sc", "--shell-completion", "--shell_completion"):
         return _complete(args)
     command, overrides = args[0], args[1:]
-    if command not in config.COMMANDS:
-        hint = config.nearest(command, config.COMMANDS)
-        raise ConfigError(f"{command}: no such command{hint} (commands: {', '.join(config.COMMANDS)})")
+    if command not in COMMANDS:
+        hint = nearest(command, COMMANDS)
+        raise ConfigError(f"{command}: no such command{hint} (commands: {', '.join(COMMANDS)})")
     if any(arg.startswith("--experimental-rerun") for arg in overrides):
         raise ConfigError("--experimental-rerun: it reads a pickle, which can run code; repeat the overrides instead")
     multirun = any(arg in ("-m", "--multirun") for arg in overrides)
@@ -115,9 +116,9 @@ def _complete(args: list[str]) -> int:
     words = os.environ.get("COMP_LINE", "").split(" ")
     if any(arg.startswith("query=") for arg in args):
         if len(words) <= 2:
-            print(" ".join(name for name in config.COMMANDS if name.startswith(words[-1])))
+            print(" ".join(name for name in COMMANDS if name.startswith(words[-1])))
             return 0
-        if words[1] not in config.COMMANDS:
+        if words[1] not in COMMANDS:
             return 0
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
     hydra_main(Job(Task(words[1] if len(words) > 2 else "train"), ""), args)

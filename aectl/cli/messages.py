@@ -10,7 +10,8 @@ from pathlib import Path
 
 from aectl import errors, installed, shell
 from aectl.errors import ConfigError, UserError, one_line
-from aectl.settings import config
+from aectl.runs import schema
+from aectl.settings.ranges import nearest
 
 
 @dataclass
@@ -101,7 +102,7 @@ def _config_line(error: BaseException) -> str:
         return f"{error.override}: cannot be read as an override; quote a strange value twice, as in \"key='a b,c'\""
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        hint = config.nearest(name, error.options)
+        hint = nearest(name, error.options)
         if plugin := PLUGINS.get(f"{group}={name}"):
             return f"{group}={name}: is not installed; pip install {plugin}"
         for offer in installed.offers(group, name):
@@ -111,8 +112,8 @@ def _config_line(error: BaseException) -> str:
     cause = error.__cause__ or error
     text = one_line(cause)
     key = getattr(cause, "full_key", None)
-    if "not in" in text and key in config.RENAMED:
-        return f"{key}: no such setting any more; it is {config.RENAMED[key]} now"
+    if "not in" in text and key in schema.RENAMED:
+        return f"{key}: no such setting any more; it is {schema.RENAMED[key]} now"
     if "not in" in text and key:
         group, _, name = key.rpartition(".")
         chosen = dict(node) if isinstance(node := getattr(cause, "parent_node", None), Mapping) else {}
@@ -120,7 +121,7 @@ def _config_line(error: BaseException) -> str:
         known = chosen or [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
         names = ", ".join(one for one in chosen if one != "name") or "none"
         has = f"it has {names}" if of else "--help lists them"
-        return f"{key}: no such setting{of}{config.nearest(name, known)} ({has})"
+        return f"{key}: no such setting{of}{nearest(name, known)} ({has})"
     text = text.split(" full_key:")[0]
     if key and key not in text:
         text = f"{key}: {text}"

@@ -1,1 +1,1 @@
-"""What a user types after `aectl`: each command in a file of its own, the work of training apart."""
+"""What a user types after `aectl`: a table of the commands, what each takes, and a file with the work of each."""

@@ -5,8 +5,9 @@ import io
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
-from aectl.data.noise import Noise
+from aectl.commands.schemas import DenoiseSchema
+from aectl.data.noise import NOISES, Clean, Noise
 from aectl.errors import DataError, StorageError, counted
 from aectl.files import listing, places, unusable
 from aectl.files.listing import Entry
@@ -25,13 +27,19 @@ from aectl.measuring import metrics
 from aectl.models import tiling
 from aectl.rng import generator
 from aectl.runs import sanity
-from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import Run
 
 FIGURES = "psnr_ssim.csv"
 CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class DenoiseConfig(DenoiseSchema):
+    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise."""
+
+    noise: Annotated[Noise, NOISES] = field(default_factory=Clean)
 
 
 def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
+from aectl.commands.schemas import DecodeConfig
 from aectl.data.images import to_uint8
 from aectl.errors import CheckpointError, DataError, StorageError, brief, counted
 from aectl.files import codes, places
@@ -19,7 +20,6 @@ from aectl.files.pictures import png
 from aectl.machine import devices
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_with_code
-from aectl.settings.config import DecodeConfig
 
 BATCH = 500  # pictures held at a time
 LARGE = 1e4  # no encoder gives such a number

@@ -6,14 +6,13 @@ from pathlib import Path
 import torch
 
 from aectl import storage
-from aectl.commands.cleaning import clean
+from aectl.commands.cleaning import DenoiseConfig, clean
 from aectl.drawing import views
 from aectl.errors import ConfigError
 from aectl.machine import devices
 from aectl.measuring.evaluation import denoising
 from aectl.measuring.scoring import batches
 from aectl.runs import sanity
-from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.runs.tracking import Tracker
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from aectl import __version__, installed, shell
+from aectl.commands.schemas import DoctorConfig
 from aectl.data.datasets.official import data_root
 from aectl.errors import CheckpointError
 from aectl.machine import load
 from aectl.runs import checkpoint, layout, opening
-from aectl.settings.config import DoctorConfig
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "safetensors", "tensorboard", "numpy", "pillow")
 

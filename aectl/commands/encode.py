@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import shell, storage
+from aectl.commands.schemas import EncodeConfig
 from aectl.data.images import Images, to_float
 from aectl.errors import CheckpointError, DataError, StorageError, brief
 from aectl.files import codes, formats, listing, places, unusable
@@ -21,7 +22,6 @@ from aectl.measuring import metrics
 from aectl.rng import generator
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_data, open_with_code
-from aectl.settings.config import EncodeConfig
 
 BATCH = 500  # pictures held at a time
 

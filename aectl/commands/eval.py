@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from aectl import storage
+from aectl.commands.schemas import EvalConfig
 from aectl.drawing import plots, views
 from aectl.errors import ConfigError
 from aectl.machine import devices
@@ -20,7 +21,6 @@ from aectl.measuring.figures import Figure
 from aectl.runs.layout import plain
 from aectl.runs.opening import open_data, open_run
 from aectl.runs.tracking import Tracker
-from aectl.settings.config import EvalConfig
 
 log = logging.getLogger(__name__)
 

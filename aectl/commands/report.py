@@ -6,6 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from aectl import storage
+from aectl.commands.schemas import ReportConfig
 from aectl.drawing import report_page, report_plots
 from aectl.errors import DataError
 from aectl.files.pictures import png
@@ -16,7 +17,6 @@ from aectl.measuring.findings import findings
 from aectl.measuring.sweep import PART_WORDS, Bench
 from aectl.runs import layout, sweeps
 from aectl.runs.layout import OUTPUTS
-from aectl.settings.config import ReportConfig
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aectl import storage
+from aectl.commands.schemas import SampleConfig
 from aectl.data.images import Split, to_float, to_uint8
 from aectl.drawing import grids, plots, views
 from aectl.errors import ConfigError, DataError
@@ -20,7 +21,6 @@ from aectl.rng import generator
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.runs.tracking import Tracker
-from aectl.settings.config import SampleConfig
 
 MIXTURE = 10  # Gaussians fitted to the codes of a model without a prior
 FROM_PRIOR = ("prior", "grid")  # modes that need no image where there is a prior

@@ -18,7 +18,7 @@ from aectl.runs import checkpoint, older
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import checkpoints_of, locate, newest, read_manifest
-from aectl.settings import checks, typed
+from aectl.settings import common, typed
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
         ):
             raise ValueError("shape: must be [channels, height, width]")
         settings = typed.from_dict(TrainConfig, older.updated(saved.config["train"]), "train")
-        checks.check(settings)
+        common.check(settings)
     except (KeyError, UserError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{where}: {what}") from None

@@ -10,10 +10,10 @@ import yaml
 
 from aectl import storage
 from aectl.errors import ConfigError, OtherSweepError, brief
-from aectl.runs import older
+from aectl.runs import older, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
-from aectl.settings import config, typed
+from aectl.settings import typed
 
 UNKNOWN = ""  # what a job was given that ended before it left word, or what is no setting of its choice
 COLUMNS = (
@@ -52,7 +52,7 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
             f"{path}: cannot be read ({brief(error)}); put back what the job saved there, or begin a new sweep"
         ) from None
     ours = typed.to_dict(settings)
-    free = {key.partition(".")[0] for key in config.WITHOUT_BEARING}
+    free = {key.partition(".")[0] for key in schema.WITHOUT_BEARING}
     if (theirs["precision"], ours["precision"]) == ("float32", "bf16"):
         ours["precision"] = "float32"  # which a run took where it would have been emulated
     other = next((key for key in ours if key not in free and theirs[key] != ours[key]), None)
@@ -90,7 +90,7 @@ def given_to(job: dict[str, Any]) -> dict[str, str]:
     """A job's overrides by key, without those that bear on no number."""
     pairs = (item.lstrip("+").partition("=") for item in job["overrides"])
     return {
-        config.RENAMED.get(key, key): value for key, equals, value in pairs if equals and config.bears_on_numbers(key)
+        schema.RENAMED.get(key, key): value for key, equals, value in pairs if equals and schema.bears_on_numbers(key)
     }
 
 

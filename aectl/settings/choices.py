@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from aectl import installed
 from aectl.errors import ConfigError, brief
 from aectl.settings import ranges, typed
-from aectl.settings.config import nearest
+from aectl.settings.ranges import nearest
 
 log = logging.getLogger(__name__)
 

@@ -1,13 +1,19 @@
 """What a single value may be: each function raises `ConfigError` naming the key, the value and what is wanted."""
 
+import difflib
 import math
 import typing
 from collections.abc import Iterable
 
 from aectl.errors import ConfigError
-from aectl.settings.config import nearest
 
 MAX_LAYERS = 64
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """The ending `, did you mean 'x'?` for the choice most like `name`; empty where none is."""
+    match = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
+    return f", did you mean '{match[0]}'?" if match else ""
 
 
 def fail(key: str, value: object, want: str) -> typing.NoReturn:

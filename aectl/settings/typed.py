@@ -6,8 +6,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from aectl.settings.config import nearest
-from aectl.settings.ranges import shown
+from aectl.settings.ranges import nearest, shown
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from aectl.settings.config import AdamConfig
+from aectl.runs.schema import AdamConfig
 
 STATE = ("step", "exp_avg", "exp_avg_sq")
 

@@ -22,11 +22,12 @@ from aectl.measuring.scoring import Scores, batches, codes_of, score
 from aectl.models.base import Model
 from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import Loss, per_pixel_weight
+from aectl.runs import schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, METRICS, RESULT, SPLIT, plain, read_metrics
 from aectl.runs.opening import Progress, chosen_by
 from aectl.runs.tracking import Tracker
-from aectl.settings import checks, config, typed
+from aectl.settings import typed
 
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
@@ -56,7 +57,7 @@ class Journal:
             storage.replace(self.run_dir / CONFIG, saved.encode())
             self._save_split()
         sizes = data.sizes()
-        kind, detail = config.title_of(settings)
+        kind, detail = schema.title_of(settings)
         log.info("run %s", self.run_dir)
         for line in data.notes:
             log.info("%s", line)
@@ -72,7 +73,7 @@ class Journal:
                 "kl_weight %g = %.4g on the scale of a per-pixel mean over %d pixels",
                 settings.kl_weight, per_pixel_weight(settings.kl_weight, data.train.shape), self._pixels,
             )  # fmt: skip
-        for line in checks.notices(settings):
+        for line in settings.notices():
             log.warning("note: %s", line)
         if progress.step:
             log.info("resuming after step %d (epoch %d of %d)", progress.step, progress.epoch, settings.epochs)
@@ -196,7 +197,7 @@ class Journal:
         if scores.latent_kl is not None:
             self._picture("latent_kl", views.latent_kl(scores.latent_kl, scores.active_units), progress)
         if records:
-            title = ", ".join((*config.title_of(self.config), self.config.dataset.name))
+            title = ", ".join((*schema.title_of(self.config), self.config.dataset.name))
             self._picture("curves", plots.curves(records, self.model.figures, title), progress)
         few = self._shown()[0].spread(MAX_EMBEDDED)
         codes = codes_of(self.model, few, self.device)
@@ -256,14 +257,14 @@ class Journal:
     def _hyperparameters(self) -> dict[str, Any]:
         """What defines the run, and as `train.` whatever else bears on its numbers: TensorBoard goes by name."""
         settings = self.config
-        kind, _ = config.title_of(settings)
+        kind, _ = schema.title_of(settings)
         first = {"dataset": settings.dataset.name, "model": kind, "network": settings.network.name}
         first |= {} if self.model.latent is None else {"latent": self.model.latent}
         said = ("dataset.name", "model.name", "network.name", "latent", "seed")
         rest = {
             f"train.{key}": value if isinstance(value, bool | int | float | str) else json.dumps(value)
             for key, value in typed.flat(typed.to_dict(settings)).items()
-            if value is not None and key not in said and config.bears_on_numbers(key)
+            if value is not None and key not in said and schema.bears_on_numbers(key)
         }
         return {**first, "seed": settings.seed, **rest}
 

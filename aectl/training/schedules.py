@@ -2,7 +2,7 @@
 
 import math
 
-from aectl.settings.config import TrainSchema
+from aectl.runs.schema import TrainSchema
 
 
 def kl_weight_at(step: int, steps_per_epoch: int, config: TrainSchema) -> float:

@@ -22,7 +22,7 @@ from aectl.rng import seed_of
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress
-from aectl.settings import checks
+from aectl.settings import common
 from aectl.training import processes
 from aectl.training.adam import Adam
 from aectl.training.keeping import Keeper
@@ -160,7 +160,7 @@ def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainC
     for key in ("root", "memory_gb"):
         if f"data.{key}" in given:
             setattr(settings.data, key, getattr(config.data, key))
-    checks.check(settings)
+    common.check(settings)
     done = opening.read_progress(saved).epoch
     if settings.epochs < done:
         raise ConfigError(f"epochs={settings.epochs}: the run has {done} already; give more to train it further")

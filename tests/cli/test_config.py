@@ -6,6 +6,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from aectl.cli.composing import config_dir
+from aectl.commands.table import COMMANDS
 from aectl.data import noise as noises
 from aectl.data.datasets.table import DATASETS
 from aectl.errors import ConfigError
@@ -15,9 +16,9 @@ from aectl.models.networks.table import NETWORKS
 from aectl.models.objectives import OBJECTIVES
 from aectl.models.priors import PRIORS
 from aectl.models.table import MODELS
+from aectl.runs import schema
 from aectl.runs.config import TrainConfig
-from aectl.settings import checks, config, typed
-from aectl.settings.config import COMMANDS
+from aectl.settings import common, typed
 
 GROUPS = {"dataset": DATASETS, "noise": noises.NOISES, "network": NETWORKS,
           "likelihood": likelihoods.LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
@@ -40,7 +41,7 @@ def test_the_yaml_files_are_the_choices_that_the_code_knows(group):
 def test_every_choice_composes_and_passes_its_checks(aectl, choice):
     own = ["dataset.root=somewhere"] if choice in ("dataset=folder", "dataset=array") else []
     settings = typed.from_dict(TrainConfig, composed(aectl("train", choice, *own, "--cfg", "job")), "")
-    checks.check(settings)
+    common.check(settings)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -49,7 +50,7 @@ def test_every_preset_composes_and_says_its_command_first(aectl, name):
     assert lines[1].split(" dataset.root=")[0] == f"# aectl train experiment={name}"
     own = ["dataset.root=somewhere"] if "dataset.root=" in lines[1] else []
     settings = composed(aectl("train", f"experiment={name}", *own, "--cfg", "job"))
-    checks.check(typed.from_dict(TrainConfig, settings, ""))
+    common.check(typed.from_dict(TrainConfig, settings, ""))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -66,13 +67,13 @@ def test_hydras_own_flags_work(aectl):
 
 
 def test_defaults_of_schema_and_yaml_agree():
-    for command, schema in config.SCHEMAS.items():
-        text = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())
-        defaults = typed.to_dict(schema())
+    for name, command in COMMANDS.items():
+        text = yaml.safe_load((config_dir() / f"{name}.yaml").read_text())
+        defaults = typed.to_dict(command.schema())
         for key, default in defaults.items():
             if key in text and key != "data":
                 value = text[key]
-                assert default == (float(value) if key == "lr" else value), f"{command}: {key}"
+                assert default == (float(value) if key == "lr" else value), f"{name}: {key}"
 
 
 def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
@@ -96,7 +97,7 @@ def test_one_name_for_a_run_in_its_folder_its_title_and_its_sweep(aectl, overrid
     hydra = composed(shown)["hydra"]
     assert re.fullmatch(rf"outputs/train/[0-9_-]+_{label}-[0-9a-f]{{6}}", hydra["run"]["dir"])
     settings = typed.from_dict(TrainConfig, {k: v for k, v in composed(shown).items() if k != "hydra"}, "")
-    assert ", ".join(config.title_of(settings)).startswith(title.rstrip(","))
+    assert ", ".join(schema.title_of(settings)).startswith(title.rstrip(","))
 
 
 def test_a_sweeps_folders_have_the_name_too(aectl):
@@ -151,7 +152,7 @@ def test_a_value_out_of_its_range_is_refused_by_its_key(aectl, override):
         CHOSEN[key] = OmegaConf.create(composed(aectl("train", *choices, "--cfg", "job")))
     settings = OmegaConf.to_container(OmegaConf.merge(CHOSEN[key], OmegaConf.from_dotlist([last])))
     with pytest.raises(ValueError, match=re.escape(last.partition("=")[0].rpartition(".")[2])):
-        checks.check(typed.from_dict(TrainConfig, settings, ""))
+        common.check(typed.from_dict(TrainConfig, settings, ""))
 
 
 @pytest.mark.parametrize("override", WRONG)
@@ -207,7 +208,7 @@ def test_a_strength_on_another_scale_is_named_on_ours(aectl, command, override, 
      noises.Masking(p=1.0), noises.Speckle(sigma=1.0)],
 )  # fmt: skip
 def test_strengths_that_make_sense_are_let_through(noise):
-    checks.check(TrainConfig(noise=noise, model=Ae()))
+    common.check(TrainConfig(noise=noise, model=Ae()))
 
 
 def test_from_dict_checks_every_type_and_interpolates_nothing():
@@ -222,10 +223,10 @@ def test_from_dict_checks_every_type_and_interpolates_nothing():
 
 
 def test_settings_without_effect_are_mentioned():
-    assert any("kl_weight=3 is ignored" in line for line in checks.notices(TrainConfig(kl_weight=3.0)))
-    assert checks.notices(TrainConfig()) == []
+    assert any("kl_weight=3 is ignored" in line for line in TrainConfig(kl_weight=3.0).notices())
+    assert TrainConfig().notices() == []
     wide = TrainConfig(likelihood=likelihoods.Gaussian(sigma=25.0))
-    assert any("likelihood.sigma=0.09804" in line for line in checks.notices(wide))
+    assert any("likelihood.sigma=0.09804" in line for line in wide.notices())
 
 
 def test_the_config_folder_is_found_beside_the_package_only_in_a_checkout():

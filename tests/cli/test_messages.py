@@ -9,8 +9,8 @@ from conftest import SMALL
 
 from aectl import errors, storage
 from aectl.cli.messages import Task, explain
+from aectl.commands.table import COMMANDS
 from aectl.runs import checkpoint
-from aectl.settings.config import COMMANDS
 
 
 def remedy(code: int, path: str, command: str, **places: str) -> str:

@@ -11,13 +11,12 @@ from conftest import trained_denoiser
 from PIL import Image
 
 from aectl.commands import cleaning
-from aectl.commands.denoise import run_denoise
+from aectl.commands.denoise import DenoiseConfig, run_denoise
 from aectl.files.pictures import decoding
 from aectl.models import tiling
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.runs import sanity
-from aectl.runs.config import DenoiseConfig
 from aectl.runs.opening import open_run
 
 CPU = torch.device("cpu")

@@ -17,8 +17,8 @@ from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.datasets.table import DATASETS
 from aectl.data.split import build_dataset
 from aectl.errors import ConfigError
+from aectl.runs.schema import TrainSchema
 from aectl.settings import typed
-from aectl.settings.config import TrainSchema
 
 SAVED = Path(__file__).parent.parent / "saved_by_0.1.0/1_vae-latent2/checkpoints/step-00000003/config.json"
 

@@ -19,12 +19,12 @@ from PIL import Image, ImageSequence
 from test_keeping import native, tiff
 
 from aectl.commands import encode
+from aectl.commands.schemas import EncodeConfig
 from aectl.data.split import build_dataset
 from aectl.errors import DataError, ScaleError
 from aectl.files.pictures import decoding, encoding, fitting
 from aectl.files.pictures.reading import Reading
 from aectl.runs.opening import open_run
-from aectl.settings.config import EncodeConfig
 
 
 def floats(*values: float, dtype=np.float32) -> bytes:

@@ -28,7 +28,7 @@ from aectl.models.networks.unet import Unet
 from aectl.models.objectives import Elbo
 from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
-from aectl.settings import checks, typed
+from aectl.settings import common, typed
 from aectl.training import loop
 
 
@@ -84,7 +84,7 @@ def test_no_advice_says_what_is_so_already_or_cannot_be(config, recon, active):
             plain = typed.to_dict(config)
             *groups, last = key.split(".")
             functools.reduce(operator.getitem, groups, plain)[last] = wanted
-            checks.check(typed.from_dict(TrainConfig, plain, ""))
+            common.check(typed.from_dict(TrainConfig, plain, ""))
             assert "kl" not in key or config.kl_weight > 0
 
 

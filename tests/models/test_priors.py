@@ -16,7 +16,7 @@ from aectl.models.posteriors import Code
 from aectl.models.priors import FreeMixture, MixturePrior, PseudoInputs, StandardNormal, VampPrior
 from aectl.models.table import build_model
 from aectl.runs.config import TrainConfig
-from aectl.settings import checks
+from aectl.settings import common
 
 SHAPE = (1, 4, 5)
 RNG = np.random.default_rng(0)
@@ -142,7 +142,7 @@ def test_free_bits_need_a_kl_for_each_latent():
     with pytest.raises(
         ConfigError, match=r"objective\.free_bits=0.1: goes by the KL of each latent, and prior=mixture"
     ):
-        checks.check(config)
+        common.check(config)
 
 
 # ------------------------------------------------------------------------------------- total correlation

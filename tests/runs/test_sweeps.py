@@ -20,9 +20,9 @@ from aectl.machine import load
 from aectl.models.autoencoder import Vae
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
-from aectl.runs import sweeps
+from aectl.runs import schema, sweeps
 from aectl.runs.config import TrainConfig
-from aectl.settings import config, typed
+from aectl.settings import typed
 
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
 
@@ -99,10 +99,10 @@ def test_what_bears_on_no_number_tells_no_jobs_apart(tmp_path, key):
 def test_every_setting_is_said_to_bear_on_numbers_or_not():
     """A new setting is asked about here: does it change a figure?"""
     known = set(typed.flat(typed.to_dict(TrainConfig())))
-    assert {key for key in known if not config.bears_on_numbers(key)} == set(config.WITHOUT_BEARING)
-    assert set(config.WITHOUT_BEARING) - {"sweep.resume"} == set(config.RESUMABLE) - {"epochs"}
-    assert config.bears_on_numbers("seed")
-    assert config.bears_on_numbers("dataset.root")
+    assert {key for key in known if not schema.bears_on_numbers(key)} == set(schema.WITHOUT_BEARING)
+    assert set(schema.WITHOUT_BEARING) - {"sweep.resume"} == set(schema.RESUMABLE) - {"epochs"}
+    assert schema.bears_on_numbers("seed")
+    assert schema.bears_on_numbers("dataset.root")
 
 
 def test_a_setting_differs_where_its_value_does_however_it_was_given(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from aectl.settings.config import AdamConfig
+from aectl.runs.schema import AdamConfig
 from aectl.training.adam import Adam
 
 SETTINGS = AdamConfig(beta1=0.8, beta2=0.99, eps=1e-6, weight_decay=0.1)

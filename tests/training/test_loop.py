@@ -29,7 +29,7 @@ from aectl.models.objectives import Elbo, Iwae
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
-from aectl.settings.config import AdamConfig
+from aectl.runs.schema import AdamConfig
 from aectl.training import loop, session
 from aectl.training.adam import Adam
 from aectl.training.schedules import lr_at

@@ -15,7 +15,7 @@ from aectl.data.images import Images, TrainImages
 from aectl.data.patches import Pictures
 from aectl.settings import ranges
 from aectl.settings.choices import Choice, Range
-from aectl.settings.config import PATH
+from aectl.settings.common import PATH
 
 Count = Annotated[int, Range(0)]
 # Null: a tenth, or the folder of that part.

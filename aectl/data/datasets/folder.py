@@ -30,7 +30,7 @@ from aectl.files.pictures import decoding, fitting
 from aectl.files.pictures.reading import Reading
 from aectl.settings import ranges
 from aectl.settings.choices import Checked, OneOf, Range
-from aectl.settings.config import ON_BAD
+from aectl.settings.common import ON_BAD
 
 BLOCK = 512  # pictures decoded ahead of the writer
 
@@ -204,7 +204,7 @@ class Folder(Own):
 
     `size` is n, [height, width], or null where all pictures have one size; `fit` says how the others are brought to
     it, over `background`; or `patches`: `patches` random crops of each picture in an epoch. `on_bad`, `scale` and
-    `picture_gb` are as in `aectl.settings.config.PicturesConfig`.
+    `picture_gb` are as in `aectl encode`.
     """
 
     name: ClassVar[str] = "folder"

@@ -1,0 +1,180 @@
+"""What each command takes: types, paths and ranges, as Hydra knows them. No torch; values stand in YAML."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aectl.settings.common import ON_BAD, PATH, DataConfig, check_machine
+from aectl.settings.ranges import choice, fail, number, scale
+
+CODES = (".npz", ".csv", ".parquet")  # files of codes
+SPLITS = ("train", "val", "test")
+SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
+
+
+@dataclass
+class MeasureConfig:
+    """What every command takes that uses what was trained: the seed of its draws, where to compute, where data is."""
+
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        check_machine(self)
+
+
+@dataclass
+class RunConfig(MeasureConfig):
+    """What those on one run take: which, and which of its checkpoints."""
+
+    run: str = field(default="latest", metadata=PATH)
+    checkpoint: str = "best"
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        choice("checkpoint", self.checkpoint, ("best", "last"))
+
+
+@dataclass
+class EvalConfig(RunConfig):
+    """`aectl eval`: on which part of the data, and what is measured beyond the usual."""
+
+    split: str = "test"
+    batch_size: int = 500
+    nll_samples: int | None = None
+    nll_repeats: int = 1
+    robustness: bool = False
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        choice("split", self.split, SPLITS)
+        number("batch_size", self.batch_size, 1)
+        number("nll_samples", self.nll_samples, 1, 1_000_000)
+        number("nll_repeats", self.nll_repeats, 1, 1000)
+
+
+@dataclass
+class SampleConfig(RunConfig):
+    """`aectl sample`: how many images, drawn how."""
+
+    mode: str = "prior"
+    n: int = 64
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        choice("mode", self.mode, SAMPLE_MODES)
+        number("n", self.n, 1, 100_000)
+
+
+@dataclass
+class FilesConfig(RunConfig):
+    """What the commands on files take beyond that."""
+
+    input: str | None = field(default=None, metadata=PATH)
+    output: str | None = field(default=None, metadata=PATH)
+    overwrite: bool = False
+
+
+@dataclass
+class PicturesConfig(FilesConfig):
+    """And those that read pictures: what becomes of one that cannot be used, and how they are read.
+
+    `scale`: the value that is white, or [black, white], in pictures of more than 8 bits; null: the run's own, else
+    that of their type. `picture_gb`: GiB of memory that one picture may take while it is read.
+    """
+
+    on_bad: str = "stop"
+    scale: Any = None
+    picture_gb: float = 4.0
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        choice("on_bad", self.on_bad, ON_BAD)
+        scale("scale", self.scale)
+        number("picture_gb", self.picture_gb, 0, open_low=True)
+
+
+@dataclass
+class DenoiseSchema(PicturesConfig):
+    """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise, as Hydra knows it."""
+
+    reference: str | None = field(default=None, metadata=PATH)
+    noise: Any = None
+
+    def check(self) -> None:
+        """Refuse the first value out of its range, and settings that do not go together."""
+        super().check()
+        for key in ("output", "reference"):
+            if getattr(self, key) is not None and self.input is None:
+                fail(key, getattr(self, key), "needs input=<image or folder> as well")
+        if self.noise.corrupts and self.input is None:
+            want = "is added to clean pictures first: give them with input=<image or folder>"
+            fail("noise", self.noise.name, want)
+        if self.noise.corrupts and self.reference is not None:
+            fail("reference", self.reference, "with noise=... the input itself is the reference; leave this out")
+        if self.input is not None and self.output is None:
+            fail("input", self.input, "say where the results go: output=<folder>")
+
+
+@dataclass
+class EncodeConfig(PicturesConfig):
+    """`aectl encode`: pictures, or none for the run's test split, into one file of codes."""
+
+    sample: bool = False
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        if self.output is None:
+            fail("output", "null", "say where the codes go: output=codes.npz (or .csv, .parquet)")
+        _check_codes("output", self.output)
+
+
+@dataclass
+class DecodeConfig(FilesConfig):
+    """`aectl decode`: a file of codes back into pictures."""
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        if self.input is None:
+            fail("input", "null", "give the file of codes, such as input=codes.npz")
+        _check_codes("input", self.input)
+        if self.output is None:
+            fail("output", "null", "say where the pictures go: output=<folder>")
+
+
+def _check_codes(key: str, name: str) -> None:
+    if Path(name).suffix not in CODES:
+        fail(key, name, f"is no file of codes; its name must end in {', '.join(CODES)}")
+
+
+@dataclass
+class ReportConfig(MeasureConfig):
+    """`aectl report`: which sweep, and the part of the data that its runs are measured on."""
+
+    sweep: str = field(default="latest", metadata=PATH)
+    split: str = "test"
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        choice("split", self.split, SPLITS)
+
+
+@dataclass
+class DoctorConfig:
+    """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
+
+    run: str | None = field(default=None, metadata=PATH)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def check(self) -> None:
+        """It has no ranges."""

@@ -1,0 +1,115 @@
+"""A training run as Hydra knows it: types, paths, and what may differ between runs that are one. No torch.
+
+Values stand in YAML; choices are plain data here, and classes in `aectl.runs.config`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aectl.settings.common import PATH, DataConfig
+from aectl.settings.ranges import fail, number
+
+PRECISIONS = ("float32", "bf16")
+EXECUTIONS = ("eager", "compile", "graph")
+SCHEDULES = ("constant", "cosine", "steps")
+
+
+@dataclass
+class AdamConfig:
+    """Adam's decay rates, the number that keeps its division from zero, and the weights' own decay.
+
+    In each step weights, but no biases, shrink by the factor 1 − lr·weight_decay (Loshchilov & Hutter, 2019).
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        for key in ("beta1", "beta2"):
+            value = getattr(self, key)
+            if not 0 <= value < 1:
+                fail(f"adam.{key}", value, "must be a number of at least 0 and below 1")
+        number("adam.eps", self.eps, 0, open_low=True)
+        number("adam.weight_decay", self.weight_decay, 0)
+
+
+@dataclass
+class SweepConfig:
+    """`resume`: the folder of a sweep that was begun by the same command; only what is missing there is run."""
+
+    resume: str | None = field(default=None, metadata=PATH)
+
+
+@dataclass
+class TrainSchema:
+    """Everything that defines a training run, choices as plain data."""
+
+    dataset: Any = field(default=None, metadata={"paths": ("root",)})  # which of its settings are paths
+    data: DataConfig = field(default_factory=DataConfig)
+    noise: Any = None
+    network: Any = None
+    model: Any = None
+    prior: Any = None
+    objective: Any = None
+    likelihood: Any = None
+
+    latent: int = 2
+    kl_weight: float = 1.0
+    kl_warmup: float = 0.0
+
+    epochs: int = 20
+    batch_size: int = 32
+    lr: float = 1e-3
+    schedule: str = "constant"
+    lr_steps: list[int] | None = None
+    lr_factor: float = 0.1
+    adam: AdamConfig = field(default_factory=AdamConfig)
+    grad_clip: float | None = None
+    early_stop: int | None = None
+
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    precision: str = "float32"
+    execution: str = "eager"
+    figures_every: int = 5
+    checkpoint_every: int = 1
+    resume: str | None = field(default=None, metadata=PATH)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
+# Settings of 0.1.0 that have another name today.
+RENAMED = {"free_bits": "objective.free_bits", "model.samples": "objective.samples"}
+
+# Settings that bear on no figure but the seconds (and what the last bits of a sum depend on): where files lie, what
+# computes, what is saved and drawn on the way. Runs that differ in them alone are the same experiment.
+WITHOUT_BEARING = (
+    "resume", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every", "sweep.resume",
+)  # fmt: skip
+
+# What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
+RESUMABLE = ("resume", "epochs", *(key for key in WITHOUT_BEARING if key not in ("resume", "sweep.resume")))
+
+
+def bears_on_numbers(key: str) -> bool:
+    """Whether the setting `key`, such as `noise.sigma`, can change what is measured; Hydra's own settings cannot."""
+    return key not in WITHOUT_BEARING and not key.startswith(("hydra.", "hydra/"))
+
+
+def title_of(config: Any) -> tuple[str, str]:
+    """What people call a training run, and what more there is to say: ("vae", "latent 2"); ("dae", "unet"), codeless.
+
+    It asks for names alone, so that a run's folder can be named before torch is imported.
+    """
+    noise, network, model = config.noise.name, config.network.name, config.model.name
+    prior, objective = config.prior.name, config.objective.name
+    kind = "dae" if (model, noise != "none") == ("ae", True) else model
+    if objective != "elbo":
+        kind = "iwae" if objective == "iwae" else f"{kind} {objective}"
+    kind = kind if prior == "normal" else f"{kind} {prior}"
+    if noise != "none" and model != "ae":
+        kind = f"denoising {kind}"
+    return kind, "unet" if network == "unet" else f"latent {config.latent}"
