@@ -76,7 +76,8 @@ def principal(images: Images) -> Principal:
 
 def constant_recon(likelihood: Likelihood, decoded: Tensor, images: Images) -> float:
     """What recon is, in nats per image, if the decoder gives `decoded`, (C, H, W), for every one of `images`."""
-    return likelihood.constant_recon(decoded, (to_float(part) for part in images.chunks(CHUNK)))
+    parts = map(to_float, images.chunks(CHUNK))
+    return likelihood.fitted_recon((x, decoded.expand_as(x)) for x in parts)
 
 
 def median_filter(x: Tensor) -> Tensor:

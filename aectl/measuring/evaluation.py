@@ -120,9 +120,7 @@ def objective(subject: Subject) -> list[Figure]:
     ]
     if subject.grey:
         found.append(Figure("recon_floor", grey_floor(subject.images), NATS))
-    return found + [
-        Figure(name, value, "on [0, 1] pixels") for name, value in subject.model.likelihood.figures().items()
-    ]
+    return found + [Figure(name, *figure) for name, figure in subject.model.likelihood.figures().items()]
 
 
 def reconstruction(subject: Subject) -> list[Figure]:

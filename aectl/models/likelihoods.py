@@ -40,23 +40,23 @@ class Likelihood:
         """What the decoder must give for E[x|z] to be `mean`; any shape."""
         raise NotImplementedError
 
-    def constant_recon(self, decoded: Tensor, parts: Iterable[Tensor]) -> float:
-        """Recon in nats per image if the decoder gives `decoded`, (C, H, W), for all images, `parts` of (N, C, H, W).
+    def fitted_recon(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+        """Recon in nats per image of images and what is decoded for them, pairs of (N, C, H, W).
 
-        What is learnt beside the decoder is what fits best.
+        What is learnt beside the decoder is what fits them best.
         """
-        total, count = torch.zeros((), dtype=torch.float64), 0
-        for x in parts:
-            total = total + self.neg_log_prob(x, decoded.expand_as(x)).sum(dtype=torch.float64)
+        total, count = 0.0, 0
+        for x, decoded in pairs:
+            total += self.neg_log_prob(x, decoded).cpu().sum(dtype=torch.float64).item()
             count += len(x)
-        return float(total) / count
+        return total / count
 
     def per_pixel(self, recon: float) -> str:
         """`recon`, nats per pixel, in the words and the unit that courses use."""
         return f"{recon:.4f} nats per pixel"
 
-    def figures(self) -> dict[str, float]:
-        """What it has learnt, by name."""
+    def figures(self) -> dict[str, tuple[float, str]]:
+        """What it has learnt, by name: the number and its unit."""
         return {}
 
 
@@ -250,16 +250,16 @@ class Normal(nn.Module, Likelihood):
         """`mean` itself, or its logit, as the Bernoulli's."""
         return torch.logit(mean, eps=1e-3) if self.bounded else mean
 
-    def constant_recon(self, decoded: Tensor, parts: Iterable[Tensor]) -> float:
+    def fitted_recon(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
         """Recon in nats per image; a σ that learns is the one that fits best, the root of the mean squared error."""
         if not self.learned:
-            return super().constant_recon(decoded, parts)
-        x_hat, sse, count = self.mean(decoded), torch.zeros((), dtype=torch.float64), 0
-        for x in parts:
-            sse = sse + (x - x_hat).square().sum(dtype=torch.float64)
+            return super().fitted_recon(pairs)
+        sse, count, values = 0.0, 0, 0
+        for x, decoded in pairs:
+            sse += (x - self.mean(decoded)).square().cpu().sum(dtype=torch.float64).item()
             count += len(x)
-        d = decoded.numel()
-        return d / 2 * math.log(2 * math.pi * math.e * max(float(sse) / (d * count), 1e-12))
+            values += x.numel()
+        return values / count / 2 * math.log(2 * math.pi * math.e * max(sse / values, 1e-12))
 
     def per_pixel(self, recon: float) -> str:
         """A squared error, or where σ learns the nats and σ."""
@@ -267,9 +267,9 @@ class Normal(nn.Module, Likelihood):
             return f"{recon:.4f} nats per pixel, σ {self.sigma:.4f} at the end"
         return f"squared error {max(0.0, 2 * self.sigma**2 * (recon - self.constant)):.4f} per pixel"
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, tuple[float, str]]:
         """σ, where it is learnt."""
-        return {"sigma": self.sigma} if self.learned else {}
+        return {"sigma": (self.sigma, "on [0, 1] pixels")} if self.learned else {}
 
 
 # What `likelihood=` takes.

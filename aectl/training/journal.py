@@ -206,10 +206,8 @@ class Journal:
     @torch.inference_mode()
     def _untrained(self, images: Images) -> float:
         """Recon before the first step, nats per image."""
-        likelihood, model = self.model.likelihood, self.model
         triples = batches(images, self.config.noise, self.device, self.config.seed)
-        sums = [likelihood.neg_log_prob(x, model.untrained(noisy)).sum().item() for x, noisy, _ in triples]
-        return sum(sums) / len(images)
+        return self.model.likelihood.fitted_recon((x, self.model.untrained(noisy)) for x, noisy, _ in triples)
 
     def _verdict(
         self, chosen: dict[str, Any], records: Sequence[dict[str, Any]], reference: float, untrained: float

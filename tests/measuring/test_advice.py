@@ -20,16 +20,19 @@ from aectl.data.images import Images
 from aectl.errors import DivergedError
 from aectl.measuring import advice
 from aectl.measuring.baselines import constant_recon
+from aectl.measuring.scoring import batches
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Vae
 from aectl.models.likelihoods import Bernoulli, Normal
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.models.objectives import Elbo
+from aectl.models.table import build_model
 from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
 from aectl.settings import common, typed
 from aectl.training import loop
+from aectl.training.journal import Journal
 
 
 def small(**changes) -> TrainConfig:
@@ -173,6 +176,23 @@ def test_what_constant_reconstructions_cost():
     expected = -stats.norm(mean, best).logpdf(x).sum(1).mean()
     learned = Normal(7.0, learn=True)
     assert constant_recon(learned, learned.inverse_mean(target), images) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("network", [Mlp(hidden=[4]), Unet(channels=[4, 8], blocks=1)], ids=["mlp", "unet"])
+def test_recon_before_the_first_step_does_not_go_by_a_sigma_that_was_learnt(tmp_path, network):
+    """An autoencoder then decodes zeros, a u-net its noisy input; σ is the root of their mean squared error."""
+    pixels = torch.randint(0, 256, (25, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    images, noise = Images(pixels, None), noises.Gaussian(sigma=0.5, clip=False)
+    likelihood = likelihoods.Gaussian(sigma=0.2, learn=True)
+    config = TrainConfig(network=network, model=Ae(), likelihood=likelihood, noise=noise, seed=3)
+    told = Journal(config, tmp_path, None, build_model(config, (1, 8, 8)), None, torch.device("cpu"), None)
+    ((x, x_noisy, _),) = batches(images, noise, torch.device("cpu"), 3)
+    error = (x if isinstance(network, Mlp) else x - x_noisy).double().numpy()
+    expected = -stats.norm(0, math.sqrt((error**2).mean())).logpdf(error).sum() / 25
+    assert told._untrained(images) == pytest.approx(expected, rel=1e-5)
+    with torch.no_grad():
+        told.model.likelihood.log_sigma.fill_(-4)
+    assert told._untrained(images) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_kl_that_costs_nothing_is_not_blamed():
