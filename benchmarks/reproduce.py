@@ -29,7 +29,7 @@ from results_page import PAGE, ROOT, read_results, write_results
 from rows import ENOUGH, ROWS, Result, Row
 
 from aectl import __version__, storage
-from aectl.data.datasets.official import Mnist
+from aectl.data.datasets.like_mnist import Mnist
 from aectl.data.split import build_dataset
 
 RUNS = Path("outputs/published")

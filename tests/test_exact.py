@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from aectl.data import noise as noises
+from aectl.data.datasets.like_mnist import Mnist
 from aectl.data.datasets.mnist5k import Mnist5k
-from aectl.data.datasets.official import Mnist, data_root
+from aectl.data.datasets.official import data_root
 from aectl.data.images import to_float
 from aectl.data.split import build_dataset
 from aectl.machine.devices import choose

@@ -1,6 +1,5 @@
 """The runs of a sweep, each measured on the same images, and what they were measured on and with."""
 
-import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from aectl.measuring import baselines, comparison, evaluation, figures
 from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
 from aectl.measuring.evaluation import Subject
-from aectl.models.networks.base import Network
 from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.settings import typed
@@ -114,7 +112,7 @@ class Bench:
             data=where,
             sizes=f"trained on {sizes['train']:,} images"
             + (f", the epoch chosen on {sizes['val']:,} others" if sizes["val"] else ""),
-            networks=network_words(run.config.network),
+            networks=run.config.network.words,
             trained=", ".join(
                 [f"{key} {trained[key]}" for key in ("aectl", "torch") if key in trained]
                 + ([f"{device}{_threads(threads) if device == 'cpu' else ''}"] if device else [])
@@ -141,18 +139,3 @@ def data_words(dataset: Dataset, images: Images, part: str) -> str:
     colour = "" if channels == 1 else f" in {channels} channels"
     count = f"{len(images):,} {PART_WORDS[part]} image{'' if len(images) == 1 else 's'}"
     return f"{dataset.words}{binary}, {count} of {height}×{width}{colour}"
-
-
-def network_words(network: Network) -> str:
-    """`mlp, hidden 300-300, leaky_relu`, and what else is not as by default."""
-    words = [network.name]
-    for key in ("hidden", "channels", "decoder_hidden"):
-        if widths := getattr(network, key, None):
-            words.append(f"{key.replace('_', ' ')} {'-'.join(map(str, widths))}")
-    for setting in dataclasses.fields(network):
-        value = getattr(network, setting.name)
-        if setting.name == "activation":
-            words.append(value)
-        elif not isinstance(value, list | None) and value != setting.default:
-            words.append(f"{setting.name}={value}")
-    return ", ".join(words)

@@ -10,12 +10,12 @@ from PIL import Image
 
 from aectl import __version__ as aectl_version
 from aectl.data.datasets.digits import Digits
-from aectl.data.datasets.official import Mnist
+from aectl.data.datasets.like_mnist import Mnist
 from aectl.data.images import Images
 from aectl.drawing import plots, report_page, report_plots
 from aectl.measuring import comparison, tables
 from aectl.measuring.comparison import Measured
-from aectl.measuring.sweep import Circumstances, data_words, network_words
+from aectl.measuring.sweep import Circumstances, data_words
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 
@@ -153,7 +153,7 @@ def test_data_in_words(dataset, shape, part, words):
     ],
 )  # fmt: skip
 def test_networks_in_words(network, words):
-    assert network_words(network) == words
+    assert network.words == words
 
 
 def page_of(jobs, runs) -> str:

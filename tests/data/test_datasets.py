@@ -12,7 +12,9 @@ from albums import own
 from aectl.cli.composing import config_dir
 from aectl.cli.paths import PATH_KEYS
 from aectl.data.datasets.array import Array
-from aectl.data.datasets.official import Emnist, Mnist
+from aectl.data.datasets.base import Own
+from aectl.data.datasets.like_mnist import Emnist, Mnist
+from aectl.data.datasets.official import NEED_NO_FILES, Official
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.datasets.table import DATASETS
 from aectl.data.split import build_dataset
@@ -94,3 +96,8 @@ def test_people_s_own_are_where_data_root_says_before_where_they_were(tmp_path):
     kept = Array(root=str(tmp_path / "old.npy"), val_size=None, test_size=None)
     assert build_dataset(kept, None).train.pixels.unique() == 10
     assert build_dataset(kept, str(tmp_path / "new.npy")).train.pixels.unique() == 200
+
+
+def test_those_that_need_no_files_are_named_where_a_download_fails():
+    needless = {name for name in DATASETS if not issubclass(DATASETS[name], Official | Own)}
+    assert set(NEED_NO_FILES.split(", ")) == needless

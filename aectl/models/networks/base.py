@@ -1,6 +1,6 @@
 """What every network says of itself. Adding one: a file here with its class, its name in `table.py`, and its YAML."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
 from torch import nn
@@ -38,6 +38,22 @@ class Network(Choice):
     group: ClassVar[str] = "network"
     has_code: ClassVar[bool] = True
     dense: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """`mlp, hidden 300-300, leaky_relu`: its widths, its activation, and what else is not as by default."""
+        settings = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        widths = {name: value for name, value in settings.items() if isinstance(value, list) and value}
+        found = [self.name]
+        for name in sorted(widths, key=lambda name: name.startswith("decoder")):  # the decoder's last
+            found.append(f"{name.replace('_', ' ')} {'-'.join(map(str, widths[name]))}")
+        for setting in fields(self):
+            value = settings[setting.name]
+            if isinstance(value, str) and value in ACTIVATIONS:
+                found.append(value)
+            elif not isinstance(value, list | None) and value != setting.default:
+                found.append(f"{setting.name}={value}")
+        return ", ".join(found)
 
     @property
     def starts_at_mean(self) -> bool:
