@@ -126,28 +126,28 @@ class Ae(ModelChoice):
 
     name: ClassVar[str] = "ae"
 
-    def check_with(self, parts: Choices) -> None:
+    def check_with(self, choices: Choices) -> None:
         """It has no prior, hence no objective that needs one."""
-        if not parts.network.has_code and not parts.likelihood.output_is_mean:
-            _refuse_codeless(parts)
-        if parts.prior != NormalPrior():
-            ranges.fail("prior.name", parts.prior.name, "model=ae has no prior; it goes with model=vae")
-        if parts.objective.of_draws:
-            ranges.fail("objective.name", parts.objective.name, "model=ae has no posterior; it goes with model=vae")
+        if not choices.network.has_code and not choices.likelihood.output_is_mean:
+            _refuse_codeless(choices)
+        if choices.prior != NormalPrior():
+            ranges.fail("prior.name", choices.prior.name, "model=ae has no prior; it goes with model=vae")
+        if choices.objective.of_draws:
+            ranges.fail("objective.name", choices.objective.name, "model=ae has no posterior; it goes with model=vae")
 
-    def notices(self, parts: Choices, noisy: bool) -> list[str]:
+    def notices(self, choices: Choices, noisy: bool) -> list[str]:
         """A network without a code adds to what it sees."""
-        if parts.network.has_code or noisy:
+        if choices.network.has_code or noisy:
             return []
         line = "without noise has nothing to do: it returns its input; choose one with noise=..."
-        return [f"network={parts.network.name} {line}"]
+        return [f"network={choices.network.name} {line}"]
 
-    def build(self, parts: Choices, shape: Shape) -> Model:
+    def build(self, choices: Choices, shape: Shape) -> Model:
         """An encoder and a decoder, or the network alone."""
-        if not parts.network.has_code:
-            return Denoiser(parts.network.denoiser(shape[0]), parts.likelihood.build())
-        encoder, decoder = parts.network.build(shape, parts.latent, parts.latent)
-        return Autoencoder(encoder, decoder, parts.latent, parts.likelihood.build())
+        if not choices.network.has_code:
+            return Denoiser(choices.network.denoiser(shape[0]), choices.likelihood.build())
+        encoder, decoder = choices.network.build(shape, choices.latent, choices.latent)
+        return Autoencoder(encoder, decoder, choices.latent, choices.likelihood.build())
 
 
 @dataclass(frozen=True)
@@ -169,25 +169,25 @@ class Vae(ModelChoice):
     posterior: Literal["logvar", "std"]
     logvar_clip: Annotated[list[float] | None, Clip()] = None
 
-    def check_with(self, parts: Choices) -> None:
+    def check_with(self, choices: Choices) -> None:
         """It needs a code."""
-        if not parts.network.has_code:
-            _refuse_codeless(parts)
+        if not choices.network.has_code:
+            _refuse_codeless(choices)
 
-    def build(self, parts: Choices, shape: Shape) -> Model:
+    def build(self, choices: Choices, shape: Shape) -> Model:
         """An encoder of two numbers for each latent, a decoder, and the prior."""
-        encoder, decoder = parts.network.build(shape, 2 * parts.latent, parts.latent)
+        encoder, decoder = choices.network.build(shape, 2 * choices.latent, choices.latent)
         return Autoencoder(
             encoder,
             decoder,
-            parts.latent,
-            parts.likelihood.build(),
+            choices.latent,
+            choices.likelihood.build(),
             self.posterior,
             logvar_clip=self.logvar_clip,
-            prior=parts.prior,
+            prior=choices.prior,
             shape=shape,
-            draws=parts.objective.draws,
-            of_draws=parts.objective.of_draws,
+            draws=choices.objective.draws,
+            of_draws=choices.objective.of_draws,
         )
 
     def against_divergence(self) -> list[tuple[str, bool]]:
@@ -198,6 +198,6 @@ class Vae(ModelChoice):
         ]
 
 
-def _refuse_codeless(parts: Choices) -> None:
+def _refuse_codeless(choices: Choices) -> None:
     want = "predicts the clean picture, without a code: it goes with model=ae or dae, likelihood=gaussian and "
-    ranges.fail("network.name", parts.network.name, f"{want}likelihood.mean=identity")
+    ranges.fail("network.name", choices.network.name, f"{want}likelihood.mean=identity")

@@ -99,14 +99,14 @@ class ModelChoice(Choice):
     group: ClassVar[str] = "model"
     has_kl: ClassVar[bool] = False
 
-    def check_with(self, parts: Choices) -> None:
+    def check_with(self, choices: Choices) -> None:
         """Raise `ConfigError` where it cannot be made of these parts."""
 
-    def build(self, parts: Choices, shape: Shape) -> Model:
+    def build(self, choices: Choices, shape: Shape) -> Model:
         """The model for images of `shape` = (C, H, W), freshly initialised."""
         raise NotImplementedError
 
-    def notices(self, parts: Choices, noisy: bool) -> list[str]:
+    def notices(self, choices: Choices, noisy: bool) -> list[str]:
         """A line for each of the parts that has no effect, the images `noisy` or not."""
         return []
 

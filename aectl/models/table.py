@@ -8,6 +8,6 @@ from aectl.settings.choices import Table
 MODELS = Table(ModelChoice, Ae, Vae)
 
 
-def build_model(parts: Choices, shape: Shape) -> Model:
+def build_model(choices: Choices, shape: Shape) -> Model:
     """The model that these choices make for images of `shape` = (C, H, W), freshly initialised."""
-    return parts.model.build(parts, shape)
+    return choices.model.build(choices, shape)
