@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aectl import signals
 from aectl.cli import composing
@@ -16,9 +16,6 @@ from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, OtherSweepError
 from aectl.settings import common, typed
-
-if TYPE_CHECKING:  # it needs torch
-    pass
 
 
 def prepare_process() -> None:

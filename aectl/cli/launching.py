@@ -24,6 +24,16 @@ def hydra_main(job: Job, args: list[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
 
 
+def name_launch(stamp: str, unique: str) -> None:
+    """When this launch began, and what no other has: the jobs of a sweep inherit both, and agree on its folder."""
+    os.environ["AECTL_STAMP"], os.environ["AECTL_UNIQUE"] = stamp, unique
+
+
+def without_command(words: list[str]) -> None:
+    """The line to complete, from which Hydra's completion reads, without the command that it does not know."""
+    os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+
+
 def check_overrides(command: str, overrides: list[str]) -> None:
     """What Hydra would take, and mean something else by, or refuse in words that lead nowhere."""
     groups = {path.name for path in composing.config_dir().iterdir() if path.is_dir()} - {"hydra"}

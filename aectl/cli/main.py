@@ -12,7 +12,7 @@ import time
 from aectl import __version__, errors, shell, signals
 from aectl.cli import paths
 from aectl.cli.job import Job, complain, prepare_process
-from aectl.cli.launching import check_overrides, hydra_main
+from aectl.cli.launching import check_overrides, hydra_main, name_launch, without_command
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
@@ -96,7 +96,7 @@ def _main(args: list[str], task: Task) -> int:
         from aectl.training import processes
 
         stamp, unique = processes.join(f"{stamp} {unique}").split()
-    os.environ["AECTL_STAMP"], os.environ["AECTL_UNIQUE"] = stamp, unique
+    name_launch(stamp, unique)
     overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
     check_overrides(command, overrides)
     task.command, task.places = command, paths.paths_among(overrides)
@@ -120,6 +120,6 @@ def _complete(args: list[str]) -> int:
             return 0
         if words[1] not in COMMANDS:
             return 0
-        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+        without_command(words)
     hydra_main(Job(Task(words[1] if len(words) > 2 else "train"), ""), args)
     return 0

@@ -93,6 +93,7 @@ def _from_hydra(error: BaseException) -> bool:
 def _config_line(error: BaseException) -> str:
     """Hydra's message of many lines as one that names the key, and the nearest name where one was mistyped."""
     from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import MissingMandatoryValue
     from yaml import MarkedYAMLError
 
     if isinstance(error, MarkedYAMLError) and error.problem_mark:  # of a package, or of a folder of somebody's own
@@ -112,6 +113,8 @@ def _config_line(error: BaseException) -> str:
     cause = error.__cause__ or error
     text = one_line(cause)
     key = getattr(cause, "full_key", None)
+    if isinstance(cause, MissingMandatoryValue) and key:
+        return f"{key}: must be given: {key}=<value> (--help says what it is)"
     if "not in" in text and key in schema.RENAMED:
         return f"{key}: no such setting any more; it is {schema.RENAMED[key]} now"
     if "not in" in text and key:

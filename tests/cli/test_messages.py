@@ -73,6 +73,13 @@ def test_the_commands_name_what_refused_them(aectl, tmp_path, monkeypatch):
     assert "AECTL_CACHE=<path>" in aectl("train", "dataset=folder", "dataset.root=r/figures").err
 
 
+@pytest.mark.parametrize("name", ["folder", "array"])
+def test_a_setting_that_has_to_be_given_is_asked_for_by_its_key(aectl, name):
+    refused = aectl("train", f"dataset={name}")
+    assert refused.status == 2
+    assert refused.err == "aectl: dataset.root: must be given: dataset.root=<value> (--help says what it is)\n"
+
+
 def test_a_full_disk_in_training_names_the_run_to_go_on_with(aectl, monkeypatch):
     real = storage.make_folder
 
