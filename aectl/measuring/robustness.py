@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from aectl.data.images import Images, to_float
 from aectl.data.noise import NOISES
@@ -38,22 +39,22 @@ def measure(model: Model, images: Images, device: torch.device, seed: int) -> li
     """A row for every kind and strength, on at most 200 of the images; noise is clipped to [0, 1]."""
     x = to_float(images.spread(IMAGES).pixels)
     rows, has_nl_means = [], all(map(importlib.util.find_spec, ("skimage", "pywt")))
-    for kind in NOISES.usable():
-        for settings in kind.levels:
-            strength = next(iter(settings.values()))
-            rng = generator("cpu", "robustness", seed, kind.name, repr(strength))
-            noisy = kind(**settings)(x, rng)
-            cleaned = torch.cat([model.reconstruct(part.to(device)).cpu() for part in noisy.split(100)])
-            rows.append(
-                Row(
-                    kind.name,
-                    strength,
-                    _psnr(noisy, x),
-                    _psnr(baselines.median_filter(noisy), x),
-                    _psnr(_nl_means(noisy), x) if has_nl_means else None,
-                    _psnr(cleaned, x),
-                )
+    cases = [(kind, settings) for kind in NOISES.usable() for settings in kind.levels]
+    for kind, settings in tqdm(cases, desc="robustness", disable=None, leave=False):
+        strength = next(iter(settings.values()))
+        rng = generator("cpu", "robustness", seed, kind.name, repr(strength))
+        noisy = kind(**settings)(x, rng)
+        cleaned = torch.cat([model.reconstruct(part.to(device)).cpu() for part in noisy.split(100)])
+        rows.append(
+            Row(
+                kind.name,
+                strength,
+                _psnr(noisy, x),
+                _psnr(baselines.median_filter(noisy), x),
+                _psnr(_nl_means(noisy), x) if has_nl_means else None,
+                _psnr(cleaned, x),
             )
+        )
     return rows
 
 
