@@ -221,9 +221,7 @@ def aectl(images: np.ndarray, batch: int, precision: str = "float32") -> Measure
     `steps_per_s` is of an epoch's steps, as for the others; `with_epoch_end` has in its time also what the others
     do not make: validation of 2,500 images, curves, checkpoints, and pictures every five epochs.
     """
-    from aectl.data.datasets.array import Array
-    from aectl.models.autoencoder import Vae
-    from aectl.runs.config import TrainConfig
+    from aectl.cli.composing import composed
     from aectl.runs.layout import read_metrics
     from aectl.training import loop
 
@@ -233,10 +231,10 @@ def aectl(images: np.ndarray, batch: int, precision: str = "float32") -> Measure
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "images.npy", images.reshape(-1, 28, 28))
-        data = Array(val_size=2500, test_size=10, root=str(folder / "images.npy"))
-        config = TrainConfig(
-            dataset=data, model=Vae(posterior="logvar"), latent=LATENT, batch_size=batch, epochs=6, lr=LR,
-            precision=precision,
+        config = composed(
+            "train", "model=vae", "dataset=array", f"dataset.root={folder}/images.npy", "dataset.val_size=2500",
+            "dataset.test_size=10", f"latent={LATENT}", f"batch_size={batch}", "epochs=6", f"lr={LR}",
+            f"precision={precision}",
         )  # fmt: skip
         loop.train(config, folder / "run")
         first, *others = read_metrics(folder / "run")

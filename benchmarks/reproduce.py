@@ -159,7 +159,7 @@ def kept(row: Row, config: Result, result: Result, metrics: Result, costs: Resul
 
 def setting(config: Result, result: Result) -> str:
     """Images, binarization, batch, schedule and threads, in one line."""
-    sizes, schedule = result["sizes"], config["schedule"]
+    sizes, schedule = result["sizes"], config["schedule"]["name"]
     threads = config["threads"] or torch.get_num_threads()
     parts = [
         f"{sizes['train']:,} training, {sizes['val']:,} validation and {sizes['test']:,} test images",

@@ -19,13 +19,11 @@ import torch
 from contenders import HIDDEN, LATENT, LR, PIXELS, Plain
 from torch import Tensor
 
-from aectl.data.datasets.array import Array
-from aectl.models.autoencoder import Vae
+from aectl.cli.composing import composed
 from aectl.rng import generator
-from aectl.runs.config import TrainConfig
+from aectl.runs.schedules import kl_weight_at, lr_at
 from aectl.training import session
 from aectl.training.feeding import feed
-from aectl.training.schedules import kl_weight_at, lr_at
 from aectl.training.step import stepping
 
 STEPS = 100
@@ -73,10 +71,10 @@ def bare(images: Tensor, batch: int) -> tuple[Step, Step]:
 
 def aectl(path: Path, batch: int, **changes: str) -> Step:
     """The lines of aectl's loop that are in every step."""
-    data = Array(val_size=10, test_size=10, root=str(path))
-    config = TrainConfig(
-        dataset=data, model=Vae(posterior="logvar"), latent=LATENT, batch_size=batch, lr=LR, **changes
-    )
+    config = composed(
+        "train", "model=vae", "dataset=array", f"dataset.root={path}", "dataset.val_size=10", "dataset.test_size=10",
+        f"latent={LATENT}", f"batch_size={batch}", f"lr={LR}", *(f"{key}={value}" for key, value in changes.items()),
+    )  # fmt: skip
     run = session.prepare(config, path.parent / "run", None)
     rng_of = functools.partial(generator, run.device, "step")
     step = stepping(run.parallel, run.loss, run.adam, run.config)

@@ -27,8 +27,8 @@ from aectl.models.networks.base import Network
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.runs import checkpoint
-from aectl.runs.config import TrainConfig
 from aectl.training import loop
+from configs import train_config
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
 
@@ -95,8 +95,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small VAE of 28×28 grey pictures with two latents, for tests that only use one."""
     folder = tmp_path_factory.mktemp("run")
     dataset = Synthetic(val_size=20, test_size=20, synthetic_size=100, synthetic_shape=[1, 28, 28])
-    config = TrainConfig(
-        dataset, network=Mlp(hidden=[8]), model=Vae(posterior="logvar"), epochs=1, device="cpu",
+    config = train_config(
+        dataset=dataset, network=Mlp(hidden=[8]), model=Vae(posterior="logvar"), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
     loop.train(config, folder)
@@ -116,7 +116,7 @@ def only_run(tmp_path: Path) -> Callable[[], Path]:
 
 def trained_denoiser(folder: Path, network: Network, colours: int = 1) -> Path:
     """A run of one epoch on drawn shapes of 12×10 with noise."""
-    config = TrainConfig(
+    config = train_config(
         dataset=Synthetic(val_size=20, test_size=20, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
         noise=noises.Gaussian(sigma=0.2), network=network, model=Ae(), latent=6,
         likelihood=likelihoods.Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,

@@ -127,7 +127,7 @@ FIGURES = [
     Defect("z is drawn with σ² for σ", "models/posteriors.py",
            "(0.5 * self.logvar).exp() * eps", "self.logvar.exp() * eps",
            "test_figures_sample.py -k posterior_rows"),
-    Defect("the warm-up is a step ahead", "training/schedules.py", "kl_weight * step / warmup",
+    Defect("the warm-up is a step ahead", "runs/schedules.py", "kl_weight * step / warmup",
            "kl_weight * (step + 1) / warmup", "test_figures_parts.py -k warm_up"),
     # ----------------------------------------------------------------------------------------- training
     Defect("validation noise is seeded by the epoch", "training/loop.py", "config.kl_weight, session.device)",

@@ -41,7 +41,7 @@ RUNS = {
     ],
     "iwae": [
         "model=iwae", "objective.samples=3", *GREY, "network.init=glorot", "network.output_bias=data_mean",
-        "network.activation=tanh", "dataset.binarize=threshold", "schedule=steps", "lr_steps=[1,2]",
+        "network.activation=tanh", "dataset.binarize=threshold", "schedule=steps", "schedule.after=[1,2]",
     ],
     "dae-unet-blind": [
         "model=dae", *COLOUR, "network=unet", "network.channels=[4,6]", "noise.sigma=0.05", "noise.sigma_max=0.3",

@@ -17,6 +17,7 @@ from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import TrainConfig
 from aectl.training import loop
+from configs import train_config
 
 SHAPE = (1, 12, 13)
 D = math.prod(SHAPE)
@@ -79,7 +80,7 @@ def planted(folder: Path, weights: dict[str, np.ndarray], **settings) -> Linear:
     """A run of one epoch with these weights in the place of what it has learnt."""
     latent = len(weights["W"])
     settings = {"model": VAE, "likelihood": likelihoods.Gaussian(sigma=0.3), "dataset": DATASET, **settings}
-    config = TrainConfig(
+    config = train_config(
         network=Mlp(hidden=[]), latent=latent, epochs=1, device="cpu", threads=1, figures_every=0,
         **settings,
     )  # fmt: skip

@@ -201,6 +201,14 @@ def test_completion_knows_commands_choices_and_settings(line, expected):
     assert expected in done.stdout.split(), done
 
 
+@pytest.mark.parametrize(
+    ("line", "group"), [("aectl eval n", "noise="), ("aectl eval mo", "model="), ("aectl train c", "common=")]
+)
+def test_completion_offers_no_choice_that_the_command_has_not(line, group):
+    env = {**os.environ, "COMP_LINE": line}
+    assert group not in run(sys.executable, "-m", "aectl", "-sc", "query=bash", env=env).stdout.split()
+
+
 def test_completion_can_be_installed():
     done = run(sys.executable, "-m", "aectl", "-sc", "install=bash")
     assert done.returncode == 0

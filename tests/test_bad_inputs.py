@@ -19,15 +19,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aectl.cli import messages
+from aectl.cli.composing import composed
 from aectl.commands import denoise
-from aectl.commands.denoise import DenoiseConfig
 from aectl.data import noise as noises
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.files.pictures import decoding
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
-from aectl.runs.config import TrainConfig
 from aectl.training import loop
+from configs import train_config
 
 CPU = torch.device("cpu")
 FORBIDDEN = ("pickle.find_class", "exec", "compile", "subprocess.Popen", "os.system", "os.exec", "os.fork", "socket.")
@@ -79,7 +79,7 @@ def explained(work) -> tuple[int, str]:
 def trained(tmp_path_factory) -> Path:
     """A small denoiser of 28×28 grey pictures."""
     folder = tmp_path_factory.mktemp("run")
-    config = TrainConfig(
+    config = train_config(
         dataset=Synthetic(val_size=20, test_size=20, synthetic_size=100, synthetic_shape=[1, 28, 28]),
         noise=noises.Gaussian(sigma=0.3), network=Mlp(hidden=[8]), epochs=1, device="cpu",
         figures_every=0,
@@ -103,7 +103,7 @@ def test_a_strange_picture_is_cleaned_or_named(trained, tmp_path, monkeypatch, k
     (tmp_path / "in").mkdir()
     zoo.make(kind, tmp_path / "in")
 
-    config = DenoiseConfig(input="in", output="out", reference="in")
+    config = composed("denoise", "input=in", "output=out", "reference=in")
     with Guard():
         status, message = explained(lambda: denoise.run_denoise(config, tmp_path / "log"))
     assert status in (0, 3), message
@@ -122,7 +122,7 @@ def test_a_strange_picture_is_cleaned_or_named(trained, tmp_path, monkeypatch, k
 def test_what_fits_is_cleaned(trained, tmp_path, kind):
     (tmp_path / "in").mkdir()
     zoo.make(kind, tmp_path / "in")
-    config = DenoiseConfig(run=str(trained), input=str(tmp_path / "in"), output=str(tmp_path / "out"))
+    config = composed("denoise", f"run={trained}", f"input={tmp_path}/in", f"output={tmp_path}/out")
     assert explained(lambda: denoise.run_denoise(config, tmp_path))[0] == 0
 
 
@@ -279,7 +279,7 @@ def refuse(path: Path) -> None:
     for work in (
         lambda: opening.open_run(str(path), "best", CPU),
         lambda: opening.open_run(str(path.parent.parent), "best", CPU),
-        lambda: loop.train(TrainConfig(resume=str(path.parent.parent)), Path("unused")),
+        lambda: loop.train(train_config(resume=str(path.parent.parent)), Path("unused")),
     ):
         with Guard():
             status, message = explained(work)

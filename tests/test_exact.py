@@ -26,7 +26,9 @@ from aectl.models.table import build_model
 from aectl.rng import generator
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
+from aectl.runs.schedules import Cosine
 from aectl.training import loop
+from configs import train_config
 
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
 DATASET = Mnist(val_size=10000) if WHOLE else Mnist5k(val_size=500, test_size=500)
@@ -37,9 +39,9 @@ def linear(latent: int, **changes) -> TrainConfig:
     settings = {
         "dataset": DATASET, "network": Mlp(hidden=[], output_bias="data_mean"),
         "model": Ae(), "likelihood": likelihoods.Gaussian(sigma=1.0), "latent": latent,
-        "batch_size": 100, "schedule": "cosine", "figures_every": 0, "threads": 1,
+        "batch_size": 100, "schedule": Cosine(), "figures_every": 0, "threads": 1,
     }  # fmt: skip
-    return TrainConfig(**{**settings, **changes})
+    return train_config(**{**settings, **changes})
 
 
 @pytest.mark.skipif(not WHOLE, reason="needs all of MNIST below AECTL_DATA")
@@ -116,7 +118,7 @@ def probabilistic_pca(off: float):
     x = Wz + b + σε, so x ~ N(b, WWᵀ + σ²I). With orthogonal columns of W the posterior is diagonal:
     N(M⁻¹Wᵀ(x − b), σ²M⁻¹), M = WᵀW + σ²I (Tipping & Bishop, 1999).
     """
-    config = TrainConfig(
+    config = train_config(
         network=Mlp(hidden=[]), model=Vae(posterior="logvar"),
         likelihood=likelihoods.Gaussian(sigma=SIGMA), latent=LATENT,
     )  # fmt: skip

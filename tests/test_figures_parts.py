@@ -18,8 +18,8 @@ from aectl.data.datasets.array import Array
 from aectl.data.split import build_dataset
 from aectl.models.objectives import Elbo, Iwae, Terms
 from aectl.rng import generator
-from aectl.runs.config import TrainConfig
-from aectl.training.schedules import kl_weight_at
+from aectl.runs.schedules import kl_weight_at
+from configs import train_config
 
 RNG = np.random.default_rng(0)
 
@@ -41,7 +41,7 @@ def test_the_importance_weighted_loss_has_its_weight_on_the_kl(beta):
 
 
 def test_a_warm_up_ends_at_its_epoch_and_not_a_step_later():
-    weights = [kl_weight_at(step, 5, TrainConfig(kl_weight=2.0, kl_warmup=2.0)) for step in range(12)]
+    weights = [kl_weight_at(step, 5, train_config(kl_weight=2.0, kl_warmup=2.0)) for step in range(12)]
     np.testing.assert_allclose(weights, np.minimum(2.0, 0.2 * np.arange(12)))
 
 

@@ -16,7 +16,7 @@ from aectl.files import codes as files
 from aectl.models.autoencoder import Ae, Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.models.table import build_model
-from aectl.runs.config import TrainConfig
+from configs import train_config
 
 CLOSE = 0.02  # of a code read back from pixels of 8 bits
 
@@ -169,7 +169,7 @@ def test_drawn_codes_have_the_posteriors_mean_and_spread(aectl, tmp_path, vae):
 
 
 def test_a_posterior_given_as_std_is_softplus_of_what_the_encoder_gives():
-    config = TrainConfig(model=Vae(posterior="std"), network=Mlp(hidden=[]), latent=3)
+    config = train_config(model=Vae(posterior="std"), network=Mlp(hidden=[]), latent=3)
     model = build_model(config, SHAPE)
     x = torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

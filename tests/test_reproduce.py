@@ -16,6 +16,7 @@ from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.split import build_dataset
 from aectl.models.autoencoder import Vae
 from aectl.models.networks.conv import Conv
+from configs import train_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -184,8 +185,8 @@ class Aectl:
         return self.status
 
 
-CONFIG = {"dataset": {"binarize": "none"}, "batch_size": 128, "lr": 1e-3, "schedule": "constant", "threads": 1,
-          "precision": "float32"}  # fmt: skip
+CONFIG = {"dataset": {"binarize": "none"}, "batch_size": 128, "lr": 1e-3, "schedule": {"name": "constant"},
+          "threads": 1, "precision": "float32"}  # fmt: skip
 
 
 @pytest.fixture
@@ -270,12 +271,11 @@ def test_all_digits_are_the_training_and_the_test_part(reproduce, monkeypatch):
 def test_row_threes_network_is_keras(rows):
     """Parameter by parameter what the source's summary prints."""
     from aectl.models.table import build_model
-    from aectl.runs.config import TrainConfig
 
     preset = yaml.safe_load((config_dir() / "experiment/published/row3_keras_conv_vae.yaml").read_text())
     network = Conv(**preset["network"])
     model = build_model(
-        TrainConfig(network=network, model=Vae(posterior="logvar"), latent=preset["latent"]), (1, 28, 28)
+        train_config(network=network, model=Vae(posterior="logvar"), latent=preset["latent"]), (1, 28, 28)
     )
     encoder, decoder = ([p.numel() for p in part.parameters()] for part in (model.encoder, model.decoder))
     pairs = [sum(encoder[i : i + 2]) for i in range(0, len(encoder), 2)]

@@ -34,17 +34,19 @@ from aectl.models.autoencoder import Vae
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
+from aectl.runs.schedules import Cosine
 from aectl.training import loop
 from aectl.training.keeping import Keeper
+from configs import train_config
 
-SMALL = TrainConfig(
+SMALL = train_config(
     dataset=Synthetic(val_size=24, test_size=24, synthetic_size=176, synthetic_shape=[1, 9, 10]),
     network=Mlp(hidden=[16]), epochs=4, batch_size=16, device="cpu", threads=1, figures_every=0,
 )  # fmt: skip
 MODELS = {
     "ae": SMALL,
     "dae": replace(SMALL, noise=noises.Gaussian(sigma=0.5)),
-    "vae": replace(SMALL, model=Vae(posterior="logvar"), schedule="cosine", kl_warmup=2.0),
+    "vae": replace(SMALL, model=Vae(posterior="logvar"), schedule=Cosine(), kl_warmup=2.0),
     "vae-std": replace(SMALL, model=Vae(posterior="std"), noise=noises.Masking(p=0.3), grad_clip=1.0),
 }
 STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")
@@ -108,7 +110,7 @@ def torn(run: Path) -> int:
 def start_or_resume(config: TrainConfig, run: Path) -> None:
     """Go on with the run if it has a checkpoint, else start it."""
     if checkpoint.listing(layout.checkpoints_of(run)):
-        loop.train(TrainConfig(resume=str(run)), run)
+        loop.train(train_config(resume=str(run)), run)
     else:
         loop.train(config, run)
 

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import aectl
+from aectl import installed
+from aectl.cli import paths
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
 from aectl.runs import schema
+from aectl.settings import common, typed
 
 
 def config_dir() -> Path:
@@ -26,6 +29,22 @@ def choices_of(command: str) -> set[str]:
 
     defaults = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())["defaults"]
     return {group for entry in defaults if isinstance(entry, dict) for group in entry}
+
+
+def others_than(command: str) -> set[str]:
+    """The folders of YAML files that a command does not choose among: those of others, and what all share."""
+    return {path.name for path in config_dir().iterdir() if path.is_dir()} - choices_of(command) - {"hydra"}
+
+
+def help_on_choices(command: str) -> str:
+    """A line of names for each group that a command chooses among, with those that installed packages offer."""
+    lines = []
+    for group in sorted(choices_of(command)):
+        for folder in (config_dir() / group, *(path for path in (config_dir() / group).iterdir() if path.is_dir())):
+            within = folder.relative_to(config_dir()).as_posix()
+            found = {path.stem for path in folder.glob("*.yaml")} | set(installed.names(within))
+            lines.append(f"{within}: {', '.join(sorted(found))}")
+    return "\n".join(lines) or "none"
 
 
 def sweep_dir() -> str:
@@ -62,6 +81,29 @@ def run_label(_root_: Any) -> str:
     return "-".join(words).replace("latent ", "latent").replace(" ", "-")
 
 
+def composed(command: str, *overrides: str) -> Any:
+    """The settings of `aectl <command> <overrides>`, as its class has them, checked; no command line is needed.
+
+    Raises:
+        ConfigError: a value is of another type or out of its range.
+        hydra.errors.HydraException: there is no such setting, or no such choice.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.plugins import Plugins
+    from omegaconf import OmegaConf
+
+    from aectl.cli.search_path import InstalledConfigs
+
+    register()
+    Plugins.instance().register(InstalledConfigs)
+    with initialize_config_dir(str(config_dir()), job_name=command, version_base="1.3"):
+        found = compose(command, [paths.for_hydra(one) for one in overrides])
+    kind, _ = COMMANDS[command].load()
+    settings = typed.from_dict(kind, OmegaConf.to_container(found, resolve=True, throw_on_missing=True), "")
+    common.check(settings)
+    return settings
+
+
 def register() -> None:
     """Tell Hydra the schemas and the resolvers that our YAML files use."""
     from hydra.core.config_store import ConfigStore
@@ -72,4 +114,5 @@ def register() -> None:
     OmegaConf.register_new_resolver("aectl.run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("aectl.run_label", run_label, replace=True)
     OmegaConf.register_new_resolver("aectl.sweep_dir", sweep_dir, replace=True)
+    OmegaConf.register_new_resolver("aectl.choices", help_on_choices, replace=True)
     OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {COMMANDS[name].words}", replace=True)

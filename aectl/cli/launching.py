@@ -36,11 +36,10 @@ def without_command(words: list[str]) -> None:
 
 def check_overrides(command: str, overrides: list[str]) -> None:
     """What Hydra would take, and mean something else by, or refuse in words that lead nowhere."""
-    groups = {path.name for path in composing.config_dir().iterdir() if path.is_dir()} - {"hydra"}
-    choices = composing.choices_of(command)
+    choices, others = composing.choices_of(command), composing.others_than(command)
     for override in overrides:
         key, value = paths.key_of(override), override.partition("=")[2]
-        if key in groups - choices:
+        if key in others:
             raise ConfigError(f"{override}: aectl {command} has no {key} to choose (--help lists what it has)")
         if key in choices and value == "null":
             raise ConfigError(f"{override}: is no choice; leave it out")

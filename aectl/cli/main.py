@@ -3,7 +3,10 @@
 Nothing here imports torch before a command really runs, so that help and completion answer at once.
 """
 
+import contextlib
+import io
 import os
+import re
 import secrets
 import signal
 import sys
@@ -11,6 +14,7 @@ import time
 
 from aectl import __version__, errors, shell, signals
 from aectl.cli import paths
+from aectl.cli.composing import others_than
 from aectl.cli.job import Job, complain, prepare_process
 from aectl.cli.launching import check_overrides, hydra_main, name_launch, without_command
 from aectl.cli.messages import Task, explain
@@ -113,13 +117,21 @@ def _main(args: list[str], task: Task) -> int:
 
 def _complete(args: list[str]) -> int:
     """Hydra's completion, which knows no command word: complete that here, else take it out of the line."""
+    if not any(arg.startswith("query=") for arg in args):
+        hydra_main(Job(Task("train"), ""), args)
+        return 0
     words = os.environ.get("COMP_LINE", "").split(" ")
-    if any(arg.startswith("query=") for arg in args):
-        if len(words) <= 2:
-            print(" ".join(name for name in COMMANDS if name.startswith(words[-1])))
-            return 0
-        if words[1] not in COMMANDS:
-            return 0
+    if len(words) <= 2:
+        print(" ".join(name for name in COMMANDS if name.startswith(words[-1])))
+    elif words[1] in COMMANDS:
         without_command(words)
-    hydra_main(Job(Task(words[1] if len(words) > 2 else "train"), ""), args)
+        with contextlib.redirect_stdout(io.StringIO()) as answer:
+            hydra_main(Job(Task(words[1]), ""), args)
+        others = others_than(words[1])  # Hydra offers every folder of configuration files
+        print(" ".join(word for word in answer.getvalue().split() if _group(word) not in others))
     return 0
+
+
+def _group(word: str) -> str:
+    """Which folder of configuration files an offered word is about: `noise` of `noise=blur`, of `noise/` too."""
+    return re.split("[=/]", word, maxsplit=1)[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aectl.commands.table import COMMANDS
-from aectl.settings.typed import paths_of
+from aectl.settings.typed import path_keys
 
 if TYPE_CHECKING:  # Hydra is imported when it is needed
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # Hydra is imported when it is needed
 HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
-PATH_KEYS = frozenset((*HYDRA_PATHS, *(key for command in COMMANDS.values() for key in paths_of(command.schema()))))
+PATH_KEYS = frozenset((*HYDRA_PATHS, *(key for command in COMMANDS.values() for key in path_keys(command.schema))))
 # Those of a sweep as a whole: a comma in them is part of the name.
 OF_THE_SWEEP = frozenset((*HYDRA_PATHS, "sweep.resume"))
 

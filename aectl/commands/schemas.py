@@ -16,10 +16,10 @@ SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
 class MeasureConfig:
     """What every command takes that uses what was trained: the seed of its draws, where to compute, where data is."""
 
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    data: DataConfig = field(default_factory=DataConfig)
+    seed: int
+    device: str
+    threads: int | None
+    data: DataConfig
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -30,8 +30,8 @@ class MeasureConfig:
 class RunConfig(MeasureConfig):
     """What those on one run take: which, and which of its checkpoints."""
 
-    run: str = field(default="latest", metadata=PATH)
-    checkpoint: str = "best"
+    run: str = field(metadata=PATH)
+    checkpoint: str
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -43,11 +43,11 @@ class RunConfig(MeasureConfig):
 class EvalConfig(RunConfig):
     """`aectl eval`: on which part of the data, and what is measured beyond the usual."""
 
-    split: str = "test"
-    batch_size: int = 500
-    nll_samples: int | None = None
-    nll_repeats: int = 1
-    robustness: bool = False
+    split: str
+    batch_size: int
+    nll_samples: int | None
+    nll_repeats: int
+    robustness: bool
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -62,8 +62,8 @@ class EvalConfig(RunConfig):
 class SampleConfig(RunConfig):
     """`aectl sample`: how many images, drawn how."""
 
-    mode: str = "prior"
-    n: int = 64
+    mode: str
+    n: int
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -76,9 +76,9 @@ class SampleConfig(RunConfig):
 class FilesConfig(RunConfig):
     """What the commands on files take beyond that."""
 
-    input: str | None = field(default=None, metadata=PATH)
-    output: str | None = field(default=None, metadata=PATH)
-    overwrite: bool = False
+    input: str | None = field(metadata=PATH)
+    output: str | None = field(metadata=PATH)
+    overwrite: bool
 
 
 @dataclass
@@ -89,9 +89,9 @@ class PicturesConfig(FilesConfig):
     that of their type. `picture_gb`: GiB of memory that one picture may take while it is read.
     """
 
-    on_bad: str = "stop"
-    scale: Any = None
-    picture_gb: float = 4.0
+    on_bad: str
+    scale: Any
+    picture_gb: float
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -105,8 +105,8 @@ class PicturesConfig(FilesConfig):
 class DenoiseSchema(PicturesConfig):
     """`aectl denoise`: the pictures to clean, or none for the run's own test split and noise, as Hydra knows it."""
 
-    reference: str | None = field(default=None, metadata=PATH)
-    noise: Any = None
+    reference: str | None = field(metadata=PATH)
+    noise: Any
 
     def check(self) -> None:
         """Refuse the first value out of its range, and settings that do not go together."""
@@ -127,7 +127,7 @@ class DenoiseSchema(PicturesConfig):
 class EncodeConfig(PicturesConfig):
     """`aectl encode`: pictures, or none for the run's test split, into one file of codes."""
 
-    sample: bool = False
+    sample: bool
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -160,8 +160,8 @@ def _check_codes(key: str, name: str) -> None:
 class ReportConfig(MeasureConfig):
     """`aectl report`: which sweep, and the part of the data that its runs are measured on."""
 
-    sweep: str = field(default="latest", metadata=PATH)
-    split: str = "test"
+    sweep: str = field(metadata=PATH)
+    split: str
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -173,8 +173,8 @@ class ReportConfig(MeasureConfig):
 class DoctorConfig:
     """`aectl doctor`: a run whose checkpoints are to be verified, or none."""
 
-    run: str | None = field(default=None, metadata=PATH)
-    data: DataConfig = field(default_factory=DataConfig)
+    run: str | None = field(metadata=PATH)
+    data: DataConfig
 
     def check(self) -> None:
         """It has no ranges."""

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 
+from aectl.models.objectives import ELBO_WEIGHT
 from aectl.runs.config import TrainConfig
 
 MOST = 3  # suggestions at a time
+USUAL_LR = 1e-3  # what Adam's authors recommend (Kingma & Ba, 2015)
 
 
 def against_divergence(config: TrainConfig) -> list[str]:
     """Settings that keep a step from growing beyond all numbers, each as words that follow "train it anew with"."""
-    usual = TrainConfig()
     paid = config.model.has_kl
     high = f"a smaller lr than {config.lr:g}"
     found = [
-        (high, config.lr > usual.lr),
-        (f"a smaller kl_weight than {config.kl_weight:g}", paid and config.kl_weight > usual.kl_weight),
+        (high, config.lr > USUAL_LR),
+        (f"a smaller kl_weight than {config.kl_weight:g}", paid and config.kl_weight > ELBO_WEIGHT),
         *config.model.against_divergence(),
         # Adam's step hardly depends on the size of the gradient, so this comes late.
         ("grad_clip=1", config.grad_clip is None),
@@ -22,7 +23,7 @@ def against_divergence(config: TrainConfig) -> list[str]:
         *config.likelihood.against_divergence(),
         ("noise.clip=true", config.noise.corrupts and not config.noise.clip),
         ("precision=float32", config.precision == "bf16"),
-        (high, config.lr <= usual.lr),
+        (high, config.lr <= USUAL_LR),
     ]
     return [tip for tip, fits in found if fits][:MOST]
 
@@ -43,23 +44,25 @@ def against_not_learning(config: TrainConfig, recon: Sequence[float | None], act
         (f"a smaller kl_weight than {config.kl_weight:g}", collapsed),
         (f"kl_warmup={max(1, config.epochs // 2)}", collapsed and config.kl_warmup == 0),
     ]
-    heavy = config.kl_weight > TrainConfig().kl_weight  # else a code that is not used yet may be used later
+    heavy = config.kl_weight > ELBO_WEIGHT  # else a code that is not used yet may be used later
     found = [
         *(lighter if heavy else ()),
         (f"more epochs than {config.epochs}", falls),
-        (f"a larger lr than {config.lr:g}", config.lr < TrainConfig().lr),
+        (f"a larger lr than {config.lr:g}", config.lr < USUAL_LR),
         *(() if heavy else lighter),
-        (f"a smaller lr than {config.lr:g}", config.lr > TrainConfig().lr),
+        (f"a smaller lr than {config.lr:g}", config.lr > USUAL_LR),
     ]
     return [tip for tip, fits in found if fits][:MOST] or against_divergence(config)
 
 
 def against_being_worse(config: TrainConfig, times: float) -> list[str]:
     """What to try where the error is `times` that of the mean image: it grew, or has only begun to fall."""
-    usual = TrainConfig().lr
-    if times > 2 or config.lr > usual:
+    if times > 2 or config.lr > USUAL_LR:
         return against_divergence(config)
-    return [f"more epochs than {config.epochs}", *([f"a larger lr than {config.lr:g}"] if config.lr < usual else [])]
+    return [
+        f"more epochs than {config.epochs}",
+        *([f"a larger lr than {config.lr:g}"] if config.lr < USUAL_LR else []),
+    ]
 
 
 def words(suggestions: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 AXES = ("latent", "kl_weight")  # the numbers that sweeps go along
 SEED = "seed"
 # Settings whose values are names enough.
-CHOICES = ("dataset", "noise", "network", "model", "prior", "objective", "likelihood", "experiment")
+CHOICES = ("dataset", "noise", "network", "model", "prior", "objective", "likelihood", "schedule", "experiment")
 
 
 @dataclass(frozen=True)

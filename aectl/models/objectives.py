@@ -222,6 +222,8 @@ def kl_parts(terms: Terms, images: int) -> dict[str, Tensor]:
     }
 
 
+ELBO_WEIGHT = 1.0  # of the KL in the evidence lower bound
+
 # What `objective=` takes.
 OBJECTIVES = Table(Objective, Elbo, Iwae, TotalCorrelation)
 

@@ -11,7 +11,6 @@ from aectl.settings.ranges import fail, number
 
 PRECISIONS = ("float32", "bf16")
 EXECUTIONS = ("eager", "compile", "graph")
-SCHEDULES = ("constant", "cosine", "steps")
 
 
 @dataclass
@@ -21,10 +20,10 @@ class AdamConfig:
     In each step weights, but no biases, shrink by the factor 1 − lr·weight_decay (Loshchilov & Hutter, 2019).
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
@@ -40,49 +39,50 @@ class AdamConfig:
 class SweepConfig:
     """`resume`: the folder of a sweep that was begun by the same command; only what is missing there is run."""
 
-    resume: str | None = field(default=None, metadata=PATH)
+    resume: str | None = field(metadata=PATH)
 
 
 @dataclass
 class TrainSchema:
     """Everything that defines a training run, choices as plain data."""
 
-    dataset: Any = field(default=None, metadata={"paths": ("root",)})  # which of its settings are paths
-    data: DataConfig = field(default_factory=DataConfig)
-    noise: Any = None
-    network: Any = None
-    model: Any = None
-    prior: Any = None
-    objective: Any = None
-    likelihood: Any = None
+    dataset: Any = field(metadata={"paths": ("root",)})  # which of its settings are paths
+    data: DataConfig
+    noise: Any
+    network: Any
+    model: Any
+    prior: Any
+    objective: Any
+    likelihood: Any
 
-    latent: int = 2
-    kl_weight: float = 1.0
-    kl_warmup: float = 0.0
+    latent: int
+    kl_weight: float
+    kl_warmup: float
 
-    epochs: int = 20
-    batch_size: int = 32
-    lr: float = 1e-3
-    schedule: str = "constant"
-    lr_steps: list[int] | None = None
-    lr_factor: float = 0.1
-    adam: AdamConfig = field(default_factory=AdamConfig)
-    grad_clip: float | None = None
-    early_stop: int | None = None
+    epochs: int
+    batch_size: int
+    lr: float
+    schedule: Any
+    adam: AdamConfig
+    grad_clip: float | None
+    early_stop: int | None
 
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    precision: str = "float32"
-    execution: str = "eager"
-    figures_every: int = 5
-    checkpoint_every: int = 1
-    resume: str | None = field(default=None, metadata=PATH)
-    sweep: SweepConfig = field(default_factory=SweepConfig)
+    seed: int
+    device: str
+    threads: int | None
+    precision: str
+    execution: str
+    figures_every: int
+    checkpoint_every: int
+    resume: str | None = field(metadata=PATH)
+    sweep: SweepConfig
 
 
 # Settings of 0.1.0 that have another name today.
-RENAMED = {"free_bits": "objective.free_bits", "model.samples": "objective.samples"}
+RENAMED = {
+    "free_bits": "objective.free_bits", "model.samples": "objective.samples", "lr_steps": "schedule.after",
+    "lr_factor": "schedule.factor",
+}  # fmt: skip
 
 # Settings that bear on no figure but the seconds (and what the last bits of a sum depend on): where files lie, what
 # computes, what is saved and drawn on the way. Runs that differ in them alone are the same experiment.

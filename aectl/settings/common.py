@@ -18,8 +18,8 @@ class DataConfig:
     `memory_gb`: decoded pictures larger than that stay in their file and are mapped into memory.
     """
 
-    root: str | None = field(default=None, metadata=PATH)
-    memory_gb: float = 4.0
+    root: str | None = field(metadata=PATH)
+    memory_gb: float
 
 
 def check(config: Any) -> None:

@@ -43,7 +43,7 @@ def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
     """`schema` from plain data of a file, every type checked; nothing in it is interpolated or called.
 
     Raises:
-        ValueError: an unknown key or a value of the wrong type, named by its place.
+        ValueError: a key that is unknown or missing, or a value of the wrong type, named by its place.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"{where}: must be a mapping, found {type(data).__name__}")
@@ -52,6 +52,9 @@ def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
     for key in data:
         if key not in hints:
             raise ValueError(f"{prefix}{key}: no such setting{nearest(str(key), hints)}")
+    for field in dataclasses.fields(typing.cast(Any, schema)):
+        if field.name not in data and field.default is field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{prefix}{field.name}: is missing")
     return schema(**{key: value_of(hints[key], value, f"{prefix}{key}") for key, value in data.items()})
 
 
@@ -108,6 +111,18 @@ def paths_of(settings: Any, prefix: str = "") -> dict[str, str | None]:
             found |= paths_of(value, f"{prefix}{one.name}.")
         elif one.metadata.get("path"):
             found[prefix + one.name] = value
+    return found
+
+
+def path_keys(schema: type, prefix: str = "") -> list[str]:
+    """The keys on the command line of settings that are paths, those of choices as their field names them."""
+    found = []
+    hints = typing.get_type_hints(schema)
+    for one in dataclasses.fields(schema):
+        if dataclasses.is_dataclass(hints[one.name]):
+            found += path_keys(typing.cast(type, hints[one.name]), f"{prefix}{one.name}.")
+        elif one.metadata.get("path"):
+            found.append(prefix + one.name)
         else:  # a choice that is plain data yet
-            found |= dict.fromkeys(f"{prefix}{one.name}.{name}" for name in one.metadata.get("paths", ()))
+            found += [f"{prefix}{one.name}.{name}" for name in one.metadata.get("paths", ())]
     return found

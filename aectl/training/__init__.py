@@ -1,1 +1,1 @@
-"""The training loop and what it needs: optimizer, schedules, feeding, exact resume, and what a run tells."""
+"""The training loop and what it needs: optimizer, feeding, exact resume, and what a run tells."""

@@ -23,6 +23,7 @@ from aectl.runs import checkpoint, layout
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Best, Progress
+from aectl.runs.schedules import kl_weight_at, lr_at
 from aectl.runs.tracking import Tracker
 from aectl.signals import StopRequest
 from aectl.training import processes
@@ -31,7 +32,6 @@ from aectl.training.journal import Journal
 from aectl.training.pace import Pace
 from aectl.training.processes import World
 from aectl.training.replaying import Replayed
-from aectl.training.schedules import kl_weight_at, lr_at
 from aectl.training.session import Session, prepare, resumed
 from aectl.training.step import NotFiniteError, stepping
 

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from pathlib import Path
 
@@ -18,11 +19,15 @@ from aectl.models.priors import PRIORS
 from aectl.models.table import MODELS
 from aectl.runs import schema
 from aectl.runs.config import TrainConfig
+from aectl.runs.schedules import SCHEDULES
 from aectl.settings import common, typed
+from configs import train_config
 
 GROUPS = {"dataset": DATASETS, "noise": noises.NOISES, "network": NETWORKS,
           "likelihood": likelihoods.LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
-          "objective": OBJECTIVES}  # fmt: skip
+          "objective": OBJECTIVES, "schedule": SCHEDULES}  # fmt: skip
+OWN = {"dataset=folder": ["dataset.root=somewhere"], "dataset=array": ["dataset.root=somewhere"],
+       "schedule=steps": ["schedule.after=[1]"]}  # fmt: skip
 PRESETS = config_dir() / "experiment"
 EXPERIMENTS = sorted(str(path.relative_to(PRESETS).with_suffix("")) for path in PRESETS.rglob("*.yaml"))
 
@@ -39,7 +44,7 @@ def test_the_yaml_files_are_the_choices_that_the_code_knows(group):
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_composes_and_passes_its_checks(aectl, choice):
-    own = ["dataset.root=somewhere"] if choice in ("dataset=folder", "dataset=array") else []
+    own = OWN.get(choice, [])
     settings = typed.from_dict(TrainConfig, composed(aectl("train", choice, *own, "--cfg", "job")), "")
     common.check(settings)
 
@@ -58,6 +63,13 @@ def test_each_command_shows_its_configuration(aectl, command):
     assert composed(aectl(command, "--cfg", "job"))
 
 
+def test_help_lists_the_choices_of_the_command(aectl):
+    shown = aectl("denoise", "--help").out
+    assert "noise: blocks, blur, gaussian, jpeg, masking, mixture, none, poisson, salt_pepper, speckle" in shown
+    assert "model:" not in shown
+    assert "common:" not in aectl("train", "--help").out
+
+
 def test_hydras_own_flags_work(aectl):
     for command in ("train", "encode"):
         shown = aectl(command, "--help")
@@ -66,14 +78,19 @@ def test_hydras_own_flags_work(aectl):
     assert "Config search path" in aectl("train", "--info", "searchpath").out
 
 
-def test_defaults_of_schema_and_yaml_agree():
+def test_a_value_is_stated_once_and_a_type_once():
+    """No setting of a command has a default in Python, and none stands in two of the command's YAML files."""
     for name, command in COMMANDS.items():
+        fields = dataclasses.fields(command.schema)
+        assert all(one.default is one.default_factory is dataclasses.MISSING for one in fields), name
         text = yaml.safe_load((config_dir() / f"{name}.yaml").read_text())
-        defaults = typed.to_dict(command.schema())
-        for key, default in defaults.items():
-            if key in text and key != "data":
-                value = text[key]
-                assert default == (float(value) if key == "lr" else value), f"{name}: {key}"
+        shared = [config_dir() / f"{one}.yaml" for one in text["defaults"] if str(one).startswith("common/")]
+        own = typed.flat({key: value for key, value in text.items() if key not in ("defaults", "hydra")})
+        keys = [*own, *(key for path in shared for key in typed.flat(yaml.safe_load(path.read_text())))]
+        assert len(keys) == len(set(keys)), name
+        groups = [group for entry in text["defaults"] if isinstance(entry, dict) for group in entry]
+        known = {one.partition(".")[0] for one in (*keys, *groups)} - {"experiment"}
+        assert known == {one.name for one in fields}, name
 
 
 def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
@@ -112,7 +129,9 @@ def test_no_yaml_names_code():
 OUT_OF_RANGE = [
     "latent=0", "latent=-3", "latent=100000", "kl_weight=-1", "kl_weight=.inf", "kl_weight=.nan", "kl_warmup=-1",
     "epochs=0", "batch_size=0", "batch_size=-1", "lr=0", "lr=-1", "lr=.nan", "lr=.inf", "grad_clip=0",
-    "schedule=linear", "early_stop=0", "seed=-1", "device=tpu", "threads=0", "figures_every=-1", "checkpoint_every=0",
+    "schedule=steps schedule.after=[2,1]", "schedule=steps schedule.after=[]",
+    "schedule=steps schedule.after=[1] schedule.factor=0",
+    "early_stop=0", "seed=-1", "device=tpu", "threads=0", "figures_every=-1", "checkpoint_every=0",
     "dataset.val_size=-1", "dataset.test_size=-1", "dataset.split_seed=-1", "dataset.emnist_split=letters",
     "noise.sigma=1", "noise=gaussian noise.sigma=-1", "noise=gaussian noise.sigma=null", "noise=masking noise.p=1.5",
     "noise=masking noise.sigma=1", "network.hidden=[0]", "network.channels=[3]", "network=conv network.channels=[]",
@@ -136,7 +155,7 @@ WRONG = [
     "latnet=2", "latent=two", "latent=2.5", "batch_size=2.5", "lr=", "latent=", "dataset=mnits", "nosie=none",
     "noise=gausian", "+latent_size=3", "+model._target_=os.system", "_target_=os.system", "latent=[1", "seed=${seed}",
     "latent=${nothing}", "latent=???", "data.root=${oc.env:AECTL_NO_SUCH_VARIABLE}", "experiment=lecture", "~latent",
-    "resume=", "sweep.resume=", "--foo", "data.root=",
+    "schedule=linear", "schedule=steps", "lr_steps=[1]", "resume=", "sweep.resume=", "--foo", "data.root=",
     "dataset.name=imagenet", "noise.name=snow", "network.hidden=300", "--experimental-rerun=x.pickle",
 ]  # fmt: skip
 
@@ -208,12 +227,12 @@ def test_a_strength_on_another_scale_is_named_on_ours(aectl, command, override, 
      noises.Masking(p=1.0), noises.Speckle(sigma=1.0)],
 )  # fmt: skip
 def test_strengths_that_make_sense_are_let_through(noise):
-    common.check(TrainConfig(noise=noise, model=Ae()))
+    common.check(train_config(noise=noise, model=Ae()))
 
 
 def test_from_dict_checks_every_type_and_interpolates_nothing():
-    data = typed.to_dict(TrainConfig())
-    assert typed.from_dict(TrainConfig, data, "") == TrainConfig()
+    data = typed.to_dict(train_config())
+    assert typed.from_dict(TrainConfig, data, "") == train_config()
     for key, value in (("latent", "2"), ("latent", True), ("latent", 2.0), ("noise", []),
                        ("network", {"hidden": "3"}), ("lr", "1e-3"), ("seed", None), ("surprise", 1)):  # fmt: skip
         with pytest.raises((ValueError, ConfigError), match=key):
@@ -223,9 +242,9 @@ def test_from_dict_checks_every_type_and_interpolates_nothing():
 
 
 def test_settings_without_effect_are_mentioned():
-    assert any("kl_weight=3 is ignored" in line for line in TrainConfig(kl_weight=3.0).notices())
-    assert TrainConfig().notices() == []
-    wide = TrainConfig(likelihood=likelihoods.Gaussian(sigma=25.0))
+    assert any("kl_weight=3 is ignored" in line for line in train_config(kl_weight=3.0).notices())
+    assert train_config().notices() == []
+    wide = train_config(likelihood=likelihoods.Gaussian(sigma=25.0))
     assert any("likelihood.sigma=0.09804" in line for line in wide.notices())
 
 

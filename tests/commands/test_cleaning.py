@@ -10,8 +10,9 @@ from albums import bmp, put, taken_away, zipped
 from conftest import trained_denoiser
 from PIL import Image
 
+from aectl.cli.composing import composed
 from aectl.commands import cleaning
-from aectl.commands.denoise import DenoiseConfig, run_denoise
+from aectl.commands.denoise import run_denoise
 from aectl.files.pictures import decoding
 from aectl.models import tiling
 from aectl.models.networks.mlp import Mlp
@@ -83,8 +84,8 @@ def test_size_mode_name_and_alpha_stay(runs, tmp_path, network, mode, suffix):
     (tmp_path / "in/sub").mkdir(parents=True)
     given = tmp_path / f"in/sub/a.{suffix}"
     in_mode(mode).save(given)
-    config = DenoiseConfig(
-        run=str(runs[network]), input=str(tmp_path / "in"), output=str(tmp_path / "out"), threads=1
+    config = composed(
+        "denoise", f"run={runs[network]}", f"input={tmp_path}/in", f"output={tmp_path}/out", "threads=1"
     )
     run_denoise(config, tmp_path / "log")
     before, after = (decoding.decode(p.read_bytes()) for p in (given, tmp_path / f"out/sub/a.{suffix}"))
@@ -97,7 +98,7 @@ def test_size_mode_name_and_alpha_stay(runs, tmp_path, network, mode, suffix):
 
 def test_sixteen_bits_are_cleaned_in_sixteen_bits(runs, tmp_path):
     in_mode("I;16").save(tmp_path / "a.png")
-    config = DenoiseConfig(run=str(runs["unet"]), input=str(tmp_path / "a.png"), output=str(tmp_path / "out"))
+    config = composed("denoise", f"run={runs['unet']}", f"input={tmp_path}/a.png", f"output={tmp_path}/out")
     run_denoise(config, tmp_path / "log")
     with Image.open(tmp_path / "out/a.png") as written:
         assert len(np.unique(np.asarray(written))) > 256

@@ -19,7 +19,6 @@ from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.datasets.table import DATASETS
 from aectl.data.split import build_dataset
 from aectl.errors import ConfigError
-from aectl.runs.schema import TrainSchema
 from aectl.settings import typed
 
 SAVED = Path(__file__).parent.parent / "saved_by_0.1.0/1_vae-latent2/checkpoints/step-00000003/config.json"
@@ -75,7 +74,6 @@ def test_the_command_line_knows_each_setting_that_is_a_path():
     }
     assert of["folder"] == of["array"] == ["root"]
     assert {f"dataset.{name}" for names in of.values() for name in names} <= PATH_KEYS
-    assert typed.paths_of(TrainSchema())["dataset.root"] is None
 
 
 def test_each_says_what_is_drawn_what_it_is_called_and_how_its_pictures_are_read():

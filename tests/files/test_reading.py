@@ -18,8 +18,8 @@ from albums import own
 from PIL import Image, ImageSequence
 from test_keeping import native, tiff
 
+from aectl.cli.composing import composed
 from aectl.commands import encode
-from aectl.commands.schemas import EncodeConfig
 from aectl.data.split import build_dataset
 from aectl.errors import DataError, ScaleError
 from aectl.files.pictures import decoding, encoding, fitting
@@ -131,7 +131,7 @@ def test_codes_are_made_on_the_scale_of_the_run_or_another(autoencoder, tmp_path
     run = open_run(str(autoencoder), "best", torch.device("cpu"))
     monkeypatch.setattr(encode, "open_with_code", lambda *given: run)
     run.config.dataset = own(tmp_path / "in", scale=267)
-    config = EncodeConfig(input=str(tmp_path / "in"), output=str(tmp_path / "codes.csv"), overwrite=True, threads=1)
+    config = composed("encode", f"input={tmp_path}/in", f"output={tmp_path}/codes.csv", "overwrite=true", "threads=1")
     for scale, white in ((None, 267), (300, 300)):
         encode.run_encode(replace(config, scale=scale), tmp_path)
         assert f"to {white} (white)" in caplog.text
@@ -171,7 +171,7 @@ def test_no_frame_vanishes_from_training_and_codes_without_a_word(tmp_path, auto
     )
     for _ in range(2):  # decoded, and from the cache
         assert list(build_dataset(own(tmp_path / "in", size=8), None).notes).count(word) == 1
-    config = EncodeConfig(run=str(autoencoder), input=str(tmp_path / "in"), output=str(tmp_path / "codes.csv"))
+    config = composed("encode", f"run={autoencoder}", f"input={tmp_path}/in", f"output={tmp_path}/codes.csv")
     encode.run_encode(config, tmp_path)
     assert caplog.messages.count(word) == 1
 

@@ -11,12 +11,13 @@ from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, sweeps
 from aectl.runs.config import TrainConfig
 from aectl.training import loop, session
+from configs import train_config
 
 CPU = torch.device("cpu")
 
 
 def small(**changes) -> TrainConfig:
-    return TrainConfig(
+    return train_config(
         dataset=Synthetic(val_size=20, test_size=20, synthetic_size=100, synthetic_shape=[1, 8, 8]), epochs=1,
         network=Mlp(hidden=[8]), model=Vae(posterior="logvar"), device="cpu", threads=1,
         figures_every=0, **changes,
@@ -74,7 +75,7 @@ def test_where_it_would_be_emulated_a_new_run_is_one_of_float32_and_all_its_file
     expected = computed(tmp_path / "float32")[2]
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     with_instructions(monkeypatch, "amx_bf16")  # it stays so where there are instructions
-    loop.train(TrainConfig(resume=str(tmp_path / "asked"), epochs=2), tmp_path, overrides=["epochs=2"])
+    loop.train(train_config(resume=str(tmp_path / "asked"), epochs=2), tmp_path, overrides=["epochs=2"])
     assert computed(tmp_path / "asked")[:2] == ("float32", "float32")
 
 
@@ -90,7 +91,7 @@ def test_where_there_are_instructions_it_is_computed_and_resumed_as_it_was(tmp_p
     assert computed(tmp_path / "run")[:2] == ("bf16", "bf16")
     with_instructions(monkeypatch)
     caplog.clear()
-    loop.train(TrainConfig(resume=str(tmp_path / "run"), epochs=2), tmp_path, overrides=["epochs=2"])
+    loop.train(train_config(resume=str(tmp_path / "run"), epochs=2), tmp_path, overrides=["epochs=2"])
     assert computed(tmp_path / "run")[:2] == ("bf16", "bf16")
     assert "a resumed run keeps its own" in said(caplog)[0]
 

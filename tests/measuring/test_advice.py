@@ -33,6 +33,7 @@ from aectl.runs.sweeps import table
 from aectl.settings import common, typed
 from aectl.training import loop
 from aectl.training.journal import Journal
+from configs import train_config
 
 
 def small(**changes) -> TrainConfig:
@@ -41,7 +42,7 @@ def small(**changes) -> TrainConfig:
         "network": Mlp(hidden=[16]), "model": Vae(posterior="logvar"), "batch_size": 8, "epochs": 3,
         "device": "cpu", "threads": 1, "figures_every": 0,
     }  # fmt: skip
-    return TrainConfig(**{**given, **changes})
+    return train_config(**{**given, **changes})
 
 
 def at(config: TrainConfig, key: str):
@@ -184,7 +185,7 @@ def test_recon_before_the_first_step_does_not_go_by_a_sigma_that_was_learnt(tmp_
     pixels = torch.randint(0, 256, (25, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     images, noise = Images(pixels, None), noises.Gaussian(sigma=0.5, clip=False)
     likelihood = likelihoods.Gaussian(sigma=0.2, learn=True)
-    config = TrainConfig(network=network, model=Ae(), likelihood=likelihood, noise=noise, seed=3)
+    config = train_config(network=network, model=Ae(), likelihood=likelihood, noise=noise, seed=3)
     told = Journal(config, tmp_path, None, build_model(config, (1, 8, 8)), None, torch.device("cpu"), None)
     ((x, x_noisy, _),) = batches(images, noise, torch.device("cpu"), 3)
     error = (x if isinstance(network, Mlp) else x - x_noisy).double().numpy()
@@ -197,6 +198,6 @@ def test_recon_before_the_first_step_does_not_go_by_a_sigma_that_was_learnt(tmp_
 
 def test_a_kl_that_costs_nothing_is_not_blamed():
     settings = {"model": Vae(posterior="logvar"), "kl_weight": 10.0, "lr": 1e-6}
-    assert "a smaller kl_weight than 10" in advice.against_not_learning(TrainConfig(**settings), [5, 4], 0)
-    free = advice.against_not_learning(TrainConfig(**settings, objective=Elbo(free_bits=1000.0)), [5, 4], 0)
+    assert "a smaller kl_weight than 10" in advice.against_not_learning(train_config(**settings), [5, 4], 0)
+    free = advice.against_not_learning(train_config(**settings, objective=Elbo(free_bits=1000.0)), [5, 4], 0)
     assert free == ["more epochs than 20", "a larger lr than 1e-06"]

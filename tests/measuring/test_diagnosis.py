@@ -22,8 +22,8 @@ from aectl.models.networks.unet import Unet
 from aectl.models.objectives import Elbo
 from aectl.models.table import build_model
 from aectl.runs import checkpoint, layout
-from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress, Run
+from configs import train_config
 
 SHAPE = (1, 8, 8)
 AE, VAE = Ae(), Vae(posterior="logvar")
@@ -32,7 +32,7 @@ NOISE = noises.Gaussian(sigma=0.2)
 
 
 def run_of(model: ModelChoice = VAE, *, step: int = 300, epoch: int = 3, **changes) -> Run:
-    config = TrainConfig(**{"model": model, "latent": 4, "network": Mlp(hidden=[4]), **changes})
+    config = train_config(**{"model": model, "latent": 4, "network": Mlp(hidden=[4]), **changes})
     return Run(Path("run"), None, config, SHAPE, Progress(step, epoch), build_model(config, SHAPE), "")
 
 

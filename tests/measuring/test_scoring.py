@@ -19,7 +19,7 @@ from aectl.models.objectives import Elbo, Iwae, TotalCorrelation
 from aectl.models.priors import MixturePrior, VampPrior
 from aectl.models.table import build_model
 from aectl.runs import checkpoint, layout
-from aectl.runs.config import TrainConfig
+from configs import train_config
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 10)
@@ -55,7 +55,7 @@ def loss_of(name: str):
 def model_of(name: str, **changes):
     torch.manual_seed(0)
     settings = {"latent": 3, "network": Mlp(hidden=[12]), **MODELS[name]}
-    return build_model(TrainConfig(**{**settings, **changes}), SHAPE).eval()
+    return build_model(train_config(**{**settings, **changes}), SHAPE).eval()
 
 
 def drawn(noise: noises.Noise, batch_size: int, seed: int = 0) -> list[torch.Tensor]:

@@ -10,8 +10,8 @@ from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Normal
 from aectl.models.objectives import Elbo, Terms, importance_bound, per_pixel_weight
 from aectl.models.posteriors import Code
 from aectl.models.priors import StandardNormal
-from aectl.runs.config import TrainConfig
-from aectl.training.schedules import kl_weight_at, lr_at
+from aectl.runs.schedules import Cosine, Steps, kl_weight_at, lr_at
+from configs import train_config
 
 
 def test_kl_equals_torch_distributions():
@@ -136,23 +136,23 @@ def test_equal_weights_make_a_tight_bound_and_one_draw_none():
 
 def test_the_learning_rate_follows_its_schedule():
     def rates(**settings):
-        return [lr_at(step, 10, TrainConfig(lr=1.0, epochs=4, **settings)) for step in range(40)]
+        return [lr_at(step, 10, train_config(lr=1.0, epochs=4, **settings)) for step in range(40)]
 
     assert set(rates()) == {1.0}
-    cosine = rates(schedule="cosine")
+    cosine = rates(schedule=Cosine())
     assert cosine[0] == 1
     assert cosine[20] == pytest.approx(0.5)
     assert cosine[-1] < 0.01
     assert cosine == sorted(cosine, reverse=True)
-    assert rates(schedule="steps", lr_steps=[1, 3], lr_factor=0.5) == [1.0] * 10 + [0.5] * 20 + [0.25] * 10
+    assert rates(schedule=Steps(after=[1, 3], factor=0.5)) == [1.0] * 10 + [0.5] * 20 + [0.25] * 10
 
 
 def test_warm_up_is_linear_then_constant():
-    warming = TrainConfig(kl_weight=4.0, kl_warmup=2.0)
+    warming = train_config(kl_weight=4.0, kl_warmup=2.0)
     weights = [kl_weight_at(step, 10, warming) for step in range(25)]
     np.testing.assert_allclose(weights[:20], np.linspace(0, 4, 21)[:20])
     assert weights[20:] == [4.0] * 5
-    assert kl_weight_at(0, 10, TrainConfig(kl_weight=4.0)) == 4.0
+    assert kl_weight_at(0, 10, train_config(kl_weight=4.0)) == 4.0
 
 
 def test_the_lectures_weight():

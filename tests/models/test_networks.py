@@ -11,7 +11,7 @@ from aectl.models.networks.mlp import Mlp, MLPEncoder
 from aectl.models.networks.table import NETWORKS
 from aectl.models.objectives import Elbo
 from aectl.models.table import build_model
-from aectl.runs.config import TrainConfig
+from configs import train_config
 
 
 @settings(max_examples=30, deadline=None)
@@ -72,7 +72,7 @@ def test_every_activation_keeps_shapes_and_a_decoder_may_have_widths_of_its_own(
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_glorots_weights_have_their_variance_and_no_bias(network):
     channels = [16, 64] if network == "conv" else None
-    config = TrainConfig(
+    config = train_config(
         network=NETWORKS.read({"name": network, "hidden": [300], "channels": channels, "init": "glorot"})
     )
     layers = [layer for layer in build_model(config, (1, 28, 28)).modules() if hasattr(layer, "bias")]
@@ -85,7 +85,7 @@ def test_glorots_weights_have_their_variance_and_no_bias(network):
 
 def test_glorots_mean_and_log_variance_are_layers_of_their_own():
     network = Mlp(hidden=[100], init="glorot")
-    config = TrainConfig(latent=600, model=Vae(posterior="logvar"), network=network)
+    config = train_config(latent=600, model=Vae(posterior="logvar"), network=network)
     last = build_model(config, (1, 28, 28)).encoder[-1]
     for weight in last.weight.chunk(2):
         assert weight.var().item() == pytest.approx(2 / (100 + 600), rel=0.03)
@@ -101,7 +101,7 @@ def test_gated_layers_are_h_times_sigmoid_g():
 @pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "gaussian"])
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_a_decoder_can_start_at_the_mean_image(network, likelihood):
-    config = TrainConfig(
+    config = train_config(
         network=NETWORKS.read({"name": network, "hidden": [8], "channels": [4] if network == "conv" else None}),
         likelihood=likelihoods.LIKELIHOODS.read(
             {"name": likelihood, "sigma": 1.0 if likelihood == "gaussian" else None}
@@ -118,7 +118,7 @@ def test_a_decoder_can_start_at_the_mean_image(network, likelihood):
 
 
 def test_the_log_variance_can_be_clipped():
-    config = TrainConfig(model=Vae(posterior="logvar", logvar_clip=[-1.0, 0.5]))
+    config = train_config(model=Vae(posterior="logvar", logvar_clip=[-1.0, 0.5]))
     model = build_model(config, (1, 4, 4))
     logvar = model.encode(torch.randn(64, 1, 4, 4) * 100).logvar
     assert (logvar.min().item(), logvar.max().item()) == (-1.0, 0.5)
@@ -132,7 +132,7 @@ def test_a_callers_widths_are_left_alone():
 
 @pytest.mark.parametrize("posterior", ["logvar", "std"])
 def test_gradients_reach_every_weight_and_both_posteriors_give_a_positive_std(posterior):
-    model = build_model(TrainConfig(model=Vae(posterior=posterior)), (1, 6, 5))
+    model = build_model(train_config(model=Vae(posterior=posterior)), (1, 6, 5))
     x = torch.rand(8, 1, 6, 5)
     code = model.encode(x)
     assert code.mu.shape == code.logvar.shape == (8, 2)
@@ -142,7 +142,7 @@ def test_gradients_reach_every_weight_and_both_posteriors_give_a_positive_std(po
 
 
 def test_extreme_stds_stay_finite():
-    model = build_model(TrainConfig(model=Vae(posterior="std")), (1, 6, 5))
+    model = build_model(train_config(model=Vae(posterior="std")), (1, 6, 5))
     with torch.no_grad():
         model.encoder[-1].bias[2:] = -1e4  # softplus underflows to 0
     code = model.encode(torch.rand(3, 1, 6, 5))
@@ -150,7 +150,7 @@ def test_extreme_stds_stay_finite():
 
 
 def test_samples_of_a_code_have_its_moments():
-    model = build_model(TrainConfig(model=Vae(posterior="logvar")), (1, 4, 4))
+    model = build_model(train_config(model=Vae(posterior="logvar")), (1, 4, 4))
     code = model.encode(torch.rand(1, 1, 4, 4))
     wide = type(code)(code.mu.expand(50_000, -1), code.logvar.expand(50_000, -1))
     (z,) = wide.sample(torch.Generator().manual_seed(0))
@@ -159,7 +159,7 @@ def test_samples_of_a_code_have_its_moments():
 
 
 def test_an_ae_has_a_point_for_a_code_and_no_kl():
-    model = build_model(TrainConfig(model=Ae()), (1, 4, 4))
+    model = build_model(train_config(model=Ae()), (1, 4, 4))
     code = model.encode(torch.rand(3, 1, 4, 4))
     assert torch.equal(code.sample(torch.Generator())[0], code.mu)
     assert model.prior is None

@@ -15,8 +15,8 @@ from aectl.models.objectives import Elbo, Iwae, Terms, TotalCorrelation, kl_part
 from aectl.models.posteriors import Code
 from aectl.models.priors import FreeMixture, MixturePrior, PseudoInputs, StandardNormal, VampPrior
 from aectl.models.table import build_model
-from aectl.runs.config import TrainConfig
 from aectl.settings import common
+from configs import train_config
 
 SHAPE = (1, 4, 5)
 RNG = np.random.default_rng(0)
@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 def model_of(seed: int = 0, **changes) -> Autoencoder:
     torch.manual_seed(seed)
     return build_model(
-        TrainConfig(model=Vae(posterior="logvar"), latent=3, network=Mlp(hidden=[7]), **changes), SHAPE
+        train_config(model=Vae(posterior="logvar"), latent=3, network=Mlp(hidden=[7]), **changes), SHAPE
     )
 
 
@@ -138,7 +138,7 @@ def test_the_pseudo_inputs_learn_and_stay_pictures():
 
 
 def test_free_bits_need_a_kl_for_each_latent():
-    config = TrainConfig(model=Vae(posterior="std"), prior=MixturePrior(components=2), objective=Elbo(free_bits=0.1))
+    config = train_config(model=Vae(posterior="std"), prior=MixturePrior(components=2), objective=Elbo(free_bits=0.1))
     with pytest.raises(
         ConfigError, match=r"objective\.free_bits=0.1: goes by the KL of each latent, and prior=mixture"
     ):

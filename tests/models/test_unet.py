@@ -9,9 +9,9 @@ from aectl.machine.devices import choose
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
 from aectl.models.networks.unet import UNet, Unet
-from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
 from aectl.training import loop
+from configs import train_config
 
 
 @settings(max_examples=25, deadline=None)
@@ -46,7 +46,7 @@ def test_the_reach_is_how_far_a_pixel_is_felt(widths, blocks):
 
 
 def test_a_unet_learns_to_denoise_and_can_be_opened(tmp_path):
-    config = TrainConfig(
+    config = train_config(
         dataset=Digits(val_size=100, test_size=100), noise=noises.Gaussian(sigma=0.3),
         network=Unet(channels=[8, 16], blocks=1),
         model=Ae(), likelihood=likelihoods.Gaussian(sigma=1.0), epochs=4, lr=3e-3,

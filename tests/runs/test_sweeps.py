@@ -21,8 +21,8 @@ from aectl.models.autoencoder import Vae
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import schema, sweeps
-from aectl.runs.config import TrainConfig
 from aectl.settings import typed
+from configs import train_config
 
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
 
@@ -74,7 +74,7 @@ def job(folder: Path, number: int, overrides: str, saved: dict | None = None) ->
     where = folder / f"{number}_x"
     where.mkdir()
     if saved is not None:
-        settings = TrainConfig(**saved)
+        settings = train_config(**saved)
         (where / "config.yaml").write_text(f"# aectl train\n{yaml.safe_dump(typed.to_dict(settings))}")
     return {"job": str(number), "folder": where, "overrides": overrides.split(), "status": "completed"}
 
@@ -98,7 +98,7 @@ def test_what_bears_on_no_number_tells_no_jobs_apart(tmp_path, key):
 
 def test_every_setting_is_said_to_bear_on_numbers_or_not():
     """A new setting is asked about here: does it change a figure?"""
-    known = set(typed.flat(typed.to_dict(TrainConfig())))
+    known = set(typed.flat(typed.to_dict(train_config())))
     assert {key for key in known if not schema.bears_on_numbers(key)} == set(schema.WITHOUT_BEARING)
     assert set(schema.WITHOUT_BEARING) - {"sweep.resume"} == set(schema.RESUMABLE) - {"epochs"}
     assert schema.bears_on_numbers("seed")
@@ -185,17 +185,17 @@ def test_an_edited_configuration_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "0_vae/checkpoints/step-00000001").mkdir(parents=True)
     (tmp_path / "0_vae/config.yaml").write_text(text)
     with pytest.raises(sweeps.OtherSweepError) as refused:
-        sweeps.begun(tmp_path / "0_vae", TrainConfig())
+        sweeps.begun(tmp_path / "0_vae", train_config())
     assert str(refused.value).startswith(f"{tmp_path}/0_vae/config.yaml: cannot be read (")
     assert "\n" not in str(refused.value)
 
 
 def test_nothing_is_begun_where_nothing_was_saved(tmp_path):
-    assert sweeps.begun(tmp_path / "none", TrainConfig()) is None
+    assert sweeps.begun(tmp_path / "none", train_config()) is None
     (tmp_path / "checkpoints/step-00000001").mkdir(parents=True)
-    (tmp_path / "config.yaml").write_text("latent: 7")
-    with pytest.raises(OtherSweepError, match="repeat the command"):
-        sweeps.begun(tmp_path, TrainConfig())
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(typed.to_dict(train_config(latent=7))))
+    with pytest.raises(OtherSweepError, match="latent=7, not 2; repeat the command"):
+        sweeps.begun(tmp_path, train_config())
 
 
 def test_jobs_side_by_side_give_what_they_give_one_after_another(aectl, tmp_path):

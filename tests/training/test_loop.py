@@ -29,11 +29,12 @@ from aectl.models.objectives import Elbo, Iwae
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
+from aectl.runs.schedules import Cosine, Steps, lr_at
 from aectl.runs.schema import AdamConfig
 from aectl.training import loop, session
 from aectl.training.adam import Adam
-from aectl.training.schedules import lr_at
 from aectl.training.step import NotFiniteError, step
+from configs import train_config
 
 MODELS = {
     "ae": Ae(),
@@ -54,7 +55,7 @@ def small(**changes) -> TrainConfig:
         "threads": 1,
         "figures_every": 0,
     }
-    return TrainConfig(**{**settings, **changes})
+    return train_config(**{**settings, **changes})
 
 
 def last(run: Path) -> checkpoint.Checkpoint:
@@ -217,11 +218,11 @@ def stopped(config: TrainConfig, run: Path, at_step: int, monkeypatch) -> None:
     ("model", "at_step"), [("ae", 1), ("std", 1), ("logvar", 3), ("ae", 5), ("std", 5), ("logvar", 5), ("std", 8)]
 )
 def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, model, at_step):
-    config = small(model=MODELS[model], noise=NOISE, epochs=2, schedule="cosine", grad_clip=1.0, kl_warmup=1.0)
+    config = small(model=MODELS[model], noise=NOISE, epochs=2, schedule=Cosine(), grad_clip=1.0, kl_warmup=1.0)
     loop.train(config, tmp_path / "whole")
     stopped(config, tmp_path / "stopped", at_step, monkeypatch)
     assert last(tmp_path / "stopped").state["step"] == at_step
-    loop.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
+    loop.train(train_config(resume=str(tmp_path / "stopped")), tmp_path / "unused")
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
@@ -247,8 +248,7 @@ VARIANTS = {
         "objective": Elbo(free_bits=0.1),
     },
     "steps and Adam's settings": {
-        "schedule": "steps",
-        "lr_steps": [1],
+        "schedule": Steps(after=[1], factor=0.1),
         "adam": AdamConfig(0.8, 0.99, 1e-4, 0.1),
         "epochs": 2,
     },
@@ -266,7 +266,7 @@ def test_resuming_is_exact_for_every_noise_network_and_data_set(tmp_path, monkey
     config = small(**{"epochs": 1, **VARIANTS[name]})
     loop.train(config, tmp_path / "whole")
     stopped(config, tmp_path / "stopped", 3, monkeypatch)
-    loop.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
+    loop.train(train_config(resume=str(tmp_path / "stopped")), tmp_path / "unused")
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
@@ -282,7 +282,7 @@ def test_bf16_changes_the_steps_a_little_and_keeps_what_is_saved_and_scored_in_f
 
 
 def test_weight_decay_shrinks_weights_but_no_biases(tmp_path):
-    started = session.prepare(small(lr=0.1, adam=AdamConfig(weight_decay=0.5)), tmp_path, None)
+    started = session.prepare(small(lr=0.1, adam=AdamConfig(0.9, 0.999, 1e-8, weight_decay=0.5)), tmp_path, None)
     before = {name: value.detach().clone() for name, value in started.model.named_parameters()}
     for parameter in started.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -298,7 +298,7 @@ def test_the_comparison_can_fail(tmp_path, monkeypatch):
     stopped(config, tmp_path / "stopped", 3, monkeypatch)
     real = loop.generator
     monkeypatch.setattr(loop, "generator", lambda device, *key: real(device, *key[:-1], key[-1] + (key[1] == "step")))
-    loop.train(TrainConfig(resume=str(tmp_path / "stopped")), tmp_path / "unused")
+    loop.train(train_config(resume=str(tmp_path / "stopped")), tmp_path / "unused")
     assert (
         contents(tmp_path / "stopped")[0]["model.safetensors"] != contents(tmp_path / "whole")[0]["model.safetensors"]
     )
@@ -307,7 +307,7 @@ def test_the_comparison_can_fail(tmp_path, monkeypatch):
 def test_a_finished_run_can_be_given_more_epochs(tmp_path):
     loop.train(small(epochs=3), tmp_path / "whole")
     loop.train(small(epochs=2), tmp_path / "longer")
-    loop.train(TrainConfig(resume=str(tmp_path / "longer"), epochs=3), tmp_path / "unused", overrides=["epochs=3"])
+    loop.train(train_config(resume=str(tmp_path / "longer"), epochs=3), tmp_path / "unused", overrides=["epochs=3"])
     assert contents(tmp_path / "longer") == contents(tmp_path / "whole")
 
 
@@ -317,7 +317,7 @@ def test_records_behind_the_checkpoint_are_dropped_on_resume(tmp_path):
     loop.train(small(epochs=1), tmp_path / "torn")
     with (tmp_path / "torn/metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "step": 10, "train/loss": 1.0}\n{"epo')
-    loop.train(TrainConfig(resume=str(tmp_path / "torn"), epochs=3), tmp_path / "unused", overrides=["epochs=3"])
+    loop.train(train_config(resume=str(tmp_path / "torn"), epochs=3), tmp_path / "unused", overrides=["epochs=3"])
     assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
 
@@ -326,7 +326,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
     newest = checkpoint.listing(layout.checkpoints_of(tmp_path))[0]
     before = contents(tmp_path)
     (newest / "model.safetensors").write_bytes(b"")
-    loop.train(TrainConfig(resume=str(tmp_path)), tmp_path)
+    loop.train(train_config(resume=str(tmp_path)), tmp_path)
     assert contents(tmp_path) == before
     assert "passed over" in caplog.text
 
@@ -352,7 +352,7 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
 def test_two_processes_cannot_train_one_run(tmp_path):
     loop.train(small(), tmp_path)
     with layout.locked(tmp_path), pytest.raises(CheckpointError, match="another process"):
-        loop.train(TrainConfig(resume=str(tmp_path)), tmp_path)
+        loop.train(train_config(resume=str(tmp_path)), tmp_path)
 
 
 def test_a_folder_with_a_run_is_not_trained_over(tmp_path):
@@ -437,10 +437,10 @@ def test_patience_begins_when_the_warm_up_ends(tmp_path):
 
 
 def test_cosine_ends_at_nothing_and_clipping_bounds_the_step(tmp_path):
-    loop.train(small(schedule="cosine"), tmp_path)
+    loop.train(small(schedule=Cosine()), tmp_path)
     _, records = contents(tmp_path)
     assert records[0]["lr"] > 10 * records[-1]["lr"] > 0
-    run = session.prepare(small(schedule="cosine"), tmp_path, None)
+    run = session.prepare(small(schedule=Cosine()), tmp_path, None)
     assert lr_at(0, run.steps_per_epoch, run.config) == 1e-3
     assert lr_at(run.steps_per_epoch, run.steps_per_epoch, run.config) == pytest.approx(5e-4)
 
@@ -448,7 +448,7 @@ def test_cosine_ends_at_nothing_and_clipping_bounds_the_step(tmp_path):
 # ---------------------------------------------------------------------------------------- execution
 
 
-@pytest.mark.parametrize("changes", [{}, {"noise": NOISE, "grad_clip": 1.0, "kl_warmup": 1.0, "schedule": "cosine"}])
+@pytest.mark.parametrize("changes", [{}, {"noise": NOISE, "grad_clip": 1.0, "kl_warmup": 1.0, "schedule": Cosine()}])
 def test_a_replayed_step_is_the_step(tmp_path, changes):
     """What a CUDA graph would replay: the same function of the same tensors, here without the graph."""
     for execution in ("eager", "graph"):

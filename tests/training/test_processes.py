@@ -9,9 +9,9 @@ import torch
 from conftest import SMALL
 
 from aectl.errors import ConfigError
-from aectl.runs.config import TrainConfig
 from aectl.training import session
 from aectl.training.processes import World
+from configs import train_config
 
 RUN = [*SMALL, "figures_every=0", "dataset.synthetic_size=331", "latent=3", "seed=5"]  # a last batch of 11 images
 
@@ -112,7 +112,7 @@ def test_what_several_processes_cannot_do_is_said_once(tmp_path):
 
 def test_what_is_for_a_single_process_is_refused(aectl, monkeypatch):
     with pytest.raises(ConfigError, match="execution=graph: is for a single process"):
-        session._refuse_apart(TrainConfig(execution="graph"))
+        session._refuse_apart(train_config(execution="graph"))
     monkeypatch.setenv("WORLD_SIZE", "2")
     for command in (("eval",), ("train", "-m", "latent=2,3")):
         refused = aectl(*command)
