@@ -6,9 +6,9 @@ from typing import Any
 
 import aectl
 from aectl import installed
-from aectl.cli import paths
+from aectl.cli import messages, paths
 from aectl.commands.table import COMMANDS
-from aectl.errors import ConfigError
+from aectl.errors import ConfigError, UserError
 from aectl.runs import schema
 from aectl.settings import common, typed
 
@@ -81,27 +81,44 @@ def run_label(_root_: Any) -> str:
     return "-".join(words).replace("latent ", "latent").replace(" ", "-")
 
 
-def composed(command: str, *overrides: str) -> Any:
-    """The settings of `aectl <command> <overrides>`, as its class has them, checked; no command line is needed.
+def composed(command: str, *words: str) -> Any:
+    """The settings of `aectl <command> <words>`, as its class has them, checked; no command line is needed.
 
     Raises:
-        ConfigError: a value is of another type or out of its range.
-        hydra.errors.HydraException: there is no such setting, or no such choice.
+        ConfigError: there is no such setting or choice, or a value is of another type or out of its range.
     """
+    return composed_run(command, [paths.for_hydra(word) for word in words])[0]
+
+
+def composed_run(command: str, overrides: list[str]) -> tuple[Any, Path]:
+    """`composed` of overrides as Hydra has them, and the folder where the command would put what it makes."""
+    try:
+        return _composed(command, overrides)
+    except Exception as error:
+        status, message = messages.explain(error)
+        if isinstance(error, UserError) or status != ConfigError.exit_code:
+            raise
+        raise ConfigError(message) from None
+
+
+def _composed(command: str, overrides: list[str]) -> tuple[Any, Path]:
     from hydra import compose, initialize_config_dir
     from hydra.core.plugins import Plugins
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
     from aectl.cli.search_path import InstalledConfigs
 
     register()
     Plugins.instance().register(InstalledConfigs)
     with initialize_config_dir(str(config_dir()), job_name=command, version_base="1.3"):
-        found = compose(command, [paths.for_hydra(one) for one in overrides])
+        found = compose(command, overrides, return_hydra_config=True)
+    folder = Path(found.hydra.run.dir) if "AECTL_STAMP" in os.environ else Path()
+    with open_dict(found):
+        del found["hydra"]
     kind, _ = COMMANDS[command].load()
     settings = typed.from_dict(kind, OmegaConf.to_container(found, resolve=True, throw_on_missing=True), "")
     common.check(settings)
-    return settings
+    return settings, folder
 
 
 def register() -> None:

@@ -77,7 +77,7 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
             seen = pictures
             if corrupt is not None:
                 seen = [_with_noise(page, corrupt, config.seed, name, number) for number, page in enumerate(pictures)]
-            result = [_through(run, page, device) for page in seen]
+            result = [through(run, page, device) for page in seen]
             files = {target / name: encoding.encode(result, original)}
             if corrupt is not None:
                 files[target / "noisy" / name] = encoding.encode(seen, original)
@@ -178,7 +178,7 @@ def _with_noise(picture: Picture, corrupt: Noise, seed: int, name: str, page: in
     return replace(picture, values=_as_deep_as(picture, noisy))
 
 
-def _through(run: Run, picture: Picture, device: torch.device) -> Picture:
+def through(run: Run, picture: Picture, device: torch.device) -> Picture:
     """The picture cleaned: a fully convolutional network sees it whole or in large tiles, others in their own size.
 
     A colour run sees red, green and blue together. Anything else goes plane by plane, the inks of CMYK too: a colour

@@ -104,15 +104,16 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     log.info("%d images: %s (grid.png, images/)", len(images), folder)
 
 
-def _prior(origin: Origin) -> Drawn:
+def from_prior(origin: Origin) -> Drawn:
+    """Codes from the prior, or from a mixture fitted to the codes of training images."""
     run, n = origin.run, origin.n
     if run.model.prior is not None:
         return Drawn(run.model.prior.sample(n, origin.rng()), f"{n} samples, z ~ {run.model.prior.words}")
-    z = _mixture(origin.train_codes(), n, origin.seed)
+    z = from_mixture(origin.train_codes(), n, origin.seed)
     return Drawn(z, f"{n} samples; an AE has no prior: z from a Gaussian mixture fitted to its training codes")
 
 
-def _mixture(codes: Tensor, n: int, seed: int) -> Tensor:
+def from_mixture(codes: Tensor, n: int, seed: int) -> Tensor:
     """`n` draws, (n, K), from a Gaussian mixture fitted to `codes` (N, K)."""
     from sklearn.mixture import GaussianMixture
 
@@ -189,7 +190,7 @@ def _traverse(origin: Origin) -> Drawn:
 
 
 MODES: dict[str, Callable[[Origin], Drawn]] = {
-    "prior": _prior,
+    "prior": from_prior,
     "grid": _grid,
     "posterior": _posterior,
     "interpolate": _interpolate,

@@ -41,13 +41,14 @@ class Principal:
 
         `k` = 0 is the mean image; above the number of directions it takes all of them.
         """
+        return torch.cat([self.residuals(part.flatten(1).double() / 255, k) for part in images.chunks(CHUNK)])
+
+    def residuals(self, x: Tensor, k: int) -> Tensor:
+        """`errors` of images that are values in [0, 1] already, (N, D), double: (N,)."""
         basis = self.directions[:, self.directions.shape[1] - self.components(k) :]
-        found = []
-        for part in images.chunks(CHUNK):
-            residual = part.flatten(1).double() / 255 - self.mean
-            residual = residual - (residual @ basis) @ basis.T
-            found.append(residual.square().sum(1))
-        return torch.cat(found)
+        residual = x - self.mean
+        residual = residual - (residual @ basis) @ basis.T
+        return residual.square().sum(1)
 
     def sse(self, images: Images, k: int) -> float:
         """The mean of `errors` over images."""

@@ -47,11 +47,11 @@ class Bound:
 
 @torch.inference_mode()
 def log_marginal(
-    model: Autoencoder, x: Tensor, x_noisy: Tensor, samples: int, rng: torch.Generator
+    model: Autoencoder, x: Tensor, x_noisy: Tensor, samples: int, rng: torch.Generator, *, shared: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The bound log (1/K)·Σ_k p(x|z_k)·p(z_k)/q(z_k|x̃), z_k ~ q(z|x̃), for K = `samples` draws of each image.
 
-    `x` is scored and `x_noisy` encoded, both (N, C, H, W).
+    `x` is scored and `x_noisy` encoded, both (N, C, H, W). With `shared` all images have the same ε.
 
     Returns:
         The bound in nats, (N,), and the effective number of draws (Σw)²/Σw², (N,); both float64. The bound's mean
@@ -61,7 +61,7 @@ def log_marginal(
     # log Σw and log Σw² so far.
     total = torch.full((2, len(x)), -math.inf, dtype=torch.float64, device=x.device)
     for start in range(0, samples, DRAWS):
-        z = code.sample(rng, min(DRAWS, samples - start))
+        z = code.sample(rng, min(DRAWS, samples - start), shared=shared)
         log_w = (-model.neg_log_prob(x, z) - model.prior.log_ratio(code, z)).double()
         total = torch.logaddexp(total, torch.stack([log_w.logsumexp(0), (2 * log_w).logsumexp(0)]))
     return total[0] - math.log(samples), (2 * total[0] - total[1]).exp()

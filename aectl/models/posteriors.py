@@ -25,11 +25,11 @@ class Code:
         """
         return self.mu[None] if eps is None else self.mu + (0.5 * self.logvar).exp() * eps
 
-    def sample(self, generator: torch.Generator, draws: int = 1) -> Tensor:
-        """`draws` of z, (draws, N, K); for a point every one is μ."""
+    def sample(self, generator: torch.Generator, draws: int = 1, *, shared: bool = False) -> Tensor:
+        """`draws` of z, (draws, N, K); for a point every one is μ. With `shared` all images have the same ε."""
         if self.logvar is None:
             return self.mu.expand(draws, *self.mu.shape)
-        shape = (draws, *self.mu.shape)
+        shape = (draws, 1 if shared else len(self.mu), self.mu.shape[1])
         return self.at(torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype))
 
     def log_prob(self, z: Tensor) -> Tensor:

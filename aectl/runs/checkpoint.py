@@ -73,9 +73,9 @@ def save(
         OSError: the disk refused; what was saved before is untouched.
     """
     contents = {
-        "model.safetensors": safetensors.torch.save(_on_cpu(model)),
+        "model.safetensors": to_bytes(model),
         "config.json": storage.dump_json(config),
-        "trainer.safetensors": safetensors.torch.save(_on_cpu(trainer)),
+        "trainer.safetensors": to_bytes(trainer),
         "trainer.json": storage.dump_json(state),
     }
     files = {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in contents.items()}
@@ -150,6 +150,16 @@ def rotate(folder: Path, keep: Iterable[int]) -> None:
         shutil.rmtree(path)
 
 
+def to_bytes(tensors: dict[str, Tensor]) -> bytes:
+    """Tensors by name as one safetensors file."""
+    return safetensors.torch.save(_on_cpu(tensors))
+
+
+def from_bytes(data: bytes) -> dict[str, Tensor]:
+    """What `to_bytes` was given."""
+    return safetensors.torch.load(data)
+
+
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
@@ -178,7 +188,7 @@ def _verified(path: Path, entry: Any) -> bytes:
 def _parse(path: Path, data: bytes) -> dict[str, Any]:
     """The contents of a file of this name: tensors by name, or a JSON object."""
     try:
-        return storage.parse_json(data) if path.suffix == ".json" else safetensors.torch.load(data)
+        return storage.parse_json(data) if path.suffix == ".json" else from_bytes(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         kind = "JSON" if path.suffix == ".json" else "safetensors"
         raise CheckpointError(f"{path}: is not the {kind} it should be ({brief(error)})") from None

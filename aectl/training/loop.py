@@ -20,7 +20,6 @@ from aectl.measuring.scoring import score
 from aectl.models import objectives
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
-from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Best, Progress
 from aectl.runs.schedules import kl_weight_at, lr_at
@@ -56,7 +55,7 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
             f"{shell.shown('resume', run_dir)} or choose another folder"
         )
     if not processes.world().first:
-        return _follow(config, run_dir, saved)
+        return _untold(prepare(config, run_dir, saved), fresh=saved is None)
     with layout.locked(run_dir):
         session = prepare(config, run_dir, saved)
         tracker = Tracker(run_dir, session.progress.step)
@@ -74,16 +73,19 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
             tracker.close()
 
 
-def _follow(config: TrainConfig, run_dir: Path, saved: Checkpoint | None) -> float:
-    """`train` in a process that leaves all writing to the first."""
-    session = prepare(config, run_dir, saved)
-    if saved is None:
+def train_untold(config: TrainConfig, run_dir: Path) -> float:
+    """`train`, of which nothing is told: of all that a run leaves there are the checkpoints in `run_dir` alone."""
+    return _untold(prepare(config, run_dir, None), fresh=True)
+
+
+def _untold(session: Session, *, fresh: bool) -> float:
+    if fresh:
         session.keeper.keep(session.progress)
     try:
         _loop(session, None)
         return _best_of(session.progress).value
     except NotFiniteError as error:
-        raise _diverged(session, run_dir, error) from None
+        raise _diverged(session, session.keeper.run_dir, error) from None
 
 
 def _best_of(progress: Progress) -> Best:
