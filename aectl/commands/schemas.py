@@ -9,6 +9,7 @@ from aectl.settings.ranges import choice, fail, number, scale
 
 CODES = (".npz", ".csv", ".parquet")  # files of codes
 SPLITS = ("train", "val", "test")
+SCORE_MEASURES = ("error", "denoising", "elbo", "nll", "mahalanobis", "regret")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
 
 
@@ -99,6 +100,25 @@ class PicturesConfig(FilesConfig):
         choice("on_bad", self.on_bad, ON_BAD)
         scale("scale", self.scale)
         number("picture_gb", self.picture_gb, 0, open_low=True)
+
+
+@dataclass
+class ScoreConfig(PicturesConfig):
+    """`aectl score`: pictures, or none for the run's test split, and how odd they are."""
+
+    measure: str
+    samples: int
+    threshold: float | None
+    normal: str | None
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        choice("measure", self.measure, SCORE_MEASURES)
+        number("samples", self.samples, 1, 100_000)
+        number("threshold", self.threshold, 0, 1)
+        if self.output is not None and Path(self.output).suffix != ".csv":
+            fail("output", self.output, "is no file of scores; its name must end in .csv")
 
 
 @dataclass

@@ -42,6 +42,12 @@ def _sample() -> Loaded:
     return schemas.SampleConfig, run_sample
 
 
+def _score() -> Loaded:
+    from aectl.commands.score import run_score
+
+    return schemas.ScoreConfig, run_score
+
+
 def _denoise() -> Loaded:
     from aectl.commands.denoise import DenoiseConfig, run_denoise
 
@@ -76,6 +82,7 @@ COMMANDS = {
     "train": Command("train an autoencoder; everything it makes lands in a run folder", TrainSchema, _train),
     "eval": Command("measure a trained run: metrics, baselines, figures, a diagnosis", schemas.EvalConfig, _eval),
     "sample": Command("draw new images from a trained run", schemas.SampleConfig, _sample),
+    "score": Command("how odd each picture is, the oddest first", schemas.ScoreConfig, _score),
     "denoise": Command("clean pictures with a trained run", schemas.DenoiseSchema, _denoise),
     "encode": Command("pictures to codes in a file: .npz, .csv or .parquet", schemas.EncodeConfig, _encode),
     "decode": Command("codes in a file back to pictures", schemas.DecodeConfig, _decode),

@@ -63,6 +63,8 @@ def _drawn(found: Found, dataset: Dataset) -> tuple[Parts, list[str]]:
     labels = None if found.images.labels is None else found.images.labels.numpy()
     tenth = max(1, len(rest) // 10)
     for name, seed in (("test", dataset.split_seed), ("val", dataset.split_seed + 1)):
+        if name == "val":  # the test part keeps every label
+            rest = _of_labels(rest, labels, dataset)
         if name in parts or name not in dataset.drawn:
             continue
         size = tenth if dataset.drawn[name] is None else dataset.drawn[name]
@@ -72,7 +74,23 @@ def _drawn(found: Found, dataset: Dataset) -> tuple[Parts, list[str]]:
                 f"dataset.{name}_size={size}: no training image is left of {len(rest)}; choose a smaller size"
             )
         parts[name], rest = rest[taken], rest[~taken]
+    parts["val"] = _of_labels(parts["val"], labels, dataset)
     return {name: torch.from_numpy(rows) for name, rows in {"train": rest, **parts}.items()}, notes
+
+
+def _of_labels(rows: np.ndarray, labels: np.ndarray | None, dataset: Dataset) -> np.ndarray:
+    """Those of `rows` whose images have one of `dataset.labels`; without these, all.
+
+    Raises:
+        ConfigError: there are no labels, or not all of these.
+    """
+    if dataset.labels is None:
+        return rows
+    found = [] if labels is None else np.unique(labels[labels >= 0]).tolist()
+    if lost := set(dataset.labels) - set(found):
+        known = f"it has {', '.join(map(str, found))}" if found else "it has no labels"
+        raise ConfigError(f"dataset.labels={dataset.labels}: {dataset.words} has no label {min(lost)} ({known})")
+    return rows[np.isin(labels[rows], dataset.labels)]
 
 
 def _by_folders(found: Found, content: np.ndarray, dataset: Dataset) -> tuple[dict[str, np.ndarray], list[str]]:

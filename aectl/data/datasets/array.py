@@ -3,6 +3,7 @@
 import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -46,20 +47,29 @@ class Array(Own):
     def find(self, root: str | None, memory_gb: float) -> Found:
         """The images, in memory."""
         path = self.place(root)
-        try:
-            if not path.is_file():
-                raise ValueError("is a folder; dataset=folder takes those" if path.is_dir() else "no such file")
-            with path.open("rb") as file:
-                if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
-                    raise ValueError("is no NumPy file; write one with numpy.save, .npy, or numpy.savez, .npz")
-            loaded = np.load(path, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return Found(Images(_stack(loaded), None), root=path)
-            with loaded:
-                if "images" not in loaded.files:
-                    raise ValueError(f"has no array named images, only {', '.join(loaded.files) or 'none'}")
-                pixels = _stack(loaded["images"])
-                labels = _label_numbers(loaded["labels"], len(pixels)) if "labels" in loaded.files else None
-        except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"dataset.root={path}: cannot be used ({brief(error)})") from None
-        return Found(Images(pixels, labels), root=path)
+        return Found(read(path, "dataset.root"), root=path)
+
+
+def read(path: Path, key: str) -> Images:
+    """The images of a file, as `Array` takes them, with their labels if there are any; `key` is what named it.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    try:
+        if not path.is_file():
+            raise ValueError("is a folder; dataset=folder takes those" if path.is_dir() else "no such file")
+        with path.open("rb") as file:
+            if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
+                raise ValueError("is no NumPy file; write one with numpy.save, .npy, or numpy.savez, .npz")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return Images(_stack(loaded), None)
+        with loaded:
+            if "images" not in loaded.files:
+                raise ValueError(f"has no array named images, only {', '.join(loaded.files) or 'none'}")
+            pixels = _stack(loaded["images"])
+            labels = _label_numbers(loaded["labels"], len(pixels)) if "labels" in loaded.files else None
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{key}={path}: cannot be used ({brief(error)})") from None
+    return Images(pixels, labels)

@@ -23,6 +23,16 @@ CountOrTenth = Annotated[int | None, Range(0)]
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Labels, each once."""
+
+    def check(self, key: str, value: list[int] | None) -> None:
+        """Refuse what is no such list."""
+        if value is not None and (not value or min(value) < 0 or len(set(value)) < len(value)):
+            ranges.fail(key, value, "give labels, each once, such as [3]; null trains on all")
+
+
+@dataclass(frozen=True)
 class Found:
     """What a data set gives before it is split.
 
@@ -55,12 +65,16 @@ def from_numpy(pixels: np.ndarray, labels: np.ndarray) -> Images:
 class Dataset(Choice):
     """Where x comes from. `val_size` images are taken out of the training part, by `split_seed`.
 
+    `labels`: those whose images are trained and validated on, where it is not all of them; the test part keeps every
+    label.
+
     `binarize`: `threshold` at one half; `dynamic`: Bernoulli draws from the grey pixels, fresh for each training
     batch, drawn once (from `split_seed`) for validation and test.
     """
 
     group: ClassVar[str] = "dataset"
     val_size: Count
+    labels: Annotated[list[int] | None, Labels()] = None
     split_seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     binarize: Literal["none", "threshold", "dynamic"] = "none"
 
