@@ -52,7 +52,7 @@ def test_every_choice_composes_and_passes_its_checks(aectl, choice):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_preset_composes_and_says_its_command_first(aectl, name):
     lines = (config_dir() / f"experiment/{name}.yaml").read_text().splitlines()
-    words = lines[1].removeprefix("# aectl train ").replace("<folder>", "somewhere").split()
+    words = re.sub("<[^>]*>", "somewhere", lines[1].removeprefix("# aectl train ")).split()
     assert words[0] == f"experiment={name}"
     settings = composed(aectl("train", *words, "--cfg", "job"))
     common.check(typed.from_dict(TrainConfig, settings, ""))
