@@ -309,6 +309,28 @@ FIGURES = [
            'record["train/loss"] for record', "test_figures_report.py"),
     Defect("the spread over seeds is the population's", "measuring/comparison.py", "statistics.stdev(values)",
            "statistics.pstdev(values)", "commands/test_report.py -k seeds_are_averaged"),
+    # ------------------------------------------------------------------------------- a trained run in use
+    Defect("the squared error is a mean", "measuring/oddness.py",
+           "(odd.model.reconstruct(x) - x).double().square().flatten(1).sum(1)",
+           "(odd.model.reconstruct(x) - x).double().square().flatten(1).mean(1)",
+           "measuring/test_oddness.py -k sum_of"),
+    Defect("regret is the refitted ELBO alone", "measuring/oddness.py", "return before - _negative_elbo(",
+           "return _negative_elbo(", "measuring/test_oddness.py -k probabilistic"),
+    Defect("an image's draws depend on its place", "measuring/oddness.py", "z = code.sample(rng, draws, shared=True)",
+           "z = code.sample(rng, draws)", "measuring/test_oddness.py -k wherever"),
+    Defect("the oddest come last", "commands/score.py", 'order = np.argsort(-scored.scores, kind="stable")\n    rows',
+           'order = np.argsort(scored.scores, kind="stable")\n    rows', "commands/test_score.py -k cracked"),
+    Defect("the threshold is of training images", "commands/score.py", "for part in data.val.chunks(500)",
+           "for part in data.train.chunks(500)", "commands/test_score.py -k threshold"),
+    Defect("the interval leaves the usual images' spread out", "measuring/detection.py",
+           "for share in (above, below)", "for share in (above,)", "commands/test_score.py -k delongs"),
+    Defect("Python's images are not scaled to 1", "files/given.py", "return scaled / 255 if", "return scaled if",
+           "test_api.py -k networks"),
+    Defect("the estimator's limits are forgotten on the way back", "sklearn.py", "low + images * (high - low)",
+           "images", "test_sklearn.py -k black_and_white"),
+    Defect("one label's images are validated beside all others", "data/split.py",
+           "return rows[np.isin(labels[rows], dataset.labels)]", "return rows",
+           "commands/test_score.py -k one_class"),
 ]  # fmt: skip
 
 DEFECTS = [*RELIABILITY, *FIGURES]
