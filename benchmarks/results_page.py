@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import odd
 from rows import ENOUGH, ROWS, Figure, Result, Row, mean_and_sd, verdict
 
 from aectl import storage
@@ -68,6 +69,7 @@ def page(results: Result) -> str:
     lines += ["## How each was made", ""]
     for row, seeds in kept:
         lines += section(row, seeds)
+    lines += odd.sections(results, paragraph)
     if "photographs" in results:
         lines += photographs(results["photographs"])
     return "\n".join(lines)
