@@ -82,9 +82,9 @@ def aectl(path: Path, batch: int, **changes: str) -> Step:
     def steps() -> Iterator[None]:
         while True:
             order = torch.randperm(len(run.data.train))
-            for x, rng in feed(run.data.train, order, batch, run.device, rng_of):
+            for (x, seen), rng in feed(run.data.train, order, batch, run.device, rng_of):
                 eps, share = run.model.draw(len(x), rng), run.world.share(len(x), run.device)
-                parts = share.of(x, run.config.noise(x, rng), eps)
+                parts = share.of(x, run.config.noise(seen, rng), eps)
                 beta, lr = kl_weight_at(0, run.steps_per_epoch, config), lr_at(0, run.steps_per_epoch, config)
                 run.running.add(step(*parts, share.weight, beta, lr), share.count)
                 yield

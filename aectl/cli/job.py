@@ -123,14 +123,13 @@ def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, P
     """Where the composed settings of a command lead, by what names them, and where it keeps what it makes."""
     from omegaconf import OmegaConf
 
-    from aectl.data.datasets import folder as decoded
-    from aectl.data.datasets import official
+    from aectl.data.datasets import cache, official
 
     kind, _ = COMMANDS[command].load()
     settings = typed.from_dict(kind, OmegaConf.to_container(cfg, resolve=True), "")
     given = {key: Path(value) for key, value in typed.paths_of(settings).items() if value not in (None, "latest")}
     own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
-    return {"AECTL_CACHE": decoded.cache_root(), "data.root": official.data_root(settings.data.root), **given, **own}
+    return {"AECTL_CACHE": cache.root(), "data.root": official.data_root(settings.data.root), **given, **own}
 
 
 def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float | None:

@@ -20,6 +20,7 @@ from aectl.data.noise import NOISES, Clean, Noise
 from aectl.errors import DataError, StorageError, counted
 from aectl.files import listing, places, unusable
 from aectl.files.listing import Entry
+from aectl.files.partners import partners
 from aectl.files.pictures import decoding, encoding, fitting
 from aectl.files.pictures.reading import Picture, Reading
 from aectl.files.places import Places
@@ -108,16 +109,20 @@ def _pairs(source: Path, config: DenoiseConfig) -> list[Pair]:
     found = listing.at(source, "input")
     if found.rest():
         log.info("passed over in %s: %s", source, found.rest())
-    references = {}
-    if config.reference is not None:
-        root = storage.expanded(config.reference)
-        references = {entry.name: entry for entry in listing.at(root, "reference").entries}
-        if source.is_file() and root.is_file():
-            references = {found.entries[0].name: next(iter(references.values()))}
-        lost = next((entry.name for entry in found.entries if entry.name not in references), None)
-        if lost is not None:
-            raise DataError(f"reference={root}: has no {lost}; references go by the pictures' names")
-    return [Pair(entry, references.get(entry.name)) for entry in found.entries]
+    if config.reference is None:
+        return [Pair(entry, None) for entry in found.entries]
+    root = storage.expanded(config.reference)
+    references = listing.at(root, "reference").entries
+    if source.is_file() and root.is_file():
+        return [Pair(found.entries[0], references[0])]
+    partnered = zip(found.entries, partners(found.entries, references), strict=True)
+    pairs = []
+    for entry, reference in partnered:
+        if isinstance(reference, str):
+            lost = f"has no {entry.name} ({reference}); references go by the pictures' names"
+            raise DataError(f"reference={root}: {lost}")
+        pairs.append(Pair(entry, reference))
+    return pairs
 
 
 def _outputs(pair: Pair, noisy: bool) -> list[str]:

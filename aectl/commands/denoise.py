@@ -25,7 +25,7 @@ def run_denoise(config: DenoiseConfig, folder: Path) -> float | None:
     run = open_run(config.run, config.checkpoint, device)
     log.info("denoising with %s, %s checkpoint", run.title, config.checkpoint)
     sanity.watch(run)
-    if not run.config.noise.corrupts:
+    if not run.config.corrupts:
         log.warning("note: this run was trained without noise, so it reconstructs rather than denoises")
     if config.input is None:
         return _measure(run, config, folder, device)
@@ -34,22 +34,22 @@ def run_denoise(config: DenoiseConfig, folder: Path) -> float | None:
 
 
 def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device) -> float:
-    """The table and the picture of the run's test split with its own noise; returns −PSNR of the result."""
-    if not run.config.noise.corrupts:
+    """The table and the picture of the run's noisy test split, its own noise added or given; returns −PSNR."""
+    if not run.config.corrupts:
         raise ConfigError(
             "denoise: this run has no noise of its own to measure; give input=<image or folder> output=<folder>, "
-            "or train one with model=dae"
+            "or train one with model=dae, or from pairs with dataset.noisy=<folder>"
         )
     test = open_data(run, config.data.root).part("test", "give input=<image or folder> output=<folder>")
     corrupt = run.config.noise
     with torch.inference_mode():
         measured = denoising(run.model, batches(test, corrupt, device, config.seed))
     found = {name: values.mean().item() for name, values in measured.items()}
-    log.info("%d test images, noise=%s", len(test), run.config.noise.name)
+    log.info("%d test images, %s", len(test), run.config.seen)
     log.info("  %-18s %10s %8s", "", "PSNR (dB)", "SSIM")
     for label, name in (("doing nothing", "noisy"), ("3×3 median", "median"), ("this run", "denoised")):
         log.info("  %-18s %10.2f %8.4f", label, found[f"psnr_{name}"], found[f"ssim_{name}"])
-    title = f"test images, noise={run.config.noise.name}"
+    title = f"test images, {run.config.seen}"
     picture = views.reconstructions(run.model, test, corrupt, device, title)
     tracker = Tracker(folder)
     tracker.scalars({f"denoise/{name}": value for name, value in found.items()}, run.progress.step)

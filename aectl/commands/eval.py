@@ -74,7 +74,7 @@ def _parts(subject: Subject, config: EvalConfig) -> list[tuple[str, Callable[[Su
         ("baselines", evaluation.against_baselines, True),
         ("codes", evaluation.codes, subject.model.latent is not None),
         ("importance", bound, config.nll_samples is not None),
-        ("denoising", evaluation.denoised, subject.noise.corrupts),
+        ("denoising", evaluation.denoised, subject.run.config.corrupts),
     ]
     return [(name, measure) for name, measure, fits in parts if fits]
 

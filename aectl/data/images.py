@@ -13,6 +13,8 @@ from aectl.rng import generator
 
 CHUNK = 5000  # images at a time where all are read
 
+Pair = tuple[Tensor, Tensor]  # x, and what `noise=` makes x̃ from: x itself, or the noisy picture of the same scene
+
 
 class TrainImages(Protocol):
     """What a run trains on: images in memory or mapped from a file (`Images`), or cut anew from pictures (`Patches`).
@@ -36,10 +38,10 @@ class TrainImages(Protocol):
     def at_hand(self, device: torch.device) -> bool:
         """Whether a batch on `device` is made without waiting for a disk, a bus or a processor."""
 
-    def batch(self, index: Tensor, rng: torch.Generator) -> Tensor:
-        """The images at `index`, (B,): x of (B, C, H, W), float, in [0, 1]; what of them is random comes from `rng`.
+    def batch(self, index: Tensor, rng: torch.Generator) -> Pair:
+        """The images at `index`, (B,): (B, C, H, W) each, float, in [0, 1]; what of them is random comes from `rng`.
 
-        It lies on the device of `rng`.
+        They lie on the device of `rng`.
         """
 
     def drawn_once(self, *key: int | str) -> "Images":
@@ -51,7 +53,7 @@ class Images:
     """A part of a data set.
 
     Attributes:
-        stored: (M, C, H, W), uint8, in memory or mapped from a file.
+        stored: (M, C, H, W), uint8, in memory or mapped from a file; of pairs (M, 2, C, H, W), the clean image first.
         labels: (N,), int64, -1 for an image that has none; or None where no image has one.
         dynamic: whether a batch of them is drawn, pixel by pixel, from Bernoulli distributions with the grey values
             as their means (Salakhutdinov & Murray, 2008).
@@ -69,12 +71,22 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        return tuple(self.stored.shape[1:])
+        return tuple(self.stored.shape[-3:])
+
+    @property
+    def paired(self) -> bool:
+        """Whether each has the noisy picture of its scene."""
+        return self.stored.ndim == 5
 
     @property
     def pixels(self) -> Tensor:
-        """All of them in memory, (N, C, H, W), uint8; for a large set go by `chunks`."""
-        return self.stored if self.rows is None else self.stored[self.rows]
+        """All of them in memory, (N, C, H, W), uint8, of pairs the clean ones; for a large set go by `chunks`."""
+        clean = self.stored[:, 0] if self.paired else self.stored
+        return clean if self.rows is None else clean[self.rows]
+
+    def on(self, device: torch.device) -> Pair:
+        """All of them on `device`, as a batch is, but drawn from nothing."""
+        return _parted((self.stored if self.rows is None else self.stored[self.rows]).to(device))
 
     def __getitem__(self, index: Tensor | slice) -> "Images":
         labels = None if self.labels is None else self.labels[index]
@@ -108,8 +120,8 @@ class Images:
         """Whether a batch on `device` is made without waiting for a disk or a bus."""
         return self.rows is None and self.stored.device.type == device.type
 
-    def batch(self, index: Tensor, rng: torch.Generator) -> Tensor:
-        """The images at `index`, (B,), as x in [0, 1], float, (B, C, H, W); binary and freshly drawn if `dynamic`."""
+    def batch(self, index: Tensor, rng: torch.Generator) -> Pair:
+        """The images at `index`, (B,), in [0, 1], float, (B, C, H, W); binary and freshly drawn if `dynamic`."""
         index = index.to(self.stored.device)
         rows = index if self.rows is None else self.rows[index]
         pixels = self.stored.index_select(0, rows)
@@ -117,7 +129,10 @@ class Images:
             # From pinned memory a GPU fetches them by itself.
             pixels = pixels.pin_memory() if rng.device.type == "cuda" else pixels
             pixels = pixels.to(rng.device, non_blocking=True)
-        return draw_binary(pixels, rng).float() if self.dynamic else to_float(pixels)
+        if self.dynamic:
+            x = draw_binary(pixels, rng).float()
+            return x, x
+        return _parted(pixels)
 
     def drawn_once(self, *key: int | str) -> "Images":
         """The same images if they are not `dynamic`; else their one draw that belongs to `key`."""
@@ -134,7 +149,8 @@ class Split:
     `train` is `Images` as well, but for a run that trains.
 
     Attributes:
-        manifest: for people's own pictures, name and sha256 of each file by part; else None.
+        manifest: for people's own pictures, name and sha256 of each file by part; those of a pair in one row, the
+            clean one first; else None.
         bad: name and reason of each file that could not be used.
         notes: what was found among people's own pictures, in lines.
     """
@@ -160,6 +176,14 @@ class Split:
     def sizes(self) -> dict[str, int]:
         """Number of images by part."""
         return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
+
+
+def _parted(pixels: Tensor) -> Pair:
+    """Floats of stored pixels: x twice, or both pictures of pairs."""
+    if pixels.ndim == 5:
+        return to_float(pixels[:, 0]), to_float(pixels[:, 1])
+    x = to_float(pixels)
+    return x, x
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Noise(Choice):
     """A corruption, as a function of (x, generator); with `clip` x̃ is clipped to [0, 1], as a camera would.
 
     Attributes:
-        corrupts: whether x̃ is another picture than x.
+        corrupts: whether x̃ is another picture than what it is made of.
         levels: settings for a weak, a middle and a strong one, their strength first: `aectl eval robustness=true`.
         mixed: settings as one of those that `noise=mixture` draws among; None for what it cannot.
     """

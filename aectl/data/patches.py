@@ -1,11 +1,12 @@
 """Random crops of large pictures, as images to train on."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from aectl.data.images import Images, to_float
+from aectl.data.images import Images, Pair
 from aectl.rng import generator
 
 DRAWN = 5000  # patches at most, where they are drawn once
@@ -16,15 +17,15 @@ class Pictures:
     """Pictures of several sizes.
 
     Attributes:
-        flat: their values one picture after another, each (C, H, W), uint8; in memory or mapped from a file.
+        flat: their values one picture after another, each (*planes, H, W), uint8; in memory or mapped from a file.
         table: (N, 3), int64: where each begins, its height and its width.
-        channels: C.
+        planes: of each, (C,); of pairs (2, C), of which `flat` has the clean picture's values first.
         labels: as `aectl.data.images.Images` has them.
     """
 
     flat: Tensor
     table: Tensor
-    channels: int
+    planes: tuple[int, ...]
     labels: Tensor | None
 
     def __len__(self) -> int:
@@ -34,10 +35,11 @@ class Pictures:
         return replace(self, table=self.table[rows], labels=None if self.labels is None else self.labels[rows])
 
     def crop(self, picture: int, top: int, left: int, size: tuple[int, int]) -> Tensor:
-        """A part of one picture, (C, *size)."""
+        """A part of one picture, (*planes, *size)."""
         start, height, width = self.table[picture].tolist()
-        whole = self.flat[start : start + self.channels * height * width].view(self.channels, height, width)
-        return whole[:, top : top + size[0], left : left + size[1]]
+        end = start + math.prod(self.planes) * height * width
+        whole = self.flat[start:end].view(*self.planes, height, width)
+        return whole[..., top : top + size[0], left : left + size[1]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Patches:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of a patch."""
-        return (self.pictures.channels, *self.size)
+        return (self.pictures.planes[-1], *self.size)
 
     def to(self, device: torch.device) -> "Patches":
         """The same: pictures stay in memory or in their file, patches are moved one batch at a time."""
@@ -76,9 +78,9 @@ class Patches:
         rows = zip(where.tolist(), places.tolist(), strict=True)
         return torch.stack([self.pictures.crop(picture, top, left, self.size) for picture, (top, left) in rows])
 
-    def batch(self, index: Tensor, rng: torch.Generator) -> Tensor:
-        """Crops for `index`, (B,), placed by `rng`: float, (B, C, H, W), in [0, 1]."""
-        return to_float(self._draw(index, rng).to(rng.device))
+    def batch(self, index: Tensor, rng: torch.Generator) -> Pair:
+        """Crops for `index`, (B,), placed by `rng`: float, (B, C, H, W), in [0, 1]; of a pair the same place."""
+        return Images(self._draw(index, rng), None).on(rng.device)
 
     def mean(self) -> Tensor:
         """The mean patch, (C, H, W), in [0, 1]."""
@@ -87,7 +89,7 @@ class Patches:
     def drawn_once(self, *key: int | str) -> Images:
         """Crops at places that belong to `key`: `count` of each picture, fewer where they would be over 5,000."""
         if not len(self):
-            return Images(torch.zeros(0, *self.shape, dtype=torch.uint8), self.pictures.labels)
+            return Images(torch.zeros(0, *self.pictures.planes, *self.size, dtype=torch.uint8), self.pictures.labels)
         each = max(1, min(self.count, DRAWN // len(self.pictures)))
         part = replace(self, count=each)
         pixels = part._draw(torch.arange(len(part)), generator("cpu", "patches", *key))

@@ -44,15 +44,14 @@ def build_dataset(
         for name, part in parts.items()
     }
     named = None
-    if found.names:
-        named = {name: [[found.names[i], found.hashes[i]] for i in rows.tolist()] for name, rows in index.items()}
+    if found.files:
+        named = {name: [found.files[i] for i in rows.tolist()] for name, rows in index.items()}
     return Split(**parts, manifest=named, bad=found.bad, notes=[*found.notes, *notes])
 
 
 def _drawn(found: Found, dataset: Dataset) -> tuple[Parts, list[str]]:
     """Indices of each part of `found.images`, official or drawn from the seed, and what there is to say of them."""
-    first = {digest: index for index, digest in reversed(list(enumerate(found.hashes)))}
-    content = np.array([first[digest] for digest in found.hashes] or range(len(found.images)))
+    content = _contents(found.files) if found.files else np.arange(len(found.images))
     parts, notes = _by_folders(found, content, dataset)
     rest = parts.pop("train", np.zeros(0, dtype=int))
     if not len(rest):
@@ -115,6 +114,23 @@ def _by_folders(found: Found, content: np.ndarray, dataset: Dataset) -> tuple[di
     return parts, [f"left out, since an official part for measuring has the same: {equal} pictures"] if equal else []
 
 
+def _contents(files: Sequence[Sequence[str]]) -> np.ndarray:
+    """For each image the first that has a file of the same content as it, or as one that has, and so on, (N,)."""
+    first = list(range(len(files)))
+    holder: dict[str, int] = {}  # of a content, by its hash
+
+    def root(index: int) -> int:
+        while first[index] != index:
+            index = first[index]
+        return index
+
+    for index, row in enumerate(files):
+        for digest in row[1::2]:
+            low, high = sorted((root(holder.setdefault(digest, index)), root(index)))
+            first[high] = low
+    return np.array([root(index) for index in range(len(files))])
+
+
 def _taken(content: np.ndarray, labels: np.ndarray | None, size: int, seed: int) -> np.ndarray:
     """Which of the images to take, (N,), bool: about `size`, all or none of those with the same `content`."""
     _, first, group, weights = np.unique(content, return_index=True, return_inverse=True, return_counts=True)
@@ -128,19 +144,19 @@ def _named(found: Found, manifest: Manifest) -> tuple[Parts, list[str]]:
     Raises:
         DataError: one is not there.
     """
-    place = {digest: index for index, digest in enumerate(found.hashes)}
-    exact = {pair: index for index, pair in enumerate(zip(found.names, found.hashes, strict=True))}
-    lost = [name for part in manifest.values() for name, digest in part if digest not in place]
+    place = {tuple(row[1::2]): index for index, row in enumerate(found.files)}
+    exact = {tuple(row): index for index, row in enumerate(found.files)}
+    lost = [row[0] for part in manifest.values() for row in part if tuple(row[1::2]) not in place]
     if lost:
         raise DataError(
             f"{len(lost)} of the run's pictures are not there any more, or have changed, the first is {lost[0]}; say "
             f"where they are with data.root=<folder>"
         )
     parts = {
-        part: torch.tensor([exact.get((name, digest), place[digest]) for name, digest in rows], dtype=torch.long)
+        part: torch.tensor([exact.get(tuple(row), place[tuple(row[1::2])]) for row in rows], dtype=torch.long)
         for part, rows in manifest.items()
     }
-    others = len(place) - len({digest for rows in manifest.values() for _, digest in rows})
+    others = len(place) - len({tuple(row[1::2]) for rows in manifest.values() for row in rows})
     return parts, ["the parts are those of the run's split.json" + (f"; in none of them: {others}" if others else "")]
 
 

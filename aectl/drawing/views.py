@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aectl.data.images import Images, to_float
+from aectl.data.images import Images
 from aectl.data.noise import Noise
 from aectl.drawing import grids, plots
 from aectl.models.autoencoder import Autoencoder
@@ -55,14 +55,11 @@ def reconstructions(
     title: str,
     draws: int = 0,
 ) -> View:
-    """Rows of originals, their corrupted versions if there is noise, reconstructions, and `draws` from q(z|x)."""
-    x = to_float(images.spread(COLUMNS).pixels.to(device))
-    named = {"original": x}
-    seen = x
-    if corrupt.corrupts:
-        seen = corrupt(x, generator(device, "picture"))
-        named["noisy"] = seen
-    named["denoised" if corrupt.corrupts else "reconstruction"] = model.reconstruct(seen)
+    """Rows of originals, their noisy versions if there are any, reconstructions, and `draws` from q(z|x)."""
+    x, given = images.spread(COLUMNS).on(device)
+    seen = corrupt(given, generator(device, "picture"))
+    noisy = {} if seen is x else {"noisy": seen}
+    named = {"original": x, **noisy, "denoised" if noisy else "reconstruction": model.reconstruct(seen)}
     for draw in range(0 if model.prior is None else draws):
         (z,) = model.encode(seen).sample(generator(device, "picture", draw))
         named[f"draw {draw + 1} of z ~ q(z|x)"] = model.decode(z)

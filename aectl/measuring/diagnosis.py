@@ -72,7 +72,7 @@ def _reconstruction(run: Run, found: dict[str, Any]) -> list[str]:
         return [
             f"The reconstructions are hardly better than the mean image: the error is {_share(1 - mse / mean)} less."
         ]
-    if not run.config.noise.corrupts and run.model.latent is not None and found["pca_components"]:
+    if not run.config.corrupts and run.model.latent is not None and found["pca_components"]:
         return [_against_pca(run, found)]
     return []
 

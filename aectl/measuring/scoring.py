@@ -78,9 +78,9 @@ def batches(
     at_once = max(BLOCK, batch_size // BLOCK * BLOCK)
     for first in range(0, len(images), at_once):
         threads.look()
-        x = to_float(images[first : first + at_once].pixels.to(device))
+        x, seen = images[first : first + at_once].on(device)
         noisy, drawn = [], []
-        for index, part in enumerate(x.split(BLOCK)):
+        for index, part in enumerate(seen.split(BLOCK)):
             rng = generator(device, "evaluation", seed, first + index * BLOCK)
             noisy.append(corrupt(part, rng))
             drawn.append(draw(len(part), rng))
@@ -111,7 +111,8 @@ def score(
         terms = model.terms(x, x_noisy, eps)
         parts.append(terms)
         if model.latent is not None:
-            codes.append((model.codes(x) if corrupt.corrupts else terms.code.mu).cpu())
+            clean = model.codes(x) if corrupt.corrupts or images.paired else terms.code.mu
+            codes.append(clean.cpu())
     terms = Terms.cat(parts)
     return Scores(loss(terms, beta).item(), terms, torch.cat(codes) if codes else None)
 

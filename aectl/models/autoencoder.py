@@ -139,7 +139,7 @@ class Ae(ModelChoice):
         """A network without a code adds to what it sees."""
         if choices.network.has_code or noisy:
             return []
-        line = "without noise has nothing to do: it returns its input; choose one with noise=..."
+        line = "without noise has nothing to do: it returns its input; choose one with noise=... or dataset.noisy=..."
         return [f"network={choices.network.name} {line}"]
 
     def build(self, choices: Choices, shape: Shape) -> Model:

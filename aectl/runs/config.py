@@ -37,6 +37,8 @@ class TrainConfig(TrainSchema):
         check_machine(self)
         self.model.check_with(self)
         self.objective.check_with(self.prior)
+        if self.dataset.paired and self.noise.corrupts:
+            fail("noise", self.noise.name, "dataset.noisy has the noisy pictures; set noise=none")
         number("latent", self.latent, 1, 65536)
         number("kl_weight", self.kl_weight, 0)
         number("kl_warmup", self.kl_warmup, 0)
@@ -53,9 +55,19 @@ class TrainConfig(TrainSchema):
         number("figures_every", self.figures_every, 0)
         number("checkpoint_every", self.checkpoint_every, 1)
 
+    @property
+    def corrupts(self) -> bool:
+        """Whether the model sees other pictures than it is to give: noise is added, or noisy pictures are given."""
+        return self.noise.corrupts or self.dataset.paired
+
+    @property
+    def seen(self) -> str:
+        """Where these come from, in words."""
+        return "given noisy pictures" if self.dataset.paired else f"noise={self.noise.name}"
+
     def notices(self) -> list[str]:
         """One line for each setting that is accepted but has no effect, or not the one its name suggests."""
-        found = self.model.notices(self, self.noise.corrupts)
+        found = self.model.notices(self, self.corrupts)
         if not self.model.has_kl:
             asked = {
                 "kl_weight": (self.kl_weight, ELBO_WEIGHT),

@@ -80,8 +80,9 @@ def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
         if set(parts) != {"train", "val", "test"}:
             raise ValueError("has other parts than train, val and test")
         for part in parts.values():
-            for name, digest in part:
-                if not isinstance(name, str) or not isinstance(digest, str):
+            for row in part:
+                texts = isinstance(row, list) and all(isinstance(one, str) for one in row)
+                if not texts or len(row) not in (2, 4):
                     raise ValueError("has a name that is none")
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: cannot be used ({brief(error)})") from None

@@ -46,7 +46,7 @@ class SweepConfig:
 class TrainSchema:
     """Everything that defines a training run, choices as plain data."""
 
-    dataset: Any = field(metadata={"paths": ("root",)})  # which of its settings are paths
+    dataset: Any = field(metadata={"paths": ("root", "noisy")})  # which of its settings are paths
     data: DataConfig
     noise: Any
     network: Any
@@ -104,12 +104,13 @@ def title_of(config: Any) -> tuple[str, str]:
 
     It asks for names alone, so that a run's folder can be named before torch is imported.
     """
-    noise, network, model = config.noise.name, config.network.name, config.model.name
+    network, model = config.network.name, config.model.name
     prior, objective = config.prior.name, config.objective.name
-    kind = "dae" if (model, noise != "none") == ("ae", True) else model
+    noisy = config.noise.name != "none" or getattr(config.dataset, "noisy", None) is not None
+    kind = "dae" if noisy and model == "ae" else model
     if objective != "elbo":
         kind = "iwae" if objective == "iwae" else f"{kind} {objective}"
     kind = kind if prior == "normal" else f"{kind} {prior}"
-    if noise != "none" and model != "ae":
+    if noisy and model != "ae":
         kind = f"denoising {kind}"
     return kind, "unet" if network == "unet" else f"latent {config.latent}"

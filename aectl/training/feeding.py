@@ -8,17 +8,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from aectl.data.images import TrainImages
+from aectl.data.images import Pair, TrainImages
 
 AHEAD = 2  # batches that are fetched before they are asked for
 
-Batch = tuple[Tensor, torch.Generator]
+Batch = tuple[Pair, torch.Generator]
 
 
 def feed(
     images: TrainImages, order: Tensor, size: int, device: torch.device, rng_of: Callable[[int], torch.Generator]
 ) -> Iterator[Batch]:
-    """X of (B, C, H, W) on `device` and the generator it was drawn with, for `size` images of `order` after another.
+    """Batches on `device`, each with the generator it was drawn with, for `size` images of `order` after another.
 
     The generator of the n-th batch is `rng_of(n)`, on that device. Images that do not lie there, such as those of a
     mapped file, are fetched by a thread while the batches before them are being used.

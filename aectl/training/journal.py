@@ -233,7 +233,7 @@ class Journal:
     def _next(self) -> list[str]:
         """Commands that fit the run, each as a line to paste."""
         run = shell.setting("run", self.run_dir)
-        then = "denoise" if self.config.noise.corrupts else None if self.model.latent is None else "sample"
+        then = "denoise" if self.config.corrupts else None if self.model.latent is None else "sample"
         commands = [shell.command(name, run) for name in ("eval", then) if name]
         root = next((str(path) for path in self.run_dir.parents if path.name == "outputs"), str(self.run_dir))
         return [*commands, shlex.join(["tensorboard", "--logdir", root])]

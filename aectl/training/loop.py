@@ -123,8 +123,8 @@ def _loop(session: Session, told: Journal | None) -> None:
             first, began, stopping = progress.batch * size, time.perf_counter(), False
             rng_of = functools.partial(_rng_of, device, config.seed, progress.step)
             pace.go()
-            for x, rng in feed(images, order[first:], size, device, rng_of):
-                x_noisy = config.noise(x, rng)
+            for (x, seen), rng in feed(images, order[first:], size, device, rng_of):
+                x_noisy = config.noise(seen, rng)
                 eps = model.draw(len(x), rng)
                 share = world.share(len(x), device)
                 beta = kl_weight_at(progress.step, per_epoch, config)

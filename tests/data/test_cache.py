@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aectl import storage
-from aectl.data.datasets import cache, folder
+from aectl.data.datasets import cache
 from aectl.data.split import build_dataset
+from aectl.errors import DataError
 
 PICTURES = [np.arange(i, i + 12, dtype=np.uint8).reshape(1, 3, 4) for i in range(5)]
 MIXED = [PICTURES[0], "is no picture", PICTURES[1][:, :2], PICTURES[2]]
@@ -218,5 +219,5 @@ def test_a_storage_that_keeps_nothing_ends_in_one_line(tmp_path, monkeypatch):
         (target / cache.PIXELS).write_bytes(b"")
 
     monkeypatch.setattr(cache, "write", damaging)
-    with pytest.raises(folder.DataError, match="AECTL_CACHE"):
+    with pytest.raises(DataError, match="AECTL_CACHE"):
         build_dataset(own(tmp_path / "in"), None)

@@ -72,7 +72,7 @@ def test_the_command_line_knows_each_setting_that_is_a_path():
         kind: [one.name for one in dataclasses.fields(DATASETS[kind]) if one.metadata.get("path")]
         for kind in DATASETS
     }
-    assert of["folder"] == of["array"] == ["root"]
+    assert (of["folder"], of["array"]) == (["root", "noisy"], ["root"])
     assert {f"dataset.{name}" for names in of.values() for name in names} <= PATH_KEYS
 
 

@@ -188,7 +188,7 @@ def test_beyond_the_budget_pixels_are_mapped_and_the_same(tmp_path):
         assert torch.equal(a.pixels, b.pixels)
         assert torch.equal(a.mean(), b.mean())
         index, rng = torch.tensor([2, 0]), torch.Generator()
-        assert torch.equal(a.batch(index, rng), b.batch(index, rng))
+        assert torch.equal(a.batch(index, rng)[0], b.batch(index, rng)[0])
         assert torch.equal(a.spread(3).pixels, b.spread(3).pixels)
 
 
@@ -383,8 +383,8 @@ def test_patches_are_crops_fresh_in_training_and_fixed_elsewhere(tmp_path):
     assert split.sizes() == {"train": 80, "val": 10, "test": 10}
     assert split.train.shape == (3, 8, 10)
     index = torch.arange(80)
-    first, second = (split.train.batch(index, torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    assert torch.equal(first, again.train.batch(index, torch.Generator().manual_seed(0)))
+    first, second = (split.train.batch(index, torch.Generator().manual_seed(seed))[0] for seed in (0, 1))
+    assert torch.equal(first, again.train.batch(index, torch.Generator().manual_seed(0))[0])
     assert not torch.equal(first, second)
     assert torch.equal(split.val.pixels, again.val.pixels)
     pixels = (first * 255).round().long()

@@ -127,7 +127,7 @@ def test_dynamic_binarization_is_fresh_in_training_and_fixed_elsewhere():
         assert set(getattr(fixed, part).pixels.unique().tolist()) == {0, 255}
     assert torch.equal(fresh.val.pixels, fixed.val.pixels)
     index, rng = torch.arange(50), torch.Generator().manual_seed(0)
-    first, second = fresh.train.batch(index, rng), fresh.train.batch(index, rng)
+    (first, _), (second, _) = fresh.train.batch(index, rng), fresh.train.batch(index, rng)
     assert not torch.equal(first, second)
     assert set(first.unique().tolist()) == {0.0, 1.0}
     other = build_dataset(Digits(val_size=100, test_size=100, split_seed=1, binarize="dynamic"), None)

@@ -40,7 +40,8 @@ class Found:
         images: those that are to be split, or the training part where there is an official test part.
         test: that part, or None.
         root: where people's own pictures were found; else None.
-        names, hashes: of the pictures' files, where they are people's own.
+        files: name and hash of each picture's file, where they are people's own; of a pair those of both, the clean
+            one first.
         parts: train, val, test or None for each of those, where their folders say so; else None.
         bad: name and reason of each file that could not be used.
         notes: what was found, in lines.
@@ -49,8 +50,7 @@ class Found:
     images: Images | Pictures
     test: Images | None = None
     root: Path | None = None
-    names: list[str] = field(default_factory=list)
-    hashes: list[str] = field(default_factory=list)
+    files: list[list[str]] = field(default_factory=list)
     parts: list[str | None] | None = None
     bad: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -87,6 +87,11 @@ class Dataset(Choice):
     def drawn(self) -> dict[str, int | None]:
         """The parts that are drawn out of `Found.images`, and how many images each gets; None is a tenth of them."""
         return {"val": self.val_size}
+
+    @property
+    def paired(self) -> bool:
+        """Whether it has the noisy picture of each scene as well."""
+        return False
 
     @property
     def own_scale(self) -> Any:

@@ -6,6 +6,7 @@ every flipped bit and runs as fast as a file is read from memory, so that all pi
 """
 
 import math
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -24,13 +25,20 @@ INDEX, PIXELS = "index.json", "pixels.bin"
 MAX_INDEX = 2**30  # bytes
 
 
+def root() -> Path:
+    """$AECTL_CACHE, else a folder in the user's cache folder."""
+    if os.environ.get("AECTL_CACHE"):
+        return Path(os.environ["AECTL_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aectl/pictures"
+
+
 @dataclass(frozen=True)
 class Index:
     """What `index.json` holds.
 
     Attributes:
         key: of the files and settings that the cache is of.
-        shape: channels, height and width.
+        shape: channels (of pairs those of both pictures), height and width.
         sizes: height and width of each usable picture, one after another, where they differ; else empty.
         checksums: CRC-32 of each usable picture's values.
         bad, reasons: the numbers of the files that cannot be used, and why.

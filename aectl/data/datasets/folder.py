@@ -1,49 +1,25 @@
-"""A folder of pictures as training data: decoded once, in parallel, into a cache, and read from there.
+"""A folder of pictures as training data, or two of pairs: clean pictures, and noisy ones of the same scenes."""
 
-The cache goes by the name and the content of every file, and the settings that decide what becomes of them.
-"""
-
-import json
-import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from aectl import storage
-from aectl.data.datasets import cache
+from aectl.data.datasets import cache, filling, pairing
 from aectl.data.datasets.arrangement import Arrangement, arrange
 from aectl.data.datasets.base import Found, Own
+from aectl.data.datasets.filling import Form
 from aectl.data.images import Images, TrainImages
 from aectl.data.patches import Patches, Pictures
-from aectl.errors import DataError, brief, one_line
-from aectl.files import digests, listing, unusable
-from aectl.files.listing import Entry
-from aectl.files.pictures import decoding, fitting
-from aectl.files.pictures.reading import Reading
+from aectl.files import unusable
 from aectl.settings import ranges
 from aectl.settings.choices import Checked, OneOf, Range
-from aectl.settings.common import ON_BAD
-
-BLOCK = 512  # pictures decoded ahead of the writer
-
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
-
-
-def cache_root() -> Path:
-    """$AECTL_CACHE, else a folder in the user's cache folder."""
-    if os.environ.get("AECTL_CACHE"):
-        return Path(os.environ["AECTL_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aectl/pictures"
+from aectl.settings.common import ON_BAD, PATH
 
 
 def _lost_parts(names: Sequence[str], used: Arrangement) -> list[str]:
@@ -54,143 +30,8 @@ def _lost_parts(names: Sequence[str], used: Arrangement) -> list[str]:
     ]
 
 
-def _cached(
-    entries: Sequence[Entry], settings: "Folder", root: Path, memory_gb: float
-) -> tuple[list[str | None], cache.Index, np.ndarray]:
-    """The hash of each file, and what the cache has of them; it is made where it is missing, and again if damaged.
-
-    Raises:
-        DataError: the storage does not keep it.
-    """
-    # Not where 0.1.0 kept them, without a seal.
-    memory = cache_root() / "hashes" / f"{digests.sha256(os.fsencode(root.resolve()))[:32]}.json"
-    for attempt in range(3):
-        hashes = digests.hashes(entries, memory)
-        key = _key(entries, hashes, settings)
-        folder = cache_root() / key
-        if not os.path.lexists(folder):
-            try:
-                _build(entries, hashes, settings, folder, key, doubtful=attempt == 0)
-            except StaleError as error:
-                log.warning("%s: is out of date (%s); every picture is read again", memory, one_line(error))
-                storage.remove(memory)
-                continue
-        try:
-            return hashes, *cache.read(folder, key, len(entries), memory_gb)
-        except ValueError as error:
-            log.warning("%s: is a damaged cache (%s); the pictures are decoded again", folder, brief(error))
-            storage.remove(folder)
-    raise DataError(f"{folder}: is damaged as soon as it is written; name another folder with AECTL_CACHE=<folder>")
-
-
-def _key(entries: Sequence[Entry], hashes: Sequence[str | None], settings: "Folder") -> str:
-    own = [
-        cache.FORMAT, settings.channels, settings.size, settings.fit, settings.background, settings.scale,
-        settings.picture_gb,
-    ]  # fmt: skip
-    files = [[entry.name, value] for entry, value in zip(entries, hashes, strict=True)]
-    return digests.sha256(json.dumps([own, files]).encode())[:32]
-
-
-# ---------------------------------------------------------------------------------------- decoding
-
-
-class StaleError(Exception):
-    """A picture has another content than was remembered."""
-
-
-def _build(
-    entries: Sequence[Entry], hashes: Sequence[str | None], settings: "Folder", folder: Path, key: str,
-    *, doubtful: bool,
-) -> None:  # fmt: skip
-    """Decode every entry into a cache folder.
-
-    Raises:
-        StaleError: a hash is not that of its file, and the hashes are `doubtful`: they may have been remembered.
-    """
-    expected = dict(zip(entries, hashes, strict=True))
-    reading = Reading(settings.scale, settings.picture_gb, "dataset.")
-    fit, background = settings.own_fit
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        channels, size = _shape(entries, settings, pool)
-
-        def read(entry: Entry) -> np.ndarray | str:
-            try:
-                data = entry.read()
-                if digests.sha256(data) != expected[entry]:
-                    if doubtful:
-                        raise StaleError(entry.name)
-                    return "has changed while it was read"
-                values = fitting.with_channels(decoding.decode(data, reading, entry.name), channels, background)
-                if settings.fit != "patches":
-                    values = fitting.fitted(values, size, fit, background)
-                elif values.shape[1] < size[0] or values.shape[2] < size[1]:
-                    return f"is {values.shape[2]}×{values.shape[1]}, smaller than a patch of {size[1]}×{size[0]}"
-                return values
-            except DataError as error:
-                return str(error)
-
-        found = (values for _, values in _in_order(pool, read, entries, "decoding"))
-        cache.write(folder, key, [channels, *size], settings.fit == "patches", found, reading.notes)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Entry], T], entries: Sequence[Entry], what: str
-) -> Iterator[tuple[Entry, T]]:
-    """Each entry with what became of it, in order, with a bar; a block at a time, so that results do not pile up."""
-    with tqdm(total=len(entries), desc=what, unit="picture", disable=None, leave=False) as bar:
-        for start in range(0, len(entries), BLOCK):
-            block = entries[start : start + BLOCK]
-            for entry, found in zip(block, pool.map(work, block), strict=True):
-                yield entry, found
-                bar.update()
-
-
-def _shape(entries: Sequence[Entry], settings: "Folder", pool: ThreadPoolExecutor) -> tuple[int, tuple[int, int]]:
-    """Channels and (height, width) of the set: as configured, else what the files' headers say.
-
-    Raises:
-        DataError: `size` is null and the pictures have several.
-    """
-    size = settings.sides
-    if size is not None and settings.channels != "auto":
-        return settings.channels, size
-
-    def header(entry: Entry) -> tuple[bool, tuple[int, int]] | None:
-        try:
-            return decoding.header(entry.read())
-        except DataError:
-            return None  # decoding will say why
-
-    found = [(entry, head) for entry, head in _in_order(pool, header, entries, "looking") if head is not None]
-    colour = any(head[0] for _, head in found)
-    channels = settings.channels
-    if channels == "auto":
-        channels = 3 if colour else 1
-    if size is None:
-        sizes = Counter(head[1] for _, head in found)
-        if len(sizes) > 1:
-            (common, count), *_ = sizes.most_common(1)
-            other = next(entry.name for entry, head in found if head[1] != common)
-            raise DataError(
-                f"dataset.size=null: the pictures have {len(sizes)} sizes ({count} are {common[1]}×{common[0]}, "
-                f"{one_line(other)} is not); give one, such as dataset.size=64, and say how with "
-                f"dataset.fit=resize, crop or pad"
-            )
-        size = next(iter(sizes), (1, 1))
-    return channels, tuple(size)
-
-
-# ---------------------------------------------------------------------------------------- the choice
-
-
-def _pair(size: Any) -> Any:
-    """(height, width) of a setting that may also be one side, or null."""
-    return [size, size] if isinstance(size, int) else size
-
-
 def _check_size(key: str, size: Any) -> None:
-    sides = _pair(size)
+    sides = [size, size] if isinstance(size, int) else size
     if sides is None:
         return
     plain = isinstance(sides, list) and len(sides) == 2
@@ -200,7 +41,7 @@ def _check_size(key: str, size: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Folder(Own):
-    """A folder of pictures, nested or not, or a zip of one.
+    """A folder of pictures, nested or not, or a zip of one; with `noisy`, another of noisy ones of the same names.
 
     `size` is n, [height, width], or null where all pictures have one size; `fit` says how the others are brought to
     it, over `background`; or `patches`: `patches` random crops of each picture in an epoch. `on_bad`, `scale` and
@@ -216,9 +57,12 @@ class Folder(Own):
     on_bad: Annotated[str, OneOf(ON_BAD)]
     scale: Annotated[Any, Checked(ranges.scale)]
     picture_gb: Annotated[float, Range(0, open_low=True)]
+    noisy: str | None = field(default=None, metadata=PATH)
 
     def check(self) -> None:
-        """Patches are cut to a size, and stay grey."""
+        """Patches are cut to a size, and they and pairs stay grey."""
+        if self.paired and self.binarize != "none":
+            ranges.fail("dataset.binarize", self.binarize, "with dataset.noisy pictures are not binarized; set none")
         if self.fit != "patches":
             return
         if self.size is None:
@@ -229,9 +73,19 @@ class Folder(Own):
             ranges.fail("dataset.binarize", self.binarize, "patches are not binarized; choose another dataset.fit")
 
     @property
-    def sides(self) -> tuple[int, int] | None:
-        """(height, width); None where the pictures say it."""
-        return None if self.size is None else tuple(_pair(self.size))
+    def paired(self) -> bool:
+        """With `noisy`."""
+        return self.noisy is not None
+
+    @property
+    def words(self) -> str:
+        """With the last words of the paths."""
+        return super().words + (f" with {Path(self.noisy).name}" if self.paired else "")
+
+    @property
+    def form(self) -> Form:
+        """What becomes of its pictures."""
+        return Form(self.channels, self.size, self.fit, self.background, self.scale, self.picture_gb)
 
     @property
     def own_scale(self) -> Any:
@@ -241,39 +95,47 @@ class Folder(Own):
     @property
     def own_fit(self) -> tuple[str, int]:
         """As its pictures are fitted; where it cuts patches, others are stretched to the size of one."""
-        fit = "resize" if self.fit == "patches" else self.fit
-        return fit, 255 if self.background == "white" else 0
+        return "resize" if self.fit == "patches" else self.fit, self.form.grey
 
     def find(self, root: str | None, memory_gb: float) -> Found:
-        """The pictures, from the cache if they are there, else decoded into it.
+        """The pictures, or pairs of them, from the cache if they are there, else decoded into it.
 
         Raises:
+            ConfigError: `noisy` is the folder of the clean pictures.
             DataError: there are none; or some cannot be used and `on_bad` is `stop`: each is then listed with its
                 reason.
         """
         place = self.place(root)
-        listed = listing.below(place)
-        hashes, index, values = _cached(listed.entries, self, place, memory_gb)
-        bad = dict(zip(index.bad, index.reasons, strict=True))
-        used = [number for number in range(len(listed.entries)) if number not in bad]
-        names = [listed.entries[number].name for number in used]
-        named_bad = [(listed.entries[number].name, reason) for number, reason in bad.items()]
-        unusable.settle(named_bad, len(listed.entries), f"dataset.root={place}", "dataset.on_bad", self.on_bad)
-        arranged = arrange(names)
-        notes = [f"{len(names)} pictures in {brief(place, 200)}; {arranged.describe()}"]
-        if listed.rest():
-            notes.append(f"passed over: {listed.rest()}")
-        notes += _lost_parts([entry.name for entry in listed.entries], arranged) if bad else []
-        notes += index.notes
+        source = pairing.pairs(place, self._place_of_noisy(root)) if self.paired else pairing.singles(place)
+        hashes, index, values = filling.filled(source.images, self.form, source.roots, memory_gb)
+        reasons = dict(zip(index.bad, index.reasons, strict=True))
+        bad = [(source.images[number][0].name, reason) for number, reason in reasons.items()] + source.alone
+        used = [number for number in range(len(source.images)) if number not in reasons]
+        total = len(source.images) + len(source.alone)
+        unusable.settle(bad, total, f"dataset.root={place}", "dataset.on_bad", self.on_bad)
+        files = filling.rows(*([of[number] for number in used] for of in (source.images, hashes)))
+        arranged = arrange([row[0] for row in files])
+        notes = [f"{len(files)} {source.words}; {arranged.describe()}", *source.notes]
+        if bad:
+            whole = [entry.name for entry, *_ in source.images] + [name for name, _ in source.alone]
+            notes += _lost_parts(whole, arranged)
         return Found(
             self._stored(values, index, arranged),
             root=place,
-            names=names,
-            hashes=[hashes[number] for number in used],
+            files=files,
             parts=arranged.parts,
-            bad=named_bad,
-            notes=notes,
+            bad=bad,
+            notes=[*notes, *index.notes],
         )
+
+    def _place_of_noisy(self, root: str | None) -> Path:
+        """Where the noisy pictures lie: as they lay from the clean ones, also from `root`; else where they lay."""
+        noisy = storage.expanded(self.noisy)
+        if root is None:
+            return noisy
+        beside = os.path.relpath(noisy, storage.expanded(self.root))
+        moved = Path(os.path.normpath(storage.expanded(root) / beside))
+        return moved if moved.exists() else noisy
 
     def _stored(self, values: np.ndarray, index: cache.Index, arranged: Arrangement) -> Images | Pictures:
         """What the cache holds, with labels: classes in the order of their names, -1 for a picture of none."""
@@ -281,17 +143,19 @@ class Folder(Own):
         labels = None
         if arranged.classes is not None:
             labels = torch.tensor([numbers.get(name, -1) for name in arranged.classes])
+        channels = index.shape[0]
+        planes = (2, channels // 2) if self.paired else (channels,)
         pixels = torch.from_numpy(values)
         if self.fit == "patches":
             sizes = torch.tensor(index.sizes).view(-1, 2)
-            areas = index.shape[0] * sizes.prod(1)
+            areas = channels * sizes.prod(1)
             table = torch.cat([(areas.cumsum(0) - areas)[:, None], sizes], dim=1)
-            return Pictures(pixels, table, index.shape[0], labels)
+            return Pictures(pixels, table, planes, labels)
         mapped = isinstance(values, np.memmap)
-        return Images(pixels, labels, rows=torch.arange(len(pixels)) if mapped else None)
+        return Images(pixels.unflatten(1, planes), labels, rows=torch.arange(len(pixels)) if mapped else None)
 
     def prepared(self, images: Images | Pictures) -> TrainImages:
         """Images, or patches of pictures."""
         if self.fit == "patches":
-            return Patches(images, self.sides, self.patches)
+            return Patches(images, self.form.sides, self.patches)
         return super().prepared(images)
