@@ -106,13 +106,12 @@ def score(
 
     Free bits go by the KL averaged over all of the images.
     """
-    parts, codes = [], []
+    parts, codes, noisy = [], [], corrupt.corrupts or images.paired
     for x, x_noisy, eps in batches(images, corrupt, device, seed, batch_size, model.draw):
         terms = model.terms(x, x_noisy, eps)
         parts.append(terms)
         if model.latent is not None:
-            clean = model.codes(x) if corrupt.corrupts or images.paired else terms.code.mu
-            codes.append(clean.cpu())
+            codes.append((model.codes(x) if noisy else terms.code.mu).cpu())
     terms = Terms.cat(parts)
     return Scores(loss(terms, beta).item(), terms, torch.cat(codes) if codes else None)
 
