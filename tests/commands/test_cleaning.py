@@ -179,6 +179,24 @@ def test_a_bad_reference_is_named_by_its_picture(aectl, runs, tmp_path):
     assert "a.png: its reference " in refused.out
 
 
+def test_a_reference_may_have_another_suffix_and_one_that_is_missing_is_named(aectl, identity, tmp_path):
+    for folder in ("in", "clean"):
+        (tmp_path / folder).mkdir()
+    for name, value in (("a", 100), ("b", 110)):
+        Image.new("RGB", (20, 20), (100, 100, 100)).save(tmp_path / f"in/{name}.png")
+        Image.new("RGB", (20, 20), (value, value, value)).save(tmp_path / f"clean/{name}.bmp")
+    done = aectl("denoise", f"run={identity}", "input=in", "output=out", "reference=clean")
+    assert done.status == 0, done.err
+    with (tmp_path / "out/psnr_ssim.csv").open() as file:
+        rows = {row["name"]: float(row["psnr_before"]) for row in csv.DictReader(file)}
+    assert rows["b.png"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-3)
+    assert rows["a.png"] >= 100, "equal"
+    (tmp_path / "clean/b.bmp").unlink()
+    refused = aectl("denoise", f"run={identity}", "input=in", "output=two", "reference=clean")
+    assert refused.status == 3
+    assert "reference=clean: has no b.png (none has its name); references go by the pictures' names" in refused.err
+
+
 def test_a_reference_of_another_size_is_refused(aectl, runs, tmp_path):
     for folder, size in (("in", (20, 20)), ("clean", (20, 21))):
         (tmp_path / folder).mkdir()

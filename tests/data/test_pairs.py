@@ -186,6 +186,17 @@ def test_the_cache_goes_by_the_content_of_both(tmp_path, caplog):
     assert ["is a damaged cache" in line for line in caplog.messages] == [True]
 
 
+def test_the_noisy_pictures_stay_where_they_were_if_they_have_not_moved_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pairs(tmp_path, scenes(10, (3, 4)))
+    shutil.copytree("clean", "far/clean")
+    split = build_dataset(own("clean", noisy="noisy"), "far/clean")
+    assert split.notes[0].startswith("10 pairs, the clean pictures in far/clean, the noisy ones in noisy;")
+    shutil.copytree("noisy", "far/noisy")
+    split = build_dataset(own("clean", noisy="noisy"), "far/clean")
+    assert split.notes[0].startswith("10 pairs, the clean pictures in far/clean, the noisy ones in far/noisy;")
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [({"noisy": "clean"}, "dataset.noisy=clean: is dataset.root itself"),
