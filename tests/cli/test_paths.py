@@ -81,8 +81,8 @@ def test_what_belongs_to_the_sweep_is_one_path_and_other_settings_are_left_alone
 
 def test_every_path_setting_is_known():
     assert set(paths.PATH_KEYS) == {
-        "run", "resume", "input", "output", "reference", "data.root", "dataset.root", "sweep", "sweep.resume",
-        "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir",
+        "run", "resume", "input", "output", "reference", "data.root", "dataset.root", "dataset.noisy", "sweep",
+        "sweep.resume", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir",
     }  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class Folder(Own):
     noisy: str | None = field(default=None, metadata=PATH)
 
     def check(self) -> None:
-        """Patches are cut to a size, and they and pairs stay grey."""
+        """Patches are cut to a size, and neither they nor pairs are binarized."""
         if self.paired and self.binarize != "none":
             ranges.fail("dataset.binarize", self.binarize, "with dataset.noisy pictures are not binarized; set none")
         if self.fit != "patches":
@@ -108,17 +108,16 @@ class Folder(Own):
         place = self.place(root)
         source = pairing.pairs(place, self._place_of_noisy(root)) if self.paired else pairing.singles(place)
         hashes, index, values = filling.filled(source.images, self.form, source.roots, memory_gb)
-        reasons = dict(zip(index.bad, index.reasons, strict=True))
-        bad = [(source.images[number][0].name, reason) for number, reason in reasons.items()] + source.alone
-        used = [number for number in range(len(source.images)) if number not in reasons]
-        total = len(source.images) + len(source.alone)
+        rows, left_out = filling.rows(source.images, hashes), set(index.bad)
+        bad = [(rows[number][0], reason) for number, reason in zip(index.bad, index.reasons, strict=True)]
+        bad += source.alone
+        total = len(rows) + len(source.alone)
         unusable.settle(bad, total, f"dataset.root={place}", "dataset.on_bad", self.on_bad)
-        files = filling.rows(*([of[number] for number in used] for of in (source.images, hashes)))
+        files = [row for number, row in enumerate(rows) if number not in left_out]
         arranged = arrange([row[0] for row in files])
         notes = [f"{len(files)} {source.words}; {arranged.describe()}", *source.notes]
         if bad:
-            whole = [entry.name for entry, *_ in source.images] + [name for name, _ in source.alone]
-            notes += _lost_parts(whole, arranged)
+            notes += _lost_parts([*(row[0] for row in rows), *(name for name, _ in source.alone)], arranged)
         return Found(
             self._stored(values, index, arranged),
             root=place,
