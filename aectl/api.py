@@ -83,7 +83,7 @@ class TrainedRun(OnArrays):
     @property
     def history(self) -> list[dict[str, Any]]:
         """The figures of each epoch, as metrics.jsonl has them."""
-        return layout.read_metrics(layout.locate(str(self.path)) or self.path)
+        return layout.read_metrics(layout.run_of(self.path))
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -144,7 +144,7 @@ FIGURES = [
     Defect("validation noise is seeded by the epoch", "training/loop.py", "config.kl_weight, session.device)",
            "config.kl_weight, session.device, progress.epoch)", "test_figures_train.py -k means_over"),
     Defect("validation has the weight of the warm-up", "training/loop.py", "config.kl_weight, session.device)",
-           "session.beta(progress.step - 1), session.device)", "test_figures_train.py -k full_one"),
+           "kl_weight_at(progress.step - 1, session.steps_per_epoch, config), session.device)", "test_figures_train.py -k full_one"),
     Defect("validation is of training images", "training/loop.py", "score(model, session.loss, session.data.val,",
            "score(model, session.loss, session.data.train,", "test_figures_train.py -k means_over"),
     Defect("the best epoch is that of the largest loss", "training/loop.py", "value < progress.best.value",
@@ -344,6 +344,13 @@ FIGURES = [
     Defect("one label's images are validated beside all others", "data/split.py",
            "return rows[np.isin(labels[rows], dataset.labels)]", "return rows",
            "commands/test_score.py -k one_class"),
+    Defect("a damaged run is called done", "runs/states.py", "not any(map(layout.looks_whole, checkpoints))",
+           "not any(checkpoints)", "commands/test_runs.py -k every_state"),
+    Defect("a name that two runs have is the first's", "runs/finding.py", "if len(found) > 1:", "if len(found) > 9:",
+           "commands/test_runs.py -k several"),
+    Defect("what diverged leaves no word", "training/loop.py",
+           "sweeps.record_failure(run_dir, overrides, str(refusal), refusal.exit_code)", "pass",
+           "commands/test_runs.py -k diverged"),
 ]  # fmt: skip
 
 DEFECTS = [*RELIABILITY, *FIGURES]

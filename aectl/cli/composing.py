@@ -63,14 +63,14 @@ def run_dir(command: str, _root_: Any) -> str:
     label = ""
     try:
         if resume := OmegaConf.select(_root_, "resume"):
-            from aectl.runs import layout
+            from aectl.runs import finding
 
-            found = layout.locate(resume)
+            found = finding.locate(resume, "resume")
             if found is not None:
                 return str(found)
         if command == "train":
             label = f"{run_label(_root_)}-"
-    except OmegaConfBaseException:
+    except (OmegaConfBaseException, ConfigError):
         pass
     return f"outputs/{command}/{os.environ['AECTL_STAMP']}_{label}{os.environ['AECTL_UNIQUE']}"
 

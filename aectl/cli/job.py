@@ -123,13 +123,19 @@ def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, P
     """Where the composed settings of a command lead, by what names them, and where it keeps what it makes."""
     from omegaconf import OmegaConf
 
-    from aectl.data.datasets import cache, official
+    from aectl.data.datasets import cache
 
     kind, _ = COMMANDS[command].load()
     settings = typed.from_dict(kind, OmegaConf.to_container(cfg, resolve=True), "")
     given = {key: Path(value) for key, value in typed.paths_of(settings).items() if value not in (None, "latest")}
-    own = {} if in_sweep or command == "doctor" else {"hydra.run.dir": folder}
-    return {"AECTL_CACHE": cache.root(), "data.root": official.data_root(settings.data.root), **given, **own}
+    own = {} if in_sweep or command in ("doctor", "runs") else {"hydra.run.dir": folder}
+    return {"AECTL_CACHE": cache.root(), **_data_root(settings), **given, **own}
+
+
+def _data_root(settings: Any) -> dict[str, Path]:
+    from aectl.data.datasets import official
+
+    return {"data.root": official.data_root(settings.data.root)} if hasattr(settings, "data") else {}
 
 
 def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float | None:
@@ -148,7 +154,7 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     except ValueError as error:  # a key that Hydra let in with "+"
         raise ConfigError(str(error)) from None
     common.check(settings)
-    root = settings.data.root
+    root = settings.data.root if hasattr(settings, "data") else None  # aectl runs looks at no data
     if root is not None and "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
         settings.data.root = typed.Unsaved(root)  # what the environment says stays there
     more = {"overrides": overrides, "line": line, "in_sweep": in_sweep} if command == "train" else {}

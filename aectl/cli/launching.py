@@ -2,11 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 from aectl.cli import composing, paths
 from aectl.cli.job import Job
 from aectl.errors import ConfigError
+from aectl.runs.schema import NAME
 
 
 def hydra_main(job: Job, args: list[str]) -> None:
@@ -24,9 +26,14 @@ def hydra_main(job: Job, args: list[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
 
 
-def name_launch(stamp: str, unique: str) -> None:
-    """When this launch began, and what no other has: the jobs of a sweep inherit both, and agree on its folder."""
-    os.environ["AECTL_STAMP"], os.environ["AECTL_UNIQUE"] = stamp, unique
+def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
+    """When this launch began, its own name if it has one, and what no other has, for the names of folders.
+
+    The jobs of a sweep inherit all, and agree on its folder.
+    """
+    name = next((override.partition("=")[2] for override in overrides if paths.key_of(override) == "name"), "")
+    os.environ["AECTL_STAMP"] = f"{stamp}_{name}" if NAME.fullmatch(name) else stamp
+    os.environ["AECTL_UNIQUE"] = unique
 
 
 def without_command(words: list[str]) -> None:

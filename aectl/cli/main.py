@@ -100,7 +100,7 @@ def _main(args: list[str], task: Task) -> int:
         from aectl.training import processes
 
         stamp, unique = processes.join(f"{stamp} {unique}").split()
-    name_launch(stamp, unique)
+    name_launch(stamp, unique, overrides)
     overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
     check_overrides(command, overrides)
     task.command, task.places = command, paths.paths_among(overrides)
@@ -123,6 +123,8 @@ def _complete(args: list[str]) -> int:
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) <= 2:
         print(" ".join(name for name in COMMANDS if name.startswith(words[-1])))
+    elif words[1] in COMMANDS and (runs := _runs_for(words[-1])):
+        print(" ".join(runs))
     elif words[1] in COMMANDS:
         without_command(words)
         with contextlib.redirect_stdout(io.StringIO()) as answer:
@@ -130,6 +132,20 @@ def _complete(args: list[str]) -> int:
         others = others_than(words[1])  # Hydra offers every folder of configuration files
         print(" ".join(word for word in answer.getvalue().split() if _group(word) not in others))
     return 0
+
+
+def _runs_for(word: str) -> list[str]:
+    """The ids and names of runs, or sweeps, with which `run=...` may go on; a path is left to Hydra."""
+    key, equals, begun = word.partition("=")
+    if key not in ("run", "resume", "sweep", "sweep.resume") or not equals or "/" in begun:
+        return []
+    from aectl.runs import finding
+
+    places = finding.sweeps() if key.startswith("sweep") else finding.runs()
+    name_of = finding.name_of_sweep if key.startswith("sweep") else finding.name_of_run
+    names = {name_of(path) for path in places.values()} - {""}
+    known = sorted(["latest", *names, *finding.ids(places, names).values()])
+    return [f"{key}={one}" for one in known if one.startswith(begun)]
 
 
 def _group(word: str) -> str:

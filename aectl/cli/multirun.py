@@ -17,6 +17,7 @@ from aectl.cli.launching import hydra_main
 from aectl.errors import ConfigError
 from aectl.files import tables
 from aectl.machine import load
+from aectl.runs import finding
 from aectl.runs.sweeps import read_jobs, table
 
 LOOKS = 0.5  # seconds between looks at the folder of a sweep
@@ -50,8 +51,8 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
 def _sweep_folder(given: dict[str, Path]) -> Path:
     """Where a sweep lands: in the folder given, in that of the sweep to go on with, else in a new one."""
     resumed = given.get("sweep.resume")
-    if resumed and not resumed.is_dir():
-        raise ConfigError(f"sweep.resume={resumed}: no such folder; give the folder of the sweep to go on with")
+    if resumed:
+        resumed = finding.sweep(str(resumed), "sweep.resume", "checkpoints/step-*", ConfigError)
     return given.get("hydra.sweep.dir") or resumed or Path(composing.sweep_dir())
 
 

@@ -14,7 +14,7 @@ from aectl.commands.schemas import DoctorConfig
 from aectl.data.datasets.official import data_root
 from aectl.errors import CheckpointError
 from aectl.machine import load
-from aectl.runs import checkpoint, layout, opening
+from aectl.runs import checkpoint, finding, layout, opening
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "safetensors", "tensorboard", "numpy", "pillow")
 
@@ -59,9 +59,7 @@ def _free(folder: Path) -> str:
 
 
 def _verify_run(run: str) -> None:
-    located = layout.locate(run)
-    if located is None:
-        raise CheckpointError(f"run={run}: no run there; give a run folder or 'latest'")
+    located = finding.run(run)
     paths = checkpoint.listing(layout.checkpoints_of(located))
     if not paths:
         raise CheckpointError(f"{located}: has no checkpoint")

@@ -15,8 +15,7 @@ from aectl.machine import devices
 from aectl.measuring import comparison, tables
 from aectl.measuring.findings import findings
 from aectl.measuring.sweep import PART_WORDS, Bench
-from aectl.runs import layout, sweeps
-from aectl.runs.layout import OUTPUTS
+from aectl.runs import finding, layout, sweeps
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +23,12 @@ log = logging.getLogger(__name__)
 def run_report(config: ReportConfig, folder: Path) -> None:
     """Measure the finished runs of a sweep; write report.md, report.html, report.csv and pictures/ to `folder`."""
     device = devices.choose(config.device, config.threads)
-    where = _locate(config.sweep)
+    where = finding.sweep(config.sweep, "sweep", layout.RESULT)
     jobs = sweeps.read_jobs(where)
+    if not jobs:
+        raise DataError(
+            f"sweep={config.sweep}: no sweep there; give the folder that `aectl train -m` named at its end"
+        )
     finished = [job for job in jobs if job["status"] == "completed"]
     if not finished:
         none = "its only job has not" if len(jobs) == 1 else f"none of its {len(jobs)} jobs has"
@@ -50,20 +53,3 @@ def run_report(config: ReportConfig, folder: Path) -> None:
     for sentence in findings(groups):
         log.info("%s", sentence.replace("**", ""))
     log.info("report.html, report.md, report.csv and pictures: %s", folder)
-
-
-def _locate(name: str) -> Path:
-    """The sweep's folder; `latest` is that below `outputs/multirun` whose jobs ended last.
-
-    Raises:
-        DataError: there is none.
-    """
-    if name == "latest":
-        ended = list(OUTPUTS.glob(f"multirun/*/*/{layout.RESULT}"))
-        if not ended:
-            raise DataError("sweep=latest: no sweep below outputs/ of this folder; make one (aectl train -m ...)")
-        return max(ended, key=lambda path: path.stat().st_mtime_ns).parent.parent
-    path = storage.expanded(name)
-    if not path.is_dir() or not sweeps.read_jobs(path):
-        raise DataError(f"sweep={name}: no sweep there; give the folder that `aectl train -m` named at its end")
-    return path

@@ -10,6 +10,7 @@ from aectl.settings.ranges import choice, fail, number, scale
 CODES = (".npz", ".csv", ".parquet")  # files of codes
 SPLITS = ("train", "val", "test")
 SCORE_MEASURES = ("error", "denoising", "elbo", "nll", "mahalanobis", "regret")
+RUN_ORDERS = ("age", "name", "val", "size")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
 
 
@@ -187,6 +188,19 @@ class ReportConfig(MeasureConfig):
         """Refuse the first value out of its range."""
         super().check()
         choice("split", self.split, SPLITS)
+
+
+@dataclass
+class RunsConfig:
+    """`aectl runs`: in which order, and how many."""
+
+    sort: str
+    last: int | None
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        choice("sort", self.sort, RUN_ORDERS)
+        number("last", self.last, 1)
 
 
 @dataclass

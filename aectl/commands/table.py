@@ -72,6 +72,12 @@ def _report() -> Loaded:
     return schemas.ReportConfig, run_report
 
 
+def _runs() -> Loaded:
+    from aectl.commands.runs import run_runs
+
+    return schemas.RunsConfig, run_runs
+
+
 def _doctor() -> Loaded:
     from aectl.commands.doctor import run_doctor
 
@@ -91,5 +97,6 @@ COMMANDS = {
         schemas.ReportConfig,
         _report,
     ),
+    "runs": Command("list the runs and sweeps below outputs/", schemas.RunsConfig, _runs),
     "doctor": Command("show what this machine has, and verify a run's checkpoints", schemas.DoctorConfig, _doctor),
 }

@@ -5,6 +5,7 @@ from typing import Any
 from aectl.measuring import advice
 from aectl.measuring.importance import ENOUGH, MANY
 from aectl.measuring.scoring import ACTIVE
+from aectl.runs import layout
 from aectl.runs.opening import Run
 
 SURE = 2.0  # standard errors that a difference must exceed to be called one
@@ -14,6 +15,8 @@ ROUNDING = 1e-12  # an error per pixel, or a share of the mean image's error, th
 
 def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
     """The sentences for the figures `found` of `run`, under the names that `metrics.json` gives them."""
+    if layout.diverged(result := layout.read_result(layout.run_of(run.path))):
+        return [_diverged(run, str(result.get("error", "a number was not finite")))]
     if run.progress.epoch == 0:
         return [_too_early(run)]
     said, comparing = [], (_latents, _reconstruction, _denoising)
@@ -23,6 +26,14 @@ def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
     for sentence in (*comparing, _prior, _floor, _density, _draws):
         said += sentence(run, found)
     return said
+
+
+def _diverged(run: Run, error: str) -> str:
+    what = f"epoch {run.progress.epoch}" if run.progress.epoch else "step 0, before it has learnt anything"
+    return (
+        f"This run diverged: {error.partition(';')[0]}. These are the weights of {what}, from which nothing follows "
+        "for its settings: train it anew, as its last line says."
+    )
 
 
 def _too_early(run: Run) -> str:

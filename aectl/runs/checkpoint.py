@@ -7,7 +7,6 @@ afterwards. Files are read once, as bytes; what is hashed is what is parsed. No 
 
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,13 +19,10 @@ from torch import Tensor
 
 from aectl import storage
 from aectl.errors import CheckpointError, brief
+from aectl.runs.layout import FILES, MANIFEST, listing, name_of, step_of
 
 FORMAT = 1
-FILES = ("model.safetensors", "config.json", "trainer.safetensors", "trainer.json")
-MANIFEST = "manifest.json"
 MAX_FILE = 2**40  # bytes
-
-_NAME = re.compile(r"step-(\d{8,})")
 
 
 @dataclass(frozen=True)
@@ -46,17 +42,6 @@ class Checkpoint:
     config: dict[str, Any]
     trainer: dict[str, Tensor]
     state: dict[str, Any]
-
-
-def name_of(step: int) -> str:
-    """The folder's name of the checkpoint after `step` optimizer steps."""
-    return f"step-{step:08d}"
-
-
-def step_of(path: Path) -> int:
-    """The step in a checkpoint folder's name."""
-    match = _NAME.fullmatch(path.name)
-    return int(match.group(1)) if match else -1
 
 
 def save(
@@ -112,13 +97,6 @@ def verify(path: Path) -> dict[str, bytes]:
     if not isinstance(files, dict) or sorted(files) != sorted(FILES):
         raise CheckpointError(f"{path / MANIFEST}: must list exactly {', '.join(FILES)}")
     return {name: _verified(path / name, files[name]) for name in FILES}
-
-
-def listing(folder: Path) -> list[Path]:
-    """The checkpoints below `folder`, newest first, verified or not; temporary ones are none."""
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.iterdir() if step_of(path) >= 0), key=step_of, reverse=True)
 
 
 def newest(folder: Path) -> tuple[Checkpoint, list[str]]:

@@ -14,7 +14,7 @@ from aectl.models.objectives import ELBO_WEIGHT, OBJECTIVES, Objective
 from aectl.models.priors import PRIORS, PriorChoice
 from aectl.models.table import MODELS
 from aectl.runs.schedules import SCHEDULES, Schedule
-from aectl.runs.schema import EXECUTIONS, PRECISIONS, TrainSchema
+from aectl.runs.schema import EXECUTIONS, NAME, PRECISIONS, TrainSchema
 from aectl.settings.common import check_machine
 from aectl.settings.ranges import choice, fail, number
 
@@ -54,6 +54,8 @@ class TrainConfig(TrainSchema):
             fail("early_stop", self.early_stop, "needs validation images: set dataset.val_size above 0")
         number("figures_every", self.figures_every, 0)
         number("checkpoint_every", self.checkpoint_every, 1)
+        if self.name is not None and (not NAME.fullmatch(self.name) or self.name == "latest"):
+            fail("name", self.name, "give letters, digits, '-', '_' and '.', 64 at most, and not latest")
 
     @property
     def corrupts(self) -> bool:

@@ -1,25 +1,30 @@
-"""A run's folder: the names of its files, where it is found, and its lock."""
+"""A run's folder: the names of its files and checkpoints, what its small files say, and its lock. No torch."""
 
 import contextlib
 import json
 import math
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from aectl import storage
-from aectl.errors import CheckpointError, DataError, brief
-from aectl.runs import checkpoint
-from aectl.runs.checkpoint import Checkpoint
+from aectl.errors import CheckpointError, DataError, DivergedError, brief
+from aectl.runs import older
 
 OUTPUTS = Path("outputs")
 RESULT = "result.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+LOCK = ".lock"
 SPLIT = "split.json"  # which of people's own pictures are in which part
 MAX_MANIFEST = 2**30  # bytes
+FILES = ("model.safetensors", "config.json", "trainer.safetensors", "trainer.json")  # of a checkpoint
+MANIFEST = "manifest.json"
+PATIENCE = 1.0  # seconds that a start waits for the lock: somebody may be looking whether it is held
+
+_NAME = re.compile(r"step-(\d{8,})")
 
 
 def checkpoints_of(run_dir: Path) -> Path:
@@ -27,24 +32,51 @@ def checkpoints_of(run_dir: Path) -> Path:
     return run_dir / "checkpoints"
 
 
-def locate(run: str) -> Path | None:
-    """The run folder that `run` names: a run folder, a checkpoint folder, or `latest`; None where there is none.
+def run_of(path: Path) -> Path:
+    """The run's folder, of that or of one of its checkpoints; whether it is there or not."""
+    if step_of(path) >= 0 and path.parent.name == "checkpoints":
+        path = path.parent
+    return path.parent if path.name == "checkpoints" else path
 
-    `latest` is the run below `outputs/train` or `outputs/multirun` with the newest checkpoint.
-    """
-    if run == "latest":
-        found = [
-            *OUTPUTS.glob("train/*/checkpoints/step-*"),
-            *OUTPUTS.glob("multirun/*/*/checkpoints/step-*"),
-        ]
-        latest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-        return latest.parent.parent if latest else None
-    path = storage.expanded(run)
-    if checkpoint.step_of(path) >= 0 and path.parent.name == "checkpoints":
-        path = path.parent
-    if path.name == "checkpoints":
-        path = path.parent
-    return path if path.is_dir() else None
+
+def name_of(step: int) -> str:
+    """The folder's name of the checkpoint after `step` optimizer steps."""
+    return f"step-{step:08d}"
+
+
+def step_of(path: Path) -> int:
+    """The step in a checkpoint folder's name; -1 for what is none."""
+    match = _NAME.fullmatch(path.name)
+    return int(match.group(1)) if match else -1
+
+
+def listing(folder: Path) -> list[Path]:
+    """The checkpoints below `folder`, newest first, verified or not; temporary ones are none."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if step_of(path) >= 0), key=step_of, reverse=True)
+
+
+def looks_whole(path: Path) -> bool:
+    """Whether a checkpoint has every file in the size that its manifest says; their bytes are not read."""
+    files = read_json(path / MANIFEST).get("files")
+    if not isinstance(files, dict) or sorted(files) != sorted(FILES):
+        return False
+    try:
+        return all((path / name).stat().st_size == files[name]["bytes"] for name in FILES)
+    except (OSError, KeyError, TypeError):
+        return False
+
+
+def number_of(job: Path) -> int:
+    """A job's number in its sweep: its folder's name up to the first underscore; -1 for what is none."""
+    number = job.name.partition("_")[0]
+    return int(number) if number.isdecimal() else -1
+
+
+def jobs_of(sweep: Path) -> list[Path]:
+    """The folders of a sweep's jobs, in the order of their numbers."""
+    return sorted((path for path in sweep.iterdir() if number_of(path) >= 0 and path.is_dir()), key=number_of)
 
 
 @contextlib.contextmanager
@@ -54,16 +86,56 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         CheckpointError: another process holds it.
     """
+    import filelock  # 50 ms, which only those pay who train
+
     run_dir.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(run_dir / ".lock")
+    lock = filelock.FileLock(run_dir / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE)
     except filelock.Timeout:
         raise CheckpointError(f"{run_dir}: another process is training this run; wait for it to end") from None
     try:
         yield
     finally:
         lock.release()
+
+
+def held(run_dir: Path) -> bool:
+    """Whether a process holds the run, hence trains it; nothing is made or changed by looking.
+
+    The look is a lock of its own, shared with others who look, for some microseconds: `locked` waits for so long.
+    """
+    path = run_dir / LOCK
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return path.is_file() and not _can_be_locked(path)
+    try:
+        if not path.is_file():
+            return False
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the second on some network file systems
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)  # and with it the lock goes
+    return False
+
+
+def _can_be_locked(path: Path) -> bool:
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        with lock.acquire(timeout=0):
+            return True
+    except (filelock.Timeout, OSError):
+        return False
 
 
 def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
@@ -112,8 +184,37 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def newest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
-    """The newest whole checkpoint of a run, and why newer ones were passed over."""
-    if not checkpoints_of(run_dir).is_dir():
-        raise CheckpointError(f"{run_dir}: is not a run folder, it has no checkpoints/; train one, or give another")
-    return checkpoint.newest(checkpoints_of(run_dir))
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of ours; empty where it is missing, damaged or something else."""
+    try:
+        return storage.parse_json(storage.read(path, storage.MAX_JSON))
+    except ValueError:
+        return {}
+
+
+def read_result(run_dir: Path) -> dict[str, Any]:
+    """How the run ended, if it has: its result.json; empty where it has none that can be read."""
+    found = read_json(run_dir / RESULT)
+    return found if isinstance(found.get("status"), str) else {}
+
+
+def diverged(result: dict[str, Any]) -> bool:
+    """Whether a run's result says that its numbers were not finite; as job of a sweep 0.1.0 called that failed."""
+    return result.get("status") == "diverged" or result.get("exit_code") == DivergedError.exit_code
+
+
+def read_settings(run_dir: Path) -> dict[str, Any]:
+    """The run's configuration as plain data, as its newest checkpoint has it; empty where none can be read.
+
+    Without a checkpoint it is that of config.yaml, which a run that is gone on with does not write again.
+    """
+    for path in listing(checkpoints_of(run_dir)):
+        if isinstance(settings := read_json(path / "config.json").get("train"), dict):
+            return older.updated(settings)
+    import yaml
+
+    try:
+        settings = yaml.safe_load(storage.read(run_dir / CONFIG, storage.MAX_JSON))
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return older.updated(settings) if isinstance(settings, dict) else {}

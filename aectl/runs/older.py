@@ -12,7 +12,7 @@ def updated(settings: Any) -> Any:
     """
     if not isinstance(settings, Mapping):
         return settings
-    found = {"prior": {"name": "normal"}, **settings}
+    found = {"prior": {"name": "normal"}, "name": None, **settings}
     if "objective" not in found and isinstance(found.get("model"), Mapping):
         found |= _objective(found["model"], found.pop("free_bits", 0.0))
     if isinstance(found.get("schedule"), str):

@@ -14,10 +14,10 @@ from aectl.models.base import Model
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Loss
 from aectl.models.table import build_model
-from aectl.runs import checkpoint, older
+from aectl.runs import checkpoint, finding, layout, older
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import checkpoints_of, locate, newest, read_manifest
+from aectl.runs.layout import checkpoints_of, read_manifest
 from aectl.settings import common, typed
 
 log = logging.getLogger(__name__)
@@ -90,18 +90,28 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
         folder = path
         which = "given"
     else:
-        located = locate(run)
-        if located is None:
-            where = "below outputs/ of this folder" if run == "latest" else "there"
-            raise CheckpointError(f"run={run}: no trained run {where}; train one (aectl train) or give its folder")
-        folder = located
+        folder = finding.run(run)
         saved, _ = newest(folder)
         best = read_progress(saved).best
         if which == "best" and best is not None:
             saved = checkpoint.load(checkpoints_of(folder) / checkpoint.name_of(best.step))
     settings, shape = read_config(saved)
     model = restore(saved, settings, shape).to(device).eval()
-    return Run(folder, saved, settings, shape, read_progress(saved), model, chosen_by(settings, which))
+    opened = Run(folder, saved, settings, shape, read_progress(saved), model, chosen_by(settings, which))
+    if layout.held(layout.run_of(folder)):
+        log.warning("note: %s is still training; this is its checkpoint of epoch %d", folder, opened.progress.epoch)
+    return opened
+
+
+def newest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest whole checkpoint of a run, and why newer ones were passed over.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not checkpoints_of(run_dir).is_dir():
+        raise CheckpointError(f"{run_dir}: is not a run folder, it has no checkpoints/; train one, or give another")
+    return checkpoint.newest(checkpoints_of(run_dir))
 
 
 def open_with_code(run: str, which: str, device: torch.device) -> Run:
@@ -188,7 +198,7 @@ def open_data(run: Run, root: str | None) -> Split:
         settings.dataset,
         root if root is not None else settings.data.root,
         memory_gb=settings.data.memory_gb,
-        manifest=read_manifest(locate(str(run.path)) or run.path),  # of the run, also for one of its checkpoints
+        manifest=read_manifest(layout.run_of(run.path)),  # of the run, also for one of its checkpoints
     )
     if data.train.shape != run.shape:
         raise DataError(

@@ -3,6 +3,7 @@
 Values stand in YAML; choices are plain data here, and classes in `aectl.runs.config`.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,9 +75,12 @@ class TrainSchema:
     execution: str
     figures_every: int
     checkpoint_every: int
+    name: str | None
     resume: str | None = field(metadata=PATH)
     sweep: SweepConfig
 
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of a run, in the name of its folder
 
 # Settings of 0.1.0 that have another name today.
 RENAMED = {
@@ -87,11 +91,12 @@ RENAMED = {
 # Settings that bear on no figure but the seconds (and what the last bits of a sum depend on): where files lie, what
 # computes, what is saved and drawn on the way. Runs that differ in them alone are the same experiment.
 WITHOUT_BEARING = (
-    "resume", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every", "sweep.resume",
+    "name", "resume", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every",
+    "sweep.resume",
 )  # fmt: skip
 
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
-RESUMABLE = ("resume", "epochs", *(key for key in WITHOUT_BEARING if key not in ("resume", "sweep.resume")))
+RESUMABLE = ("resume", "epochs", *(key for key in WITHOUT_BEARING if key not in ("name", "resume", "sweep.resume")))
 
 
 def bears_on_numbers(key: str) -> bool:

@@ -10,7 +10,7 @@ import yaml
 
 from aectl import storage
 from aectl.errors import ConfigError, OtherSweepError, brief
-from aectl.runs import older, schema
+from aectl.runs import layout, older, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.settings import typed
@@ -71,18 +71,12 @@ def _result(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _number_of(job: Path) -> int:
-    """A job's number: its folder's name up to the first underscore."""
-    return int(job.name.partition("_")[0])
-
-
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """The results of the jobs below `folder` in the order of their numbers; a job without one was interrupted."""
     jobs = []
-    folders = [path for path in folder.iterdir() if path.is_dir() and path.name.partition("_")[0].isdigit()]
-    for path in sorted(folders, key=_number_of):
+    for path in layout.jobs_of(folder):
         result = _result(path) or {"status": "interrupted", "overrides": []}
-        jobs.append({"job": str(_number_of(path)), "folder": path, **result})
+        jobs.append({"job": str(layout.number_of(path)), "folder": path, **result})
     return jobs
 
 

@@ -10,10 +10,10 @@ from aectl.errors import ConfigError
 MAX_LAYERS = 64
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """The ending `, did you mean 'x'?` for the choice most like `name`; empty where none is."""
-    match = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
-    return f", did you mean '{match[0]}'?" if match else ""
+def nearest(name: str, choices: Iterable[str], most: int = 1) -> str:
+    """The ending `, did you mean 'x'?` for at `most` so many choices that are like `name`; empty where none is."""
+    match = difflib.get_close_matches(str(name), list(choices), n=most, cutoff=0.5)
+    return f", did you mean {' or '.join(map(repr, match))}?" if match else ""
 
 
 def fail(key: str, value: object, want: str) -> typing.NoReturn:

@@ -19,7 +19,7 @@ from aectl.measuring import advice
 from aectl.measuring.scoring import score
 from aectl.models import objectives
 from aectl.rng import generator
-from aectl.runs import checkpoint, layout
+from aectl.runs import checkpoint, layout, sweeps
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Best, Progress
 from aectl.runs.schedules import kl_weight_at, lr_at
@@ -68,7 +68,9 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
             _best_of(session.progress)
             return told.finish(session.progress, overrides)
         except NotFiniteError as error:
-            raise _diverged(session, run_dir, error) from None
+            refusal = _diverged(session, run_dir, error)
+            sweeps.record_failure(run_dir, overrides, str(refusal), refusal.exit_code)
+            raise refusal from None
         finally:
             tracker.close()
 

@@ -12,14 +12,14 @@ from torch import nn
 
 from aectl.data.images import Split
 from aectl.data.split import build_dataset
-from aectl.errors import CheckpointError, ConfigError, DataError
+from aectl.errors import ConfigError, DataError
 from aectl.machine import devices, threads
 from aectl.models.base import Model
 from aectl.models.networks.layers import Shape, count_parameters
 from aectl.models.objectives import Loss
 from aectl.models.table import build_model
 from aectl.rng import seed_of
-from aectl.runs import checkpoint, layout, opening
+from aectl.runs import checkpoint, finding, layout, opening
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Progress
 from aectl.settings import common
@@ -144,12 +144,10 @@ def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
 
 def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainConfig, checkpoint.Checkpoint]:
     """The run to go on with, its own configuration with what the command line may change, its newest checkpoint."""
-    run_dir = layout.locate(config.resume)
-    if run_dir is None:
-        raise CheckpointError(f"resume={config.resume}: no run there; give a run folder or 'latest'")
+    run_dir = finding.run(config.resume, "resume")
     if Path(config.resume).name.startswith("step-"):
         raise ConfigError(f"resume={config.resume}: takes a run folder; it goes on from its newest checkpoint")
-    saved, passed_over = layout.newest(run_dir)
+    saved, passed_over = opening.newest(run_dir)
     for reason in passed_over:
         log.warning("passed over a damaged checkpoint: %s", reason)
     settings, _ = opening.read_config(saved)

@@ -128,7 +128,7 @@ def test_memory_does_not_grow_with_a_large_picture(runs, tmp_path):
     picture = np.zeros((3, 2500, 2000), np.uint8)
     opened = open_run(str(runs["unet"]), "best", CPU)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = cleaning._through(opened, decoding.Picture(picture, None, "RGB", "PNG"), CPU)
+    found = cleaning.through(opened, decoding.Picture(picture, None, "RGB", "PNG"), CPU)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert found.values.shape == picture.shape
     assert grown < 400  # MiB; the floats of the whole picture and of its features would be thousands
@@ -139,7 +139,7 @@ def test_tiles_of_a_convolutional_network_give_what_the_whole_picture_gives(runs
     torch.nn.init.normal_(opened.model.network.leave.weight, std=0.3)  # so that it does something
     smooth = np.add.outer(np.linspace(0, 0.5, 700), np.linspace(0, 0.5, 900)).astype(np.float32)[None]
     picture = (smooth + 0.1 * RNG.standard_normal(smooth.shape, dtype=np.float32)).clip(0, 1)
-    tiled = cleaning._through(opened, decoding.Picture(picture, None, "F", "TIFF"), CPU).values
+    tiled = cleaning.through(opened, decoding.Picture(picture, None, "F", "TIFF"), CPU).values
     with torch.inference_mode():
         whole = opened.model.reconstruct(torch.from_numpy(picture)[None])[0].clamp(0, 1).numpy()
     assert np.abs(whole - picture).mean() > 0.02

@@ -254,7 +254,7 @@ class Weighted:
     def encode(self, x):
         return self
 
-    def sample(self, rng, draws):
+    def sample(self, rng, draws, shared):
         self.draws = draws
         return torch.zeros(draws, self.count, 1)
 

@@ -100,7 +100,7 @@ def test_every_setting_is_said_to_bear_on_numbers_or_not():
     """A new setting is asked about here: does it change a figure?"""
     known = set(typed.flat(typed.to_dict(train_config())))
     assert {key for key in known if not schema.bears_on_numbers(key)} == set(schema.WITHOUT_BEARING)
-    assert set(schema.WITHOUT_BEARING) - {"sweep.resume"} == set(schema.RESUMABLE) - {"epochs"}
+    assert set(schema.WITHOUT_BEARING) - {"name", "sweep.resume"} == set(schema.RESUMABLE) - {"epochs"}
     assert schema.bears_on_numbers("seed")
     assert schema.bears_on_numbers("dataset.root")
 

@@ -1,0 +1,180 @@
+"""From what people type to a run or a sweep: a path, `latest`, a name, or a part of its folder's name. No torch.
+
+A run below `outputs/train` is called by its folder, the job of a sweep by both folders: `38fda8/0_vae-latent2`.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+
+from aectl import storage
+from aectl.errors import CheckpointError, ConfigError, DataError, UserError
+from aectl.runs import layout
+from aectl.runs.layout import OUTPUTS
+from aectl.settings.ranges import nearest
+
+LATEST = "latest"
+SHORTEST = 4  # letters of an id
+SHOWN = 6  # candidates in a message
+
+Places = Mapping[str, Path]  # folders by what they are called
+
+
+def runs() -> dict[str, Path]:
+    """The runs below `outputs/train` of this folder."""
+    return {path.name: path for path in _folders(OUTPUTS / "train") if is_run(path)}
+
+
+def sweeps() -> dict[str, Path]:
+    """The sweeps below `outputs/multirun` of this folder that train."""
+    return {path.name: path for path in _folders(OUTPUTS / "multirun") if any(trained_in(path))}
+
+
+def jobs() -> dict[str, Path]:
+    """The runs that are jobs of these sweeps."""
+    return {f"{name}/{job.name}": job for name, path in sweeps().items() for job in trained_in(path) if is_run(job)}
+
+
+def is_run(folder: Path) -> bool:
+    """Whether there is anything of a training run in a folder."""
+    return any((folder / name).exists() for name in ("checkpoints", layout.CONFIG, layout.LOCK))
+
+
+def trained_in(folder: Path) -> Iterator[Path]:
+    """The jobs of a sweep that have begun to train, or have failed before; those of other commands are none."""
+    try:
+        yield from (job for job in layout.jobs_of(folder) if is_run(job) or (job / layout.RESULT).is_file())
+    except OSError:  # a folder that cannot be read
+        return
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [path for path in parent.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+
+
+def name_of_run(run_dir: Path) -> str:
+    """What `name=` has called a run; empty where nothing has."""
+    name = layout.read_settings(run_dir).get("name")
+    return name if isinstance(name, str) else ""
+
+
+def name_of_sweep(folder: Path) -> str:
+    """What `name=` has called a sweep: what all of its jobs are called, and its folder."""
+    name = next(map(name_of_run, trained_in(folder)), "")
+    return name if name in folder.name else ""
+
+
+def ids(calls: Collection[str], taken: Collection[str]) -> dict[str, str]:
+    """For each of `calls` what is short and means it alone: its end from a dash or underscore on, else all of it.
+
+    Nothing else of `calls` ends so, and none of the names that are `taken` is the same.
+    """
+
+    def short(call: str) -> str:
+        for separator in reversed(list(re.finditer("[-_]", call))):
+            end = call[separator.end() :]
+            if len(end) >= SHORTEST and end not in taken and sum(other.endswith(end) for other in calls) == 1:
+                return end
+        return call
+
+    return {call: short(call) for call in calls}
+
+
+def locate(word: str, key: str = "run") -> Path | None:
+    """The folder of the run that `word` means: a run folder or one of its checkpoints, `latest`, or a name.
+
+    A name is what `name=` has called a run, its folder's name, the end of it or a part, in this order. `latest` is
+    the run below `outputs/` with the newest checkpoint. None where there is no such run.
+
+    Raises:
+        ConfigError: there are several; the line lists them. `key` is the setting.
+    """
+    if word == LATEST:
+        newest = _newest("train/*/checkpoints/step-*", "multirun/*/*/checkpoints/step-*")
+        return layout.run_of(newest) if newest else None
+    path = layout.run_of(storage.expanded(word))
+    return path if path.is_dir() else _only(word, key, {**runs(), **jobs()}, name_of_run)
+
+
+def run(word: str, key: str = "run") -> Path:
+    """`locate` where there has to be a run.
+
+    Raises:
+        CheckpointError: there is none.
+        ConfigError: there are several.
+    """
+    if (found := locate(word, key)) is not None:
+        return found
+    raise CheckpointError(f"{key}={word}: {_missing(word, 'run', 'train one (aectl train)', runs(), name_of_run)}")
+
+
+def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataError) -> Path:
+    """The folder of the sweep that `word` means, as `locate` has it.
+
+    `latest` is that with the newest file `newest_by` of a job.
+
+    Raises:
+        ConfigError: there are several.
+        error: there is none.
+    """
+    if word == LATEST:
+        newest = _newest(f"multirun/*/*/{newest_by}")
+        above = newest.parents if newest else ()
+        found = next((path for path in above if path.parent == OUTPUTS / "multirun"), None)
+    else:
+        path = storage.expanded(word)
+        found = path if path.is_dir() else _only(word, key, sweeps(), name_of_sweep)
+    if found is None:
+        raise error(
+            f"{key}={word}: {_missing(word, 'sweep', 'make one (aectl train -m ...)', sweeps(), name_of_sweep)}"
+        )
+    return found
+
+
+def _newest(*patterns: str) -> Path | None:
+    found = [path for pattern in patterns for path in OUTPUTS.glob(pattern)]
+    return max(found, key=time_of, default=None)
+
+
+def time_of(path: Path) -> float:
+    """When a file or folder last changed, in seconds since 1970; 0 where it is gone, as a run in training has it."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def changed(run_dir: Path) -> float:
+    """When a run got its newest checkpoint, in seconds since 1970; without one, when its folder changed."""
+    return max(map(time_of, layout.listing(layout.checkpoints_of(run_dir))), default=time_of(run_dir))
+
+
+def _only(word: str, key: str, places: Places, name_of: Callable[[Path], str]) -> Path | None:
+    """The one of `places` that `word` means, by the first of four ways in which it means any."""
+    word = word.rstrip("/")
+    ways: tuple[Callable[[str], bool], ...] = (
+        lambda call: call == word,
+        lambda call: name_of(places[call]) == word,
+        lambda call: call.endswith(word),
+        lambda call: word in call,
+    )
+    found = next((some for way in ways if (some := [call for call in places if way(call)])), [])
+    if len(found) > 1:
+        newest = sorted(found, key=lambda call: changed(places[call]), reverse=True)
+        shown = ", ".join([*newest[:SHOWN], *(["..."] if len(found) > SHOWN else [])])
+        raise ConfigError(
+            f"{key}={word}: means {len(found)} of them, newest first: {shown}; give more of one of these"
+        )
+    return places[found[0]] if found else None
+
+
+def _missing(word: str, what: str, remedy: str, places: Places, name_of: Callable[[Path], str]) -> str:
+    """That there is no such run or sweep, with those that are called nearly so."""
+    if not places or word == LATEST:
+        return f"no {what} there, nor any below outputs/ of this folder; {remedy} or give its folder"
+    names = {name_of(path) for path in places.values()} - {""}
+    near = nearest(word, [*names, *ids(places, names).values()], 3)
+    return f"no {what} there, and none below outputs/ of this folder is called so{near} (aectl runs lists them)"
