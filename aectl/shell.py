@@ -20,6 +20,16 @@ def shown(key: str, path: str | Path) -> str:
     return shlex.quote(setting(key, path))
 
 
+def line(*words: str) -> str:
+    """A program and what it is given as a line to paste into a shell."""
+    return shlex.join(words)
+
+
 def command(*words: str) -> str:
     """An aectl command as a line to paste into a shell."""
-    return shlex.join(["aectl", *words])
+    return line("aectl", *words)
+
+
+def what_next(*lines: str) -> str:
+    """Lines to paste, one below the other, under a word that says so."""
+    return "\n  ".join(["next:", *lines])

@@ -36,15 +36,48 @@ def others_than(command: str) -> set[str]:
     return {path.name for path in config_dir().iterdir() if path.is_dir()} - choices_of(command) - {"hydra"}
 
 
+def names_by_folder(group: str) -> dict[str, set[str]]:
+    """What a group of configuration files chooses among, by folder, with what installed packages offer."""
+    top = config_dir() / group
+    found = {}
+    for folder in (top, *sorted(path for path in top.iterdir() if path.is_dir())):
+        within = folder.relative_to(config_dir()).as_posix()
+        found[within] = {path.stem for path in folder.glob("*.yaml")} | set(installed.names(within))
+    return found
+
+
+def names_of(group: str) -> set[str]:
+    """The same as they are typed: `vae`, or `published/row1_deep_ae` from a folder within."""
+    return {
+        f"{folder}/{name}".removeprefix(f"{group}/") for folder, of in names_by_folder(group).items() for name in of
+    }
+
+
+def _settings(group: str) -> dict[str, dict[str, Any]]:
+    """What the YAML files of a group's own choices say, by their names."""
+    import yaml
+
+    return {
+        path.stem: yaml.safe_load(path.read_text()) or {} for path in sorted((config_dir() / group).glob("*.yaml"))
+    }
+
+
+def having(group: str, name: str) -> list[str]:
+    """The choices of a group that have a setting of this name."""
+    return [choice for choice, settings in _settings(group).items() if name in settings]
+
+
+def example(command: str, key: str) -> Any:
+    """A value that the YAML files have for a setting of a choice; None where they have none."""
+    group, _, name = key.partition(".")
+    found = _settings(group).values() if group in choices_of(command) else ()
+    return next((settings[name] for settings in found if settings.get(name) is not None), None)
+
+
 def help_on_choices(command: str) -> str:
     """A line of names for each group that a command chooses among, with those that installed packages offer."""
-    lines = []
-    for group in sorted(choices_of(command)):
-        for folder in (config_dir() / group, *(path for path in (config_dir() / group).iterdir() if path.is_dir())):
-            within = folder.relative_to(config_dir()).as_posix()
-            found = {path.stem for path in folder.glob("*.yaml")} | set(installed.names(within))
-            lines.append(f"{within}: {', '.join(sorted(found))}")
-    return "\n".join(lines) or "none"
+    folders = {within: of for group in sorted(choices_of(command)) for within, of in names_by_folder(group).items()}
+    return "\n".join(f"{within}: {', '.join(sorted(of))}" for within, of in folders.items()) or "none"
 
 
 def sweep_dir() -> str:

@@ -35,6 +35,12 @@ def follows() -> bool:
     return os.environ.get("RANK", "0") != "0"
 
 
+def tell(note: str) -> None:
+    """Say something of the command line in one line; of several processes the first alone does."""
+    if not follows():
+        print(f"aectl: {note}", file=sys.stderr)
+
+
 def complain(message: str, status: int) -> None:
     """Say in one line why the command failed; of several processes the first alone says what is wrong with it."""
     if not follows():

@@ -13,15 +13,15 @@ import sys
 import time
 
 from aectl import __version__, errors, shell, signals
-from aectl.cli import paths
+from aectl.cli import paths, words
 from aectl.cli.composing import others_than
-from aectl.cli.job import Job, complain, prepare_process
+from aectl.cli.job import Job, complain, prepare_process, tell
 from aectl.cli.launching import check_overrides, hydra_main, name_launch, without_command
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
-from aectl.settings.ranges import nearest
 
+HELPS = ("-h", "--help", "help")
 LINES = "\n".join(f"  {name:9} {command.words}" for name, command in COMMANDS.items())
 HELP = f"""aectl {__version__}: the autoencoder workbench
 
@@ -78,21 +78,25 @@ def _reader_has_gone() -> int:
 
 
 def _main(args: list[str], task: Task) -> int:
-    if not args or args[0] in ("-h", "--help", "help"):
+    if args[:1] and args[0] in HELPS and args[1:] and not args[1].startswith("-"):
+        args = [args[1], "--help"]  # help on one command
+    if not args or args[0] in HELPS:
         print(HELP, end="", file=sys.stdout if args else sys.stderr)
         return 0 if args else 2
-    if args[0] in ("-V", "--version"):
+    if args[0] in ("-V", "--version", "version"):
         print(f"aectl {__version__}")
         return 0
     if args[0] in ("-sc", "--shell-completion", "--shell_completion"):
         return _complete(args)
     command, overrides = args[0], args[1:]
     if command not in COMMANDS:
-        hint = nearest(command, COMMANDS)
-        raise ConfigError(f"{command}: no such command{hint} (commands: {', '.join(COMMANDS)})")
+        raise words.no_command(args)
     if any(arg.startswith("--experimental-rerun") for arg in overrides):
         raise ConfigError("--experimental-rerun: it reads a pickle, which can run code; repeat the overrides instead")
-    multirun = any(arg in ("-m", "--multirun") for arg in overrides)
+    words.check(command, overrides)
+    for note in words.notes(overrides):
+        tell(note)
+    multirun = any(arg in words.MULTIRUN for arg in overrides)
     stamp, unique = time.strftime("%Y-%m-%d_%H-%M-%S"), secrets.token_hex(3)
     if several := int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun's
         if command != "train" or multirun:
@@ -101,7 +105,7 @@ def _main(args: list[str], task: Task) -> int:
 
         stamp, unique = processes.join(f"{stamp} {unique}").split()
     name_launch(stamp, unique, overrides)
-    overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in ("-m", "--multirun")]
+    overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in words.MULTIRUN]
     check_overrides(command, overrides)
     task.command, task.places = command, paths.paths_among(overrides)
     job = Job(task, shell.command(*args))
@@ -120,16 +124,16 @@ def _complete(args: list[str]) -> int:
     if not any(arg.startswith("query=") for arg in args):
         hydra_main(Job(Task("train"), ""), args)
         return 0
-    words = os.environ.get("COMP_LINE", "").split(" ")
-    if len(words) <= 2:
-        print(" ".join(name for name in COMMANDS if name.startswith(words[-1])))
-    elif words[1] in COMMANDS and (runs := _runs_for(words[-1])):
+    typed = os.environ.get("COMP_LINE", "").split(" ")
+    if len(typed) <= 2:
+        print(" ".join(name for name in COMMANDS if name.startswith(typed[-1])))
+    elif typed[1] in COMMANDS and (runs := _runs_for(typed[-1])):
         print(" ".join(runs))
-    elif words[1] in COMMANDS:
-        without_command(words)
+    elif typed[1] in COMMANDS:
+        without_command(typed)
         with contextlib.redirect_stdout(io.StringIO()) as answer:
-            hydra_main(Job(Task(words[1]), ""), args)
-        others = others_than(words[1])  # Hydra offers every folder of configuration files
+            hydra_main(Job(Task(typed[1]), ""), args)
+        others = others_than(typed[1])  # Hydra offers every folder of configuration files
         print(" ".join(word for word in answer.getvalue().split() if _group(word) not in others))
     return 0
 

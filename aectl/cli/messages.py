@@ -3,12 +3,15 @@
 import dataclasses
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aectl import errors, installed, shell
+from aectl.cli import composing
+from aectl.cli.paths import quoted
 from aectl.errors import ConfigError, UserError, one_line
 from aectl.runs import schema
 from aectl.settings.ranges import nearest
@@ -90,6 +93,12 @@ def _from_hydra(error: BaseException) -> bool:
     return isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError)
 
 
+def _others_with(group: str, name: str) -> str:
+    """Which other choices of a group have a setting of this name."""
+    found = composing.having(group, name)
+    return f"; {name} is a setting of {', '.join(f'{group}={one}' for one in found)}" if found else ""
+
+
 def _config_line(error: BaseException) -> str:
     """Hydra's message of many lines as one that names the key, and the nearest name where one was mistyped."""
     from hydra.errors import MissingConfigException, OverrideParseException
@@ -100,7 +109,8 @@ def _config_line(error: BaseException) -> str:
         mark = error.problem_mark
         return f"{mark.name}: cannot be read as YAML: {error.problem} in line {mark.line + 1}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as an override; quote a strange value twice, as in \"key='a b,c'\""
+        key, _, value = error.override.partition("=")
+        return f"{error.override}: cannot be read; as a text it is typed so: {shlex.quote(f'{key}={quoted(value)}')}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         hint = nearest(name, error.options)
@@ -123,7 +133,7 @@ def _config_line(error: BaseException) -> str:
         of = f" of {group}={chosen['name']}" if group and "name" in chosen else ""
         known = chosen or [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
         names = ", ".join(one for one in chosen if one != "name") or "none"
-        has = f"it has {names}" if of else "--help lists them"
+        has = f"it has {names}{_others_with(group, name)}" if of else "--help lists them"
         return f"{key}: no such setting{of}{nearest(name, known)} ({has})"
     text = text.split(" full_key:")[0]
     if key and key not in text:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shlex
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     finally:
         found = read_jobs(folder) if folder.is_dir() else []
         if command == "train":
-            summarize(folder, found)
+            summarize(folder, found, job.line)
     failed = [one for one in found if one["status"] == "failed"]
     if failed:
         which = f"{len(failed)} of {len(found)} jobs failed, the first" if len(found) > 1 else "its only job failed"
@@ -113,8 +114,11 @@ def _outcome(job: dict[str, Any]) -> str:
     return f"{name} {job[name]:.2f} after {job['seconds']:.0f} s"
 
 
-def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
-    """Print the table of the jobs of the sweep in `folder`; write it there as `summary.md` and `summary.csv`."""
+def summarize(folder: Path, jobs: Sequence[dict[str, Any]], line: str) -> None:
+    """Print the table of the jobs of the sweep in `folder`; write it there as `summary.md` and `summary.csv`.
+
+    `line` is the command that made them.
+    """
     if not jobs:
         return
     header, rows = table(jobs)
@@ -126,5 +130,16 @@ def summarize(folder: Path, jobs: Sequence[dict[str, Any]]) -> None:
         if job["status"] == "failed":
             print(f"job {job['job']} failed: {job['error']}")
     print(f"sweep: {folder} (summary.md, summary.csv)")
-    if any(job["status"] != "completed" for job in jobs):
-        print(f"go on with what is missing: the same command with {shell.shown('sweep.resume', folder)}")
+    print(shell.what_next(*_next(folder, {job["status"] for job in jobs}, line)))
+
+
+def _next(folder: Path, how_ended: set[str], line: str) -> list[str]:
+    """Commands that fit how the sweep's jobs have ended, each as a line to paste."""
+    words = [word for word in shlex.split(line) if paths.key_of(word) not in ("sweep.resume", "hydra.sweep.dir")]
+    missing = shell.line(*words, shell.setting("sweep.resume", folder))
+    report = shell.command("report", shell.setting("sweep", folder))
+    return [
+        *([missing] if how_ended != {"completed"} else []),
+        *([report] if "completed" in how_ended else []),
+        shell.line("tensorboard", "--logdir", str(folder)),
+    ]

@@ -48,7 +48,7 @@ def for_hydra(override: str, multirun: bool = False) -> str:
         return f"{name}={_quoted(key, value)}"
     if match := re.fullmatch(r"choice\((.*)\)", value, re.DOTALL):
         value = match[1]  # the same without the word, which would lose the quotes on the way to the job
-    elif re.fullmatch(r"\w+\(.*\)", value) and (parsed := _parsed(override)) and parsed.is_sweep_override():
+    elif re.fullmatch(r"\w+\(.*\)", value) and (found := parsed(override)) and found.is_sweep_override():
         return override
     return f"{name}={','.join(_quoted(key, choice) for choice in _choices(value))}"
 
@@ -57,8 +57,8 @@ def paths_among(overrides: Iterable[str]) -> dict[str, Path]:
     """Where the path settings among overrides lead that `for_hydra` has made: one path each, the last one given."""
     found = {}
     for override in overrides:
-        if key_of(override) in PATH_KEYS and (parsed := _parsed(override)) and isinstance(parsed.value(), str):
-            found[key_of(override)] = Path(parsed.value())
+        if key_of(override) in PATH_KEYS and (one := parsed(override)) and isinstance(one.value(), str):
+            found[key_of(override)] = Path(one.value())
     return found
 
 
@@ -80,11 +80,15 @@ def _quoted(key: str, value: str) -> str:
         return value
     path = os.path.expanduser(value)  # noqa: PTH111 (of someone unknown it stays as it is)
     path = f"./{path}" if path.startswith("~") else path  # and is a name
-    parsed = None if "\\" in path else _parsed(f"{key}={path}")  # one at its end would spoil the comma after it
-    if parsed is not None and type(parsed.value()) is str and parsed.value() == path:
+    found = None if "\\" in path else parsed(f"{key}={path}")  # one at its end would spoil the comma after it
+    if found is not None and type(found.value()) is str and found.value() == path:
         return path
-    # Within quotes backslashes mean themselves, but for those before a quote.
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda match: 2 * match[1] + (r"\'" if match[2] else ""), path) + "'"
+    return quoted(path)
+
+
+def quoted(text: str) -> str:
+    """A text in Hydra's quotes; within them backslashes mean themselves, but for those before a quote."""
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda match: 2 * match[1] + (r"\'" if match[2] else ""), text) + "'"
 
 
 @cache
@@ -94,7 +98,7 @@ def _parser() -> "OverridesParser":
     return OverridesParser.create()
 
 
-def _parsed(override: str) -> "Override | None":
+def parsed(override: str) -> "Override | None":
     """What Hydra's parser makes of it; None where it cannot read it."""
     from hydra.errors import HydraException
 

@@ -114,6 +114,14 @@ def paths_of(settings: Any, prefix: str = "") -> dict[str, str | None]:
     return found
 
 
+def hints_of(schema: type, prefix: str = "") -> dict[str, Any]:
+    """The keys on the command line of a class of settings, and their types; those of a choice are its name alone."""
+    found: dict[str, Any] = {}
+    for key, hint in typing.get_type_hints(schema).items():
+        found |= hints_of(hint, f"{prefix}{key}.") if dataclasses.is_dataclass(hint) else {prefix + key: hint}
+    return found
+
+
 def path_keys(schema: type, prefix: str = "") -> list[str]:
     """The keys on the command line of settings that are paths, those of choices as their field names them."""
     found = []

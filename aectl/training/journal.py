@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,9 +185,7 @@ class Journal:
         if verdict := self._verdict(chosen, records, reference, self._untrained(images)):
             log.warning("%s", verdict)
         log.info("curves, pictures and checkpoints: %s", self.run_dir)
-        log.info("next:")
-        for line in self._next():
-            log.info("  %s", line)
+        log.info("%s", shell.what_next(*self._next()))
         return progress.best.value
 
     def _last_pictures(self, progress: Progress, records: Sequence[dict[str, Any]]) -> None:
@@ -236,7 +233,7 @@ class Journal:
         then = "denoise" if self.config.corrupts else None if self.model.latent is None else "sample"
         commands = [shell.command(name, run) for name in ("eval", then) if name]
         root = next((str(path) for path in self.run_dir.parents if path.name == "outputs"), str(self.run_dir))
-        return [*commands, shlex.join(["tensorboard", "--logdir", root])]
+        return [*commands, shell.line("tensorboard", "--logdir", root)]
 
     def _figures_line(self, record: dict[str, Any]) -> str:
         """Training and validation in nats per image, and in the unit that courses print: an error per pixel."""

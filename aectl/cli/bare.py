@@ -1,0 +1,102 @@
+"""A word of a command line without a key: the settings that it can mean to a command."""
+
+import os
+import re
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aectl import shell
+from aectl.cli import composing
+from aectl.commands.schemas import SAMPLE_MODES, SPLITS
+from aectl.commands.table import COMMANDS
+from aectl.settings import typed
+from aectl.settings.ranges import nearest
+
+# What a command works on and where its results go, in the order in which people type them.
+PLACES = {
+    "train": (), "eval": ("run",), "sample": ("run",), "denoise": ("input", "output"), "encode": ("input", "output"),
+    "decode": ("input", "output"), "report": ("sweep",), "doctor": ("run",),
+}  # fmt: skip
+MADE = {
+    "denoise": "_denoised",
+    "encode": "_codes.npz",
+    "decode": "_pictures",
+}  # an output is called so, after its input
+NAMED = {"split": SPLITS, "mode": SAMPLE_MODES, "checkpoint": ("best", "last")}
+ARRAYS = (".npy", ".npz")
+
+Settings = list[str]
+
+
+@cache
+def hints(command: str) -> dict[str, Any]:
+    """The settings of a command and their types, without those of its choices."""
+    return typed.hints_of(COMMANDS[command].schema)
+
+
+def is_key(command: str, word: str) -> bool:
+    """Whether the word names a setting of the command: `epochs`, `noise`, `noise.sigma`; Hydra's own do too."""
+    groups = composing.choices_of(command)
+    if word in groups or word in hints(command):
+        return True
+    within = re.fullmatch(r"(\w+)\.[\w.]+", word)
+    return within is not None and within[1] in {*groups, "hydra"}
+
+
+def looks_like_path(word: str) -> bool:
+    """Whether it is there, or is written as a path is."""
+    return "/" in word or word.startswith("~") or Path(word).suffix != "" or _exists(word)
+
+
+def own_pictures(path: str, root: str) -> Settings:
+    """Pictures at `path` as the data set of a run; `root` is the setting that names them."""
+    return [f"dataset={'array' if path.lower().endswith(ARRAYS) else 'folder'}", root]
+
+
+def meanings(command: str, word: str, given: Collection[str]) -> list[Settings]:
+    """What the word can mean, each time as settings: several for a name that several choices have, none for no name.
+
+    `given` are the keys that have a value.
+    """
+    if word == "help":
+        return [["--help"]]
+    whose = {"train": "resume", "report": "sweep"}.get(command, "run")
+    if word == "latest":
+        return [[f"{whose}=latest"]]
+    if names := named(command, word):
+        return [[one] for one in names]
+    if command == "sample" and word.isdecimal():
+        return [[f"n={word}"]]
+    if command != "report" and _is_run(Path(word)):
+        return [[shell.setting(whose, word)]]
+    if command == "train" and _exists(word):
+        return [own_pictures(word, shell.setting("dataset.root", word))]
+    place = next((key for key in PLACES[command] if key not in given), None)
+    if place == "output" or (place and (looks_like_path(word) or not nearest(word, hints(command)))):
+        return [[shell.setting(place, word)]]
+    return []
+
+
+def output_for(command: str, source: str) -> str:
+    """A place for what the command makes of `source`, as a setting."""
+    return shell.setting("output", f"{Path(source).stem}{MADE[command]}")
+
+
+def named(command: str, word: str) -> Settings:
+    """The choices, of code or of one setting, that bear this name."""
+    found = [f"{key}={word}" for key, names in NAMED.items() if key in hints(command) and word in names]
+    for group in sorted(composing.choices_of(command)):
+        names = sorted(composing.names_of(group))
+        found += [f"{group}={name}" for name in names if name == word or name.endswith(f"/{word}")]
+    return found
+
+
+def _is_run(path: Path) -> bool:
+    """Whether it is a run's folder, or one of its checkpoints."""
+    return (path / "checkpoints").is_dir() or (path.is_dir() and path.parent.name == "checkpoints")
+
+
+def _exists(word: str) -> bool:
+    return os.path.exists(word)  # noqa: PTH110 (which takes words that no file can be called)
