@@ -69,7 +69,7 @@ def meanings(command: str, word: str, given: Collection[str]) -> list[Settings]:
         return [[one] for one in names]
     if command == "sample" and word.isdecimal():
         return [[f"n={word}"]]
-    if command != "report" and _is_run(Path(word)):
+    if command != "report" and _exists(word) and _is_run(Path(word)):
         return [[shell.setting(whose, word)]]
     if command == "train" and _exists(word):
         return [own_pictures(word, shell.setting("dataset.root", word))]
