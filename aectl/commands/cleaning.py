@@ -1,7 +1,5 @@
 """`aectl denoise input=...`: pictures of any size and mode through a trained run, into files like the originals."""
 
-import csv
-import io
 import logging
 import os
 from collections.abc import Sequence
@@ -15,6 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
+from aectl.commands import cleaned
+from aectl.commands.cleaned import Cleaned
 from aectl.commands.schemas import DenoiseSchema
 from aectl.data.noise import NOISES, Clean, Noise
 from aectl.errors import DataError, StorageError, counted
@@ -24,14 +24,11 @@ from aectl.files.partners import partners
 from aectl.files.pictures import decoding, encoding, fitting
 from aectl.files.pictures.reading import Picture, Reading
 from aectl.files.places import Places
-from aectl.measuring import metrics
+from aectl.measuring import likeness
 from aectl.models import tiling
 from aectl.rng import generator
 from aectl.runs import sanity
 from aectl.runs.opening import Run
-
-FIGURES = "psnr_ssim.csv"
-CSV_HEADER = ("name", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 
 log = logging.getLogger(__name__)
 
@@ -57,44 +54,25 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     source, target = storage.expanded(config.input), storage.expanded(config.output)
     noisy = config.noise.corrupts
     pairs = _pairs(source, config)
+    reports = cleaned.files(compared=noisy or config.reference is not None)
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
-    _refuse_overwriting(pairs, source, target, config.overwrite, noisy)
+    _refuse_overwriting([*_outputs(pairs, noisy), *reports], source, target, config.overwrite)
     own = run.config.dataset.own_scale
     reading = Reading(config.scale if config.scale is not None else own, config.picture_gb)
-    reports = [unusable.FILE, FIGURES]
-    bad = _bad(pairs, noisy, Places(target, reports), reading)
+    bad = _bad(pairs, noisy, Places(target, [unusable.FILE, *cleaned.files(compared=True)]), reading)
     for line in reading.notes():
         log.info("%s", line)
     unusable.settle(list(bad.values()), len(pairs), f"input={source}", "on_bad", config.on_bad)
     pairs = [pair for pair in pairs if pair not in bad]
-    outputs = [*(name for pair in pairs for name in _outputs(pair, noisy)), *reports]
-    corrupt = config.noise if noisy else None
-    rows = []
-    with places.prepared(target / name for name in outputs):
-        for pair in tqdm(pairs, disable=None, unit="picture", leave=False):
-            name, original = pair.entry.name, pair.entry.read()
-            pictures = decoding.decode_pages(original, reading, name)
-            seen = pictures
-            if corrupt is not None:
-                seen = [_with_noise(page, corrupt, config.seed, name, number) for number, page in enumerate(pictures)]
-            result = [through(run, page, device) for page in seen]
-            files = {target / name: encoding.encode(result, original)}
-            if corrupt is not None:
-                files[target / "noisy" / name] = encoding.encode(seen, original)
-            for path, data in files.items():
-                storage.replace(path, data)
-            reference = pictures if corrupt is not None else None
-            if pair.reference is not None:
-                reference = decoding.decode_pages(pair.reference.read(), reading, name)
-            if reference is not None:  # the figures are those of the file, with whatever its format lost
-                after = decoding.decode_pages(files[target / name], reading, name)
-                after = after if len(after) == len(result) else result
-                rows.append((name, *_means_before_and_after(seen, after, reference)))
+    with places.prepared(target / name for name in (*_outputs(pairs, noisy), unusable.FILE, *reports)):
+        found = [
+            _clean_one(run, pair, config, reading, target, device)
+            for pair in tqdm(pairs, disable=None, unit="picture", leave=False)
+        ]
     log.info("%s: %s", counted(len(pairs), "picture"), target)
     unusable.write(target / unusable.FILE, list(bad.values()))
-    if rows:
-        _report(rows, target)
+    cleaned.tell(found, target, f"Cleaned by {run.title}", reading)
 
 
 @dataclass(frozen=True)
@@ -125,16 +103,17 @@ def _pairs(source: Path, config: DenoiseConfig) -> list[Pair]:
     return pairs
 
 
-def _outputs(pair: Pair, noisy: bool) -> list[str]:
-    """The files that a picture becomes, below the output folder."""
-    return [pair.entry.name, *([f"noisy/{pair.entry.name}"] if noisy else [])]
+def _outputs(pairs: Sequence[Pair], noisy: bool) -> list[str]:
+    """The files that pictures become, below the output folder."""
+    folders = ("", "noisy/") if noisy else ("",)
+    return [f"{folder}{pair.entry.name}" for pair in pairs for folder in folders]
 
 
-def _refuse_overwriting(pairs: Sequence[Pair], source: Path, target: Path, overwrite: bool, noisy: bool) -> None:
+def _refuse_overwriting(names: Sequence[str], source: Path, target: Path, overwrite: bool) -> None:
     folder = source if source.is_dir() else source.parent
     if target.is_dir() and target.samefile(folder):
         raise StorageError(f"output={target}: is the input's own folder; choose another")
-    there = [name for pair in pairs for name in _outputs(pair, noisy) if os.path.lexists(target / name)]
+    there = [name for name in names if os.path.lexists(target / name)]
     if there and not overwrite:
         raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
 
@@ -152,7 +131,7 @@ def _bad(pairs: Sequence[Pair], noisy: bool, taken: Places, reading: Reading) ->
                 whose = "its reference "
                 _refuse_unlike(decoding.decode_pages(pair.reference.read(), reading, pair.entry.name), pages)
             whose = ""
-            taken.take(_outputs(pair, noisy), pair.entry.name)
+            taken.take(_outputs([pair], noisy), pair.entry.name)
         except DataError as error:
             bad[pair] = (pair.entry.name, f"{whose}{error}")
     return bad
@@ -173,6 +152,33 @@ def _refuse_unlike(reference: Sequence[Picture], pages: Sequence[Picture]) -> No
 
 
 # -------------------------------------------------------------------------------------- one picture
+
+
+def _clean_one(
+    run: Run, pair: Pair, config: DenoiseConfig, reading: Reading, target: Path, device: torch.device
+) -> Cleaned:
+    """Write the picture cleaned, and with the noise that was added; measure it where there is a reference."""
+    name, original = pair.entry.name, pair.entry.read()
+    seen = pages = decoding.decode_pages(original, reading, name)
+    views, reference = {"before": pair.entry, "after": _written(target / name)}, pair.reference
+    if config.noise.corrupts:
+        seen = [_with_noise(page, config.noise, config.seed, name, number) for number, page in enumerate(pages)]
+        views["before"], reference = _written(target / "noisy" / name), pair.entry
+        storage.replace(target / "noisy" / name, encoding.encode(seen, original))
+    result = [through(run, page, device) for page in seen]
+    data = encoding.encode(result, original)
+    storage.replace(target / name, data)
+    if reference is None:
+        return Cleaned(name, views, None)
+    views["reference"] = reference
+    expected = pages if reference is pair.entry else decoding.decode_pages(reference.read(), reading, name)
+    after = decoding.decode_pages(data, reading, name)  # the figures are those of the file, with what its format lost
+    return Cleaned(name, views, likeness.measure(seen, after if len(after) == len(result) else result, expected))
+
+
+def _written(path: Path) -> Entry:
+    """A file of ours, to be read again."""
+    return Entry(path.name, str(path))
 
 
 def _with_noise(picture: Picture, corrupt: Noise, seed: int, name: str, page: int) -> Picture:
@@ -210,45 +216,3 @@ def through(run: Run, picture: Picture, device: torch.device) -> Picture:
 
 def _as_deep_as(picture: Picture, values: np.ndarray) -> np.ndarray:
     return fitting.to_8_bits(values) if picture.values.dtype == np.uint8 else values.astype(np.float32)
-
-
-# --------------------------------------------------------------------------------------- the report
-
-
-def _means_before_and_after(
-    before: Sequence[Picture], after: Sequence[Picture], reference: Sequence[Picture]
-) -> list[float]:
-    """`_before_and_after`, averaged over pages."""
-    found = [_before_and_after(*pages) for pages in zip(before, after, reference, strict=True)]
-    return np.mean(found, axis=0).tolist()
-
-
-def _before_and_after(before: Picture, after: Picture, reference: Picture) -> list[float]:
-    """PSNR and SSIM of the picture as it was and as it is; a colour reference of a grey picture counts as grey."""
-    channels = len(fitting.colours(before))
-    found = []
-    expected = torch.from_numpy(_channels(reference, channels))[None]
-    for measure in (metrics.psnr, metrics.ssim):
-        for picture in (before, after):
-            found.append(measure(torch.from_numpy(_channels(picture, channels))[None], expected).item())
-    return found
-
-
-def _channels(picture: Picture, channels: int) -> np.ndarray:
-    values = fitting.colours(picture)
-    values = values.astype(np.float32) / 255 if values.dtype == np.uint8 else values
-    if len(values) == channels:
-        return values
-    return np.tensordot(fitting.LUMA, values, 1)[None] if channels == 1 else np.repeat(values, 3, axis=0)
-
-
-def _report(rows: Sequence[tuple[str | float, ...]], target: Path) -> None:
-    """PSNR and SSIM before and after, for each picture and on average, as CSV and in the log."""
-    means = [float(np.mean([row[column] for row in rows])) for column in range(1, len(CSV_HEADER))]
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(CSV_HEADER)
-    for name, *values in [*rows, ("mean", *means)]:
-        writer.writerow([name, *(f"{value:.4f}" for value in values)])
-    storage.replace(target / FIGURES, buffer.getvalue().encode("utf-8", "surrogateescape"))
-    log.info("PSNR %.2f → %.2f dB, SSIM %.4f → %.4f: %s", *means, FIGURES)

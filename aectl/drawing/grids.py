@@ -4,6 +4,7 @@ Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,9 +16,9 @@ GAP = 2
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 
-def _scale(side: int) -> int:
-    """The whole factor that brings a picture's longer side to about 84 pixels."""
-    return max(1, round(84 / side))
+def _scale(side: int, wanted: int = 84) -> int:
+    """The whole factor that brings a picture's longer side to about as many pixels as are wanted."""
+    return max(1, round(wanted / side))
 
 
 def tiles(images: Tensor, columns: int) -> np.ndarray:
@@ -68,3 +69,39 @@ def rows(named: dict[str, Tensor], title: str) -> np.ndarray:
         sheet = tiles(images, len(images))
         strips.append(np.concatenate([_text(width, sheet.shape[0], name, 14), sheet], axis=1))
     return _titled(np.concatenate(strips), title)
+
+
+def table(
+    pictures: Sequence[Sequence[np.ndarray]],
+    labels: Sequence[str],
+    words: Sequence[Sequence[str]],
+    heads: Sequence[str],
+    title: str,
+) -> np.ndarray:
+    """Pictures of any size, (1 or 3, H, W) uint8, under the heads of their columns.
+
+    Each row stands below its label, and each picture above its words; small ones are enlarged by a whole factor.
+    """
+    cells = [[_coloured(one) for one in row] for row in pictures]
+    width = max(one.shape[1] for row in cells for one in row) + 2 * GAP
+    strips = [np.concatenate([_text(width, 22, head, 14, centre=True) for head in heads], axis=1)]
+    for row, label, under in zip(cells, labels, words, strict=True):
+        height = max(one.shape[0] for one in row) + 2 * GAP
+        strips.append(_text(width * len(heads), 30, label, 14))
+        strips.append(np.concatenate([_centred(one, height, width) for one in row], axis=1))
+        strips.append(np.concatenate([_text(width, 20, text, 12, centre=True) for text in under], axis=1))
+    return _titled(np.concatenate(strips), title)
+
+
+def _coloured(pixels: np.ndarray) -> np.ndarray:
+    """(1 or 3, H, W) as (H, W, 3), enlarged."""
+    factor = _scale(max(pixels.shape[1:]), 160)
+    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2).transpose(1, 2, 0)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _centred(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    sheet = np.full((height, width, 3), PAPER, dtype=np.uint8)
+    top, left = (height - pixels.shape[0]) // 2, (width - pixels.shape[1]) // 2
+    sheet[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return sheet

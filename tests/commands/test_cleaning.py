@@ -161,7 +161,9 @@ def test_all_bad_pictures_are_named_and_nothing_is_written(aectl, runs, tmp_path
     assert not (tmp_path / "out").exists()
 
     assert aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "on_bad=skip").status == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "bad_pictures.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.png", "bad_pictures.csv", "before_after.html",
+    ]  # fmt: skip
     assert [row.split(",")[0] for row in (tmp_path / "out/bad_pictures.csv").read_text().splitlines()] == [
         "file", "b.png", "c.png",
     ]  # fmt: skip
@@ -209,7 +211,9 @@ def test_a_reference_of_another_size_is_refused(aectl, runs, tmp_path):
 
     done = aectl("denoise", f"run={runs['mlp']}", "input=in", "output=out", "reference=clean", "on_bad=skip")
     assert done.status == 0, done.err
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.png", "bad_pictures.csv", "psnr_ssim.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "0.png", "bad_pictures.csv", "psnr_ssim.csv", "before_after.html", "best_and_worst.png",
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------ names of outputs
@@ -217,11 +221,11 @@ def test_a_reference_of_another_size_is_refused(aectl, runs, tmp_path):
 
 def test_outputs_that_cannot_be_beside_each_other_are_named_before_anything_is_written(aectl, runs, tmp_path):
     picture = bmp(7)
-    names = ["a.bmp", "a.bmp/b.bmp", "c/d.bmp", "c//d.bmp", "e.bmp", "psnr_ssim.csv/f.bmp"]
+    names = ["a.bmp", "a.bmp/b.bmp", "c/d.bmp", "c//d.bmp", "e.bmp", "psnr_ssim.csv/f.bmp", "before_after.html/h.bmp"]
     zipped(tmp_path / "in.zip", [(name, picture) for name in [*names, "g.heic"]])
     refused = aectl("denoise", f"run={runs['mlp']}", "input=in.zip", "output=out")
     assert refused.status == 3
-    assert "3 of 6 pictures cannot be used" in refused.err
+    assert "4 of 7 pictures cannot be used" in refused.err
     assert "passed over in in.zip: .heic 1" in refused.out
     assert "a.bmp/b.bmp: its output cannot be there beside that of a.bmp" in refused.out
     assert "c/d.bmp: is in the zip once more" in refused.out
@@ -232,7 +236,9 @@ def test_outputs_that_cannot_be_beside_each_other_are_named_before_anything_is_w
     written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.bmp")}
     assert written == {"a.bmp", "c/d.bmp", "e.bmp"}
     rows = (tmp_path / "out/bad_pictures.csv").read_text().splitlines()[1:]
-    assert sorted(row.split(",")[0] for row in rows) == ["a.bmp/b.bmp", "c/d.bmp", "psnr_ssim.csv/f.bmp"]
+    assert sorted(row.split(",")[0] for row in rows) == [
+        "a.bmp/b.bmp", "before_after.html/h.bmp", "c/d.bmp", "psnr_ssim.csv/f.bmp",
+    ]  # fmt: skip
 
 
 def test_noisy_pictures_do_not_fall_on_others(aectl, runs, tmp_path):
@@ -268,7 +274,9 @@ def test_a_name_too_long_is_noticed_before_the_first_output(aectl, runs, tmp_pat
     assert "cannot be that of an output (File name too long); rename it" in refused.out
     assert not (tmp_path / "out").exists()
     assert aectl(*command, "on_bad=skip").status == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.bmp", "bad_pictures.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "a.bmp", "bad_pictures.csv", "before_after.html",
+    }  # fmt: skip
 
 
 def test_a_name_with_a_carriage_return_stays_one_name_in_the_figures(aectl, runs, tmp_path):
