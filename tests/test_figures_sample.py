@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from linear import SHAPE, D, Linear, as_float32, basis, noise_blur, planted, spread_codes
+from linear import SHAPE, D, Linear, as_float32, basis, noise_blur, planted, principal_directions, spread_codes
 from PIL import Image
 from scipy.stats import kstest, norm
 from skimage.metrics import peak_signal_noise_ratio
@@ -155,9 +155,35 @@ def test_codes_in_a_file_are_those_of_clean_images_and_the_psnr_is_that_of_the_p
     np.testing.assert_allclose(found, vae.mu(x), atol=1e-4)
     assert aectl("decode", f"run={vae.path}", "input=codes.npz", "output=out").status == 0
     pairs = zip(x, images(tmp_path / "out"), strict=True)
-    psnr = np.mean([peak_signal_noise_ratio(one, other, data_range=1) for one, other in pairs])
+    each = [peak_signal_noise_ratio(one, other, data_range=1) for one, other in pairs]
+    psnr = np.mean(each)
+    with np.load(tmp_path / "codes.npz") as beside:
+        np.testing.assert_allclose(beside["psnr"], each, atol=0.1)  # theirs are of pictures in 8 bits
+        np.testing.assert_allclose(beside["sigma"], np.exp(vae.logvar(x) / 2), rtol=1e-4)
+        assert beside["labels"].tolist() == [str(label) for label in vae.labels["test"]]
     kept = re.search(r"(\d+) bytes a picture become (\d+): compression ([\d.]+) to 1, PSNR ([\d.]+) dB", encoded.out)
     assert [float(figure) for figure in kept.groups()] == [D, 12, D / 12, pytest.approx(psnr, abs=0.02)]
+
+
+def test_pictures_that_the_run_gives_back_no_better_than_flat_ones_are_counted(aectl, tmp_path):
+    mean, directions = principal_directions(6)
+    weights = {"A": directions.T, "a": -(mean @ directions.T), "W": directions, "b": mean}
+    run = planted(tmp_path / "pca", as_float32(weights), model=Ae())
+    rng = np.random.default_rng(0)
+    for name, images, unlike in (
+        ("own", run.images["test"], False), ("noise", rng.random((40, D)), True),
+        ("flat", np.repeat(rng.random((5, 1)), D, axis=1), True),
+    ):  # fmt: skip
+        x = np.rint(images * 255) / 255
+        np.save(f"{name}.npy", x.reshape(-1, *SHAPE[1:]))
+        again = (mean + (x - mean) @ directions.T @ directions).clip(0, 1)
+        lost = np.count_nonzero(((again - x) ** 2).mean(1) >= ((x - x.mean(1, keepdims=True)) ** 2).mean(1))
+        assert (2 * lost >= len(x)) == unlike
+        encoded = aectl("encode", f"run={run.path}", f"input={name}.npy", f"output={name}.npz")
+        assert encoded.status == 0, encoded.err
+        said = re.search(r"note: for (\d+) of (\d+) pictures one flat colour is as good", encoded.out)
+        assert (said is not None) == unlike
+        assert said is None or said.groups() == (str(lost), str(len(x)))
 
 
 def test_drawn_codes_have_the_posteriors_mean_and_spread(aectl, tmp_path, vae):

@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from aectl import shell
-from aectl.cli import composing
-from aectl.commands.schemas import SAMPLE_MODES, SPLITS
+from aectl.cli import groups
+from aectl.commands.schemas import SAMPLE_MODES, SCORE_MEASURES, SPLITS
 from aectl.commands.table import COMMANDS
+from aectl.files.listing import ARRAYS
 from aectl.settings import typed
 from aectl.settings.ranges import nearest
 
-# What a command works on and where its results go, in the order in which people type them.
-PLACES = {
-    "train": (), "eval": ("run",), "sample": ("run",), "denoise": ("input", "output"), "encode": ("input", "output"),
-    "decode": ("input", "output"), "report": ("sweep",), "doctor": ("run",),
-}  # fmt: skip
-MADE = {
-    "denoise": "_denoised",
-    "encode": "_codes.npz",
-    "decode": "_pictures",
-}  # an output is called so, after its input
-NAMED = {"split": SPLITS, "mode": SAMPLE_MODES, "checkpoint": ("best", "last")}
-ARRAYS = (".npy", ".npz")
+# How what a command makes is called after its input, where it has to be said.
+MADE = {"denoise": "_denoised", "encode": "_codes.npz", "decode": "_pictures"}
+NAMED = {"split": SPLITS, "mode": SAMPLE_MODES, "measure": SCORE_MEASURES, "checkpoint": ("best", "last")}
 
 Settings = list[str]
 
@@ -38,11 +30,17 @@ def hints(command: str) -> dict[str, Any]:
 
 def is_key(command: str, word: str) -> bool:
     """Whether the word names a setting of the command: `epochs`, `noise`, `noise.sigma`; Hydra's own do too."""
-    groups = composing.choices_of(command)
-    if word in groups or word in hints(command):
+    choices = groups.choices_of(command)
+    if word in choices or word in hints(command):
         return True
     within = re.fullmatch(r"(\w+)\.[\w.]+", word)
-    return within is not None and within[1] in {*groups, "hydra"}
+    return within is not None and within[1] in {*choices, "hydra"}
+
+
+def places(command: str) -> list[str]:
+    """What a command works on and where its results go, in the order in which people type them."""
+    files = [key for key in ("input", "output") if key in hints(command)]
+    return files or [key for key in ("run", "sweep") if key in hints(command)]
 
 
 def looks_like_path(word: str) -> bool:
@@ -62,18 +60,18 @@ def meanings(command: str, word: str, given: Collection[str]) -> list[Settings]:
     """
     if word == "help":
         return [["--help"]]
-    whose = {"train": "resume", "report": "sweep"}.get(command, "run")
+    whose = next(key for key in ("run", "resume", "sweep") if key in hints(command))
     if word == "latest":
         return [[f"{whose}=latest"]]
     if names := named(command, word):
         return [[one] for one in names]
     if command == "sample" and word.isdecimal():
         return [[f"n={word}"]]
-    if command != "report" and _exists(word) and _is_run(Path(word)):
+    if whose != "sweep" and _exists(word) and _is_run(Path(word)):
         return [[shell.setting(whose, word)]]
     if command == "train" and _exists(word):
         return [own_pictures(word, shell.setting("dataset.root", word))]
-    place = next((key for key in PLACES[command] if key not in given), None)
+    place = next((key for key in places(command) if key not in given), None)
     if place == "output" or (place and (looks_like_path(word) or not nearest(word, hints(command)))):
         return [[shell.setting(place, word)]]
     return []
@@ -87,8 +85,8 @@ def output_for(command: str, source: str) -> str:
 def named(command: str, word: str) -> Settings:
     """The choices, of code or of one setting, that bear this name."""
     found = [f"{key}={word}" for key, names in NAMED.items() if key in hints(command) and word in names]
-    for group in sorted(composing.choices_of(command)):
-        names = sorted(composing.names_of(group))
+    for group in sorted(groups.choices_of(command)):
+        names = sorted(groups.names_of(group))
         found += [f"{group}={name}" for name in names if name == word or name.endswith(f"/{word}")]
     return found
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-from aectl.cli import composing, paths
+from aectl.cli import composing, groups, paths
 from aectl.cli.job import Job
 from aectl.errors import ConfigError
 from aectl.runs.schema import NAME
@@ -43,7 +43,7 @@ def without_command(words: list[str]) -> None:
 
 def check_overrides(command: str, overrides: list[str]) -> None:
     """What Hydra would take, and mean something else by, or refuse in words that lead nowhere."""
-    choices, others = composing.choices_of(command), composing.others_than(command)
+    choices, others = groups.choices_of(command), groups.others_than(command)
     for override in overrides:
         key, value = paths.key_of(override), override.partition("=")[2]
         if key in others:

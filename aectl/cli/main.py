@@ -14,7 +14,7 @@ import time
 
 from aectl import __version__, errors, shell, signals
 from aectl.cli import paths, words
-from aectl.cli.composing import others_than
+from aectl.cli.groups import others_than
 from aectl.cli.job import Job, complain, prepare_process, tell
 from aectl.cli.launching import check_overrides, hydra_main, name_launch, without_command
 from aectl.cli.messages import Task, explain

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from aectl import shell
-from aectl.cli import bare, composing, paths
+from aectl.cli import bare, groups, paths
 from aectl.errors import ConfigError, brief
 from aectl.settings.ranges import nearest
 
@@ -92,13 +92,13 @@ def _with_keys(command: str, words: Words) -> Words:
         given |= {paths.key_of(one) for one in settings}
         source = word if paths.key_of(settings[0]) == "input" else source
         found += settings
-    if source is not None and "output" not in given:
+    if source is not None and "output" not in given and command in bare.MADE:
         found.append(bare.output_for(command, source))
     return found
 
 
 def _meaning(command: str, word: str, given: set[str]) -> Words:
-    if bare.is_key(command, word) and not (bare.PLACES[command] and bare.looks_like_path(word)):
+    if bare.is_key(command, word) and not (bare.places(command) and bare.looks_like_path(word)):
         if bare.hints(command).get(word) is bool:
             return [f"{word}=true"]
         raise ConfigError(f"{word}: needs a value: {word}=<value> (aectl {command} --help lists what there is)")
@@ -126,7 +126,7 @@ def _with_own_pictures(command: str, words: Words) -> Words:
 
 
 def _is_path(value: str) -> bool:
-    return "," not in value and value not in composing.names_of("dataset") and bare.looks_like_path(value)
+    return "," not in value and value not in groups.names_of("dataset") and bare.looks_like_path(value)
 
 
 MENDINGS: dict[str, Callable[[str, Words], Words]] = {

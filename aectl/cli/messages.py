@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aectl import errors, installed, shell
-from aectl.cli import composing
+from aectl.cli import groups
 from aectl.cli.paths import quoted
 from aectl.errors import ConfigError, UserError, one_line
 from aectl.runs import schema
@@ -95,7 +95,7 @@ def _from_hydra(error: BaseException) -> bool:
 
 def _others_with(group: str, name: str) -> str:
     """Which other choices of a group have a setting of this name."""
-    found = composing.having(group, name)
+    found = groups.having(group, name)
     return f"; {name} is a setting of {', '.join(f'{group}={one}' for one in found)}" if found else ""
 
 

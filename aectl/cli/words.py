@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from aectl import shell
-from aectl.cli import bare, composing, paths
+from aectl.cli import bare, groups, paths
 from aectl.cli.mending import DASHED, MENDINGS, Words, without_dash
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, brief
@@ -132,7 +132,7 @@ def _has_several(word: str) -> bool:
 
 def _as_one(command: str, key: str, value: str) -> tuple[str, str] | None:
     """What a value with commas may be beside several, and how that is typed."""
-    if isinstance(composing.example(command, key), list):
+    if isinstance(groups.example(command, key), list):
         return "one list", f"[{value}]"
     if bare.hints(command).get(key) is not int and re.fullmatch(r"-?\d*,\d+", value):
         return "one number", value.replace(",", ".")

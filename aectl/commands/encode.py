@@ -2,32 +2,50 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from aectl import shell, storage
+from aectl.commands import inputs
+from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import EncodeConfig
-from aectl.data.images import Images, to_float
-from aectl.errors import CheckpointError, DataError, StorageError, brief
-from aectl.files import codes, formats, listing, places, unusable
-from aectl.files.listing import Entry
-from aectl.files.pictures import decoding, fitting
-from aectl.files.pictures.reading import Reading
+from aectl.data.images import to_float
+from aectl.errors import CheckpointError, StorageError, brief, counted
+from aectl.files import codes, formats, places, unusable
+from aectl.files.columns import Beside
 from aectl.machine import devices
 from aectl.measuring import metrics
+from aectl.models.posteriors import Code
 from aectl.rng import generator
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_data, open_with_code
 
-BATCH = 500  # pictures held at a time
-
-Batch = tuple[list[str], Tensor]  # names, and pixels (N, C, H, W), uint8
-
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Pictures as codes.
+
+    Attributes:
+        names, labels: N of them; the label is None for a picture of no class.
+        z: (N, K), the posterior's means, or draws of it.
+        sigma: (N, K), σ of q(z|x); None for a code that is a point.
+        psnr: (N,), dB, of the pictures that `z` gives back.
+        flat: (N,), dB, of pictures that have their mean, or their mean colour, everywhere.
+    """
+
+    names: list[str]
+    labels: list[str | None]
+    z: Tensor
+    sigma: Tensor | None
+    psnr: Tensor
+    flat: Tensor
 
 
 def run_encode(config: EncodeConfig, folder: Path) -> None:
@@ -45,46 +63,19 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     device = devices.choose(config.device, config.threads)
     run = open_with_code(config.run, config.checkpoint, device)
     sanity.watch(run)
-    bad: list[tuple[str, str]] = []
-    if config.input is None:
-        batches = _test_images(open_data(run, config.data.root).part("test", "give input=<image or folder>"))
-    else:
-        listed = listing.at(storage.expanded(config.input), "input")
-        if listed.rest():
-            log.info("passed over in %s: %s", config.input, listed.rest())
-        own = run.config.dataset.own_scale
-        reading = Reading(config.scale if config.scale is not None else own, config.picture_gb)
-        batches = _pictures(run, listed.entries, reading, bad)
+    given = _inputs(run, config)
     with places.prepared([target, unusable.beside(target)]):
-        names, found, errors = [], [], []
-        with torch.inference_mode():
-            for some, pixels in batches:
-                x = to_float(pixels.to(device))
-                code = run.model.encode(x)
-                rng = generator(device, "encode", config.seed, len(names))
-                z = code.sample(rng)[0] if config.sample else code.mu
-                if not z.isfinite().all():
-                    first = some[int((~z.isfinite()).any(1).int().argmax())]
-                    raise CheckpointError(
-                        f"run={run.path}: its code of {brief(repr(first))} is not finite; take another run or "
-                        "checkpoint"
-                    )
-                names += some
-                found.append(z.cpu())
-                errors.append(metrics.psnr(run.model.decode(z), x).cpu())
-        unusable.settle(bad, len(names) + len(bad), f"input={config.input}", "on_bad", config.on_bad)
-        z = torch.cat(found)
-        codes.write(target, names, z.numpy())
-        unusable.write(unusable.beside(target), bad)
-    raw, kept = math.prod(run.shape), 4 * z.shape[1]
-    log.info("%d codes of %d numbers: %s", len(names), z.shape[1], target)
-    log.info(
-        "%d bytes a picture become %d: compression %.1f to 1, PSNR %.2f dB", raw, kept, raw / kept,
-        torch.cat(errors).mean(),
-    )  # fmt: skip
+        found = _encoded(given, config, device)
+        codes.write(target, found.names, found.z.numpy(), _beside(found))
+        unusable.write(unusable.beside(target), given.bad)
+    _tell(run, found, target)
+    given.say_stretched()
+    if config.input is not None:
+        _say_unlike(found)
     then = {"run": run.path, "input": target, "output": target.with_name(f"{target.stem}_pictures")}
-    back = shell.command("decode", *(shell.setting(key, path) for key, path in then.items()))
-    log.info("back to pictures: %s", back)
+    log.info(
+        "%s", shell.what_next(shell.command("decode", *(shell.setting(key, path) for key, path in then.items())))
+    )
 
 
 def _place(output: str, overwrite: bool) -> Path:
@@ -94,31 +85,67 @@ def _place(output: str, overwrite: bool) -> Path:
     return target
 
 
-def _test_images(test: Images) -> Iterator[Batch]:
-    first = 0
-    for pixels in tqdm(test.chunks(BATCH), disable=None, unit="batch", leave=False):
-        yield [f"test{first + index:05d}" for index in range(len(pixels))], pixels
-        first += len(pixels)
+def _inputs(run: Run, config: EncodeConfig) -> Inputs:
+    if config.input is None:
+        return inputs.of_test_part(run, open_data(run, config.data.root), "give input=<folder, zip or array>")
+    return inputs.of_place(storage.expanded(config.input), run, config.scale, config.picture_gb)
 
 
-def _pictures(run: Run, entries: Sequence[Entry], reading: Reading, bad: list[tuple[str, str]]) -> Iterator[Batch]:
-    """Pictures, brought to the run's channels and size as its own data set was; `bad` gets those that cannot be."""
-    channels, *size = run.shape
-    fit, background = run.config.dataset.own_fit
-    names, pixels = [], []
-    for entry in tqdm(entries, disable=None, unit="picture", leave=False):
-        try:
-            values = fitting.with_channels(decoding.decode(entry.read(), reading, entry.name), channels, background)
-            values = fitting.fitted(values, tuple(size), fit, background)
-        except DataError as error:
-            bad.append((entry.name, str(error)))
-            continue
-        names.append(entry.name)
-        pixels.append(torch.from_numpy(values.copy()))
-        if len(names) == BATCH:
-            yield names, torch.stack(pixels)
-            names, pixels = [], []
-    if names:
-        yield names, torch.stack(pixels)
-    for line in reading.notes():
-        log.info("%s", line)
+@torch.inference_mode()
+def _encoded(given: Inputs, config: EncodeConfig, device: torch.device) -> Encoded:
+    """All of the inputs, batch by batch.
+
+    Raises:
+        DataError: pictures cannot be used, and may not be left out.
+        CheckpointError: a code is not finite.
+    """
+    run, sources = given.run, []
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    for some, pixels in given.batches():
+        x = to_float(pixels.to(device))
+        code = run.model.encode(x)
+        z = code.sample(generator(device, "encode", config.seed, len(sources)))[0] if config.sample else code.mu
+        _refuse_not_finite(run, some, z)
+        sources += some
+        flat = x.mean((2, 3), keepdim=True).expand_as(x)
+        found = {"z": z, "psnr": metrics.psnr(run.model.decode(z), x), "flat": metrics.psnr(flat, x), **_sigma(code)}
+        for name, values in found.items():
+            parts[name].append(values.cpu())
+    unusable.settle(given.bad, len(given.sources), f"input={config.input}", "on_bad", config.on_bad)
+    whole = {name: torch.cat(values) for name, values in parts.items()}
+    return Encoded([one.name for one in sources], [one.label for one in sources], **{"sigma": None, **whole})
+
+
+def _sigma(code: Code) -> dict[str, Tensor]:
+    return {} if code.logvar is None else {"sigma": (0.5 * code.logvar).exp()}
+
+
+def _refuse_not_finite(run: Run, some: Sequence[Source], z: Tensor) -> None:
+    bad = (~z.isfinite()).any(1)
+    if bad.any():
+        first = brief(repr(some[int(bad.int().argmax())].name))
+        raise CheckpointError(f"run={run.path}: its code of {first} is not finite; take another run or checkpoint")
+
+
+def _tell(run: Run, found: Encoded, target: Path) -> None:
+    raw, kept = math.prod(run.shape), 4 * found.z.shape[1]
+    log.info("%s of %s: %s", counted(len(found.names), "code"), counted(found.z.shape[1], "number"), target)
+    log.info(
+        "%d bytes a picture become %d: compression %.1f to 1, PSNR %.2f dB", raw, kept, raw / kept, found.psnr.mean()
+    )
+
+
+def _beside(found: Encoded) -> Beside:
+    labels = [label or "" for label in found.labels] if any(found.labels) else None
+    return Beside(labels, found.psnr.numpy(), None if found.sigma is None else found.sigma.numpy())
+
+
+def _say_unlike(found: Encoded) -> None:
+    """One line where the run does not know how to give most of the pictures back."""
+    lost = int((found.psnr <= found.flat).sum())
+    if 2 * lost >= len(found.names):
+        log.warning(
+            "note: for %d of %s one flat colour is as good as what the run gives back (PSNR %.2f against %.2f dB): "
+            "they are unlike what it was trained on, or it has learnt little",
+            lost, counted(len(found.names), "picture"), found.flat.mean(), found.psnr.mean(),
+        )  # fmt: skip

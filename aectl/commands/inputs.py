@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from aectl.data.datasets import array
 from aectl.data.datasets.arrangement import arrange
-from aectl.data.images import Split
+from aectl.data.images import Images, Split
 from aectl.errors import DataError, counted
 from aectl.files import listing
 from aectl.files.pictures import decoding, fitting
@@ -23,7 +23,6 @@ from aectl.files.pictures.reading import Picture, Reading
 from aectl.runs.opening import Run
 
 BATCH = 500  # pictures held at a time
-ARRAYS = (".npy", ".npz")
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +73,7 @@ class Inputs:
         channels, height, width = self.run.shape
         fit, background = self.run.config.dataset.own_fit
         values = fitting.with_channels(source.read(), channels, background)
-        found = values.shape[1:]
-        if fit == "resize" and found[0] * width != found[1] * height:
+        if fit == "resize" and fitting.stretches(values.shape[1:], (height, width)):
             self.stretched.append(source.name)
         return fitting.fitted(values, (height, width), fit, background)
 
@@ -97,7 +95,7 @@ def of_place(path: Path, run: Run, scale: object, picture_gb: float) -> Inputs:
     """
     own = run.config.dataset.own_scale
     reading = Reading(scale if scale is not None else own, picture_gb)
-    if path.suffix in ARRAYS:
+    if path.suffix.lower() in listing.ARRAYS:
         return Inputs(run, _of_array(path), reading)
     found = listing.at(path, "input")
     if found.rest():
@@ -121,25 +119,30 @@ def of_test_part(run: Run, data: Split, remedy: str) -> Inputs:
         [name for name, _ in data.manifest["test"]] if data.manifest else [f"test{i:05d}" for i in range(len(images))]
     )
     labels = arrange(names).classes if data.manifest else None
-    if labels is None and images.labels is not None:
-        labels = [str(label) if label >= 0 else None for label in images.labels.tolist()]
-    pixels = images.pixels
+    if labels is None:
+        labels = _numbers(images)
 
-    def source(index: int) -> Source:
-        return Source(names[index], labels[index] if labels else None, lambda: _picture(pixels[index].numpy()))
+    def source(index: int) -> Source:  # which reads what is mapped from a file only when it is needed
+        return Source(names[index], labels[index], lambda: _picture(images[index : index + 1].pixels[0].numpy()))
 
     return Inputs(run, [source(index) for index in range(len(images))], Reading())
 
 
 def _of_array(path: Path) -> list[Source]:
     images = array.read(path, "input")
-    pixels = images.pixels.numpy()
-    labels = [None] * len(pixels) if images.labels is None else [str(label) for label in images.labels.tolist()]
+    pixels, labels = images.pixels.numpy(), _numbers(images)
 
     def source(index: int) -> Source:
         return Source(f"{index:05d}", labels[index], lambda: _picture(pixels[index]))
 
     return [source(index) for index in range(len(pixels))]
+
+
+def _numbers(images: Images) -> list[str | None]:
+    """The labels that images bring, as words."""
+    if images.labels is None:
+        return [None] * len(images)
+    return [str(label) if label >= 0 else None for label in images.labels.tolist()]
 
 
 def _picture(values: np.ndarray) -> Picture:

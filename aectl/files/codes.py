@@ -18,7 +18,8 @@ from torch import Tensor
 
 from aectl import storage
 from aectl.errors import DataError, brief
-from aectl.files import formats
+from aectl.files import columns, formats
+from aectl.files.columns import NOTHING, Beside, Codes
 
 MAX_BYTES = 2**32  # of a file of codes
 
@@ -31,8 +32,8 @@ UNREADABLE = (
 log = logging.getLogger(__name__)
 
 
-def write(path: Path, names: Sequence[str], codes: np.ndarray) -> None:
-    """Write names and codes, (N, K), float32, in the format that the path's suffix names.
+def write(path: Path, names: Sequence[str], codes: np.ndarray, beside: Beside = NOTHING) -> None:
+    """Write names and codes, (N, K), float32, in the format that the path's suffix names, and what is beside them.
 
     Raises:
         DataError: a name is none that a file could have, or stands there twice.
@@ -43,13 +44,13 @@ def write(path: Path, names: Sequence[str], codes: np.ndarray) -> None:
         _refuse_doubles(names, range(1, len(names) + 1))
     except ValueError as error:
         raise DataError(f"output={path}: cannot be written ({brief(error)})") from None
-    storage.replace(path, formats.WRITERS[path.suffix](names, codes))
+    storage.replace(path, formats.WRITERS[path.suffix](names, codes, beside))
 
 
 def read(path: Path, latent: int) -> tuple[list[str], Tensor]:
     """Names and codes, (N, K), float32, from a file that `aectl encode` wrote, or another of its form.
 
-    `latent` is K. Columns beyond the name and z1 to zK are passed over with a note, but for a z of a larger K.
+    `latent` is K. Columns that `aectl encode` does not write are passed over with a note, but for a z of a larger K.
 
     Raises:
         DataError: it cannot be read, its columns are not those, a number is missing or not finite, or a name stands
@@ -81,7 +82,7 @@ def _possible(name: str) -> bool:
         return False
 
 
-def _single(table: formats.Codes) -> np.ndarray:
+def _single(table: Codes) -> np.ndarray:
     """The codes as float32.
 
     Raises:
@@ -94,7 +95,7 @@ def _single(table: formats.Codes) -> np.ndarray:
         row, column = bad[0]
         value = table.codes[row, column]
         what = "is beyond single precision" if np.isfinite(value) else "is not a finite number"
-        raise ValueError(f"{formats.place(table.rows[row], table.names[row], column + 1)}: {value:g} {what}")
+        raise ValueError(f"{columns.place(table.rows[row], table.names[row], column + 1)}: {value:g} {what}")
     return single
 
 

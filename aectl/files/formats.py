@@ -1,81 +1,38 @@
 """Names and codes as .npz, .csv and .parquet: from arrays to bytes and back.
 
-A table has the columns `name` and `z1` to `zK`, in any order; an .npz has the arrays `names` (N,), strings, and
-`codes` (N, K).
+`aectl.files.columns` says what a table has; an .npz has the arrays `names` (N,), strings, and `codes` (N, K), and
+what stands beside them as `labels` (N,), strings, `psnr` (N,) and `sigma` (N, K).
 """
 
 import csv
 import io
-import re
 import warnings
 import zipfile
 from array import array
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from aectl.errors import ConfigError, brief
+from aectl.files import columns
+from aectl.files.columns import Beside, Codes
 
 MAX_CODES = 10_000_000  # in a .parquet; a small one could hold any number of equal ones
 MAX_NAME = 2**16  # bytes of a name in it; that of a file has fewer
 MAX_EXPANSION = 100  # of an .npz
 
 
-@dataclass(frozen=True)
-class Codes:
-    """What a file holds, before its numbers are looked at.
-
-    Attributes:
-        names: N of them.
-        codes: (N, K), of any type that counts.
-        rows: where a person finds each code in the file, counted from 1; a header counts.
-        passed_over: columns that are neither the name nor a number of the code.
-    """
-
-    names: list[str]
-    codes: np.ndarray
-    rows: Sequence[int]
-    passed_over: Sequence[str] = ()
-
-
-def place(row: int, name: str, column: int) -> str:
-    """How a message names one number of a code; rows and columns count from 1."""
-    return f"row {row} ({brief(repr(name), 60)}), column z{column}"
-
-
-def _columns(latent: int) -> list[str]:
-    return ["name", *(f"z{index + 1}" for index in range(latent))]
-
-
-def _check_columns(found: Sequence[str], latent: int, where: str) -> list[str]:
-    """The columns that are none of ours.
-
-    Raises:
-        ValueError: one of ours is missing or there twice, or there are numbers beyond zK.
-    """
-    wanted, counts = _columns(latent), Counter(found)
-    ours = set(wanted)
-    needs = f"{where} name and z1{f' to z{latent}' if latent > 1 else ''}, in any order"
-    if doubled := next((column for column in wanted if counts[column] > 1), None):
-        raise ValueError(f"the column {doubled} is there twice; {needs}")
-    if missing := next((column for column in wanted if not counts[column]), None):
-        raise ValueError(f"has no column {missing}, but {brief(', '.join(map(repr, found)), 60)}; {needs}")
-    others = [column for column in counts if column not in ours]
-    if beyond := next((column for column in others if re.fullmatch(r"z\d+", column)), None):
-        raise ValueError(f"has a column {beyond}, and the run's codes are {latent} numbers each; {needs}")
-    return others
-
-
 # -------------------------------------------------------------------------------------------- .npz
 
 
-def _to_npz(names: Sequence[str], codes: np.ndarray) -> bytes:
+def _to_npz(names: Sequence[str], codes: np.ndarray, beside: Beside) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, codes=codes, names=np.array(names, dtype=np.str_))
+    labels = None if beside.labels is None else np.array(beside.labels, dtype=np.str_)
+    more = {"labels": labels, "psnr": beside.psnr, "sigma": beside.sigma}
+    more = {name: values for name, values in more.items() if values is not None}
+    np.savez(buffer, codes=codes, names=np.array(names, dtype=np.str_), **more)
     return buffer.getvalue()
 
 
@@ -102,13 +59,14 @@ def _from_npz(data: bytes, latent: int) -> Codes:
 # -------------------------------------------------------------------------------------------- .csv
 
 
-def _to_csv(names: Sequence[str], codes: np.ndarray) -> bytes:
+def _to_csv(names: Sequence[str], codes: np.ndarray, beside: Beside) -> bytes:
     buffer = io.StringIO(newline="")
     # With the line ends of RFC 4180, for then every version of the module quotes a carriage return in a name.
     writer = csv.writer(buffer)
-    writer.writerow(_columns(codes.shape[1]))
+    table = columns.table(names, codes.astype(np.float32), beside)
+    writer.writerow(table)
     # A single-precision number is written with as many digits as give it back.
-    writer.writerows([name, *code] for name, code in zip(names, codes.astype(np.float32), strict=True))
+    writer.writerows(zip(*table.values(), strict=True))
     return buffer.getvalue().encode("utf-8", "surrogateescape")
 
 
@@ -117,9 +75,9 @@ def _from_csv(data: bytes, latent: int) -> Codes:
     lines = ((row, cells) for row, cells in enumerate(csv.reader(text, strict=True), 1) if cells)
     _, header = next(lines, (1, []))
     header = [cell.strip() for cell in header]
-    passed_over = _check_columns(header, latent, "its first row must name the columns")
+    passed_over = columns.check(header, latent, "its first row must name the columns")
     where = {column: index for index, column in enumerate(header)}
-    of_name, *places = (where[column] for column in _columns(latent))
+    of_name, *places = (where[column] for column in columns.needed(latent))
     names, numbers, rows = [], array("d"), []
     for row, cells in lines:
         if len(cells) != len(header):
@@ -138,7 +96,7 @@ def _number(cell: str, row: int, name: str, column: int) -> float:
         return float(cell)
     except ValueError:
         what = f"{brief(repr(cell), 40)} is not a number" if cell.strip() else "is empty"
-        raise ValueError(f"{place(row, name, column)}: {what}") from None
+        raise ValueError(f"{columns.place(row, name, column)}: {what}") from None
 
 
 # ---------------------------------------------------------------------------------------- .parquet
@@ -161,25 +119,32 @@ def _arrow() -> tuple[ModuleType, ModuleType]:
     return pyarrow, pyarrow.parquet
 
 
-def _to_parquet(names: Sequence[str], codes: np.ndarray) -> bytes:
+def _to_parquet(names: Sequence[str], codes: np.ndarray, beside: Beside) -> bytes:
     arrow, parquet = _arrow()
-    try:
-        column = arrow.array(names, arrow.string())
-    except UnicodeEncodeError:  # a string there is UTF-8, and the name of a file need not be
-        column = arrow.array([name.encode("utf-8", "surrogateescape") for name in names], arrow.binary())
-    arrays = [column, *(arrow.array(numbers) for numbers in codes.T)]
+    table = columns.table(names, codes, beside)
     buffer = io.BytesIO()
-    parquet.write_table(arrow.table(arrays, names=_columns(codes.shape[1])), buffer)
+    arrays = [_column(values, is_text=name in ("name", "label")) for name, values in table.items()]
+    parquet.write_table(arrow.table(arrays, names=list(table)), buffer)
     return buffer.getvalue()
+
+
+def _column(values: Sequence, *, is_text: bool) -> Any:
+    arrow, _ = _arrow()
+    if not is_text:
+        return arrow.array(values)
+    try:
+        return arrow.array(values, arrow.string())
+    except UnicodeEncodeError:  # a string there is UTF-8, and the name of a file need not be
+        return arrow.array([text.encode("utf-8", "surrogateescape") for text in values], arrow.binary())
 
 
 def _from_parquet(data: bytes, latent: int) -> Codes:
     arrow, parquet = _arrow()
-    wanted = _columns(latent)
+    wanted = columns.needed(latent)
     try:
         file = parquet.ParquetFile(arrow.BufferReader(data))
         schema = file.schema_arrow
-        passed_over = _check_columns(schema.names, latent, "its columns must be")
+        passed_over = columns.check(schema.names, latent, "its columns must be")
         kinds = {column: schema.field(column).type for column in wanted}
         text = kinds["name"].value_type if arrow.types.is_dictionary(kinds["name"]) else kinds["name"]
         if not _is_text(text):
@@ -198,7 +163,7 @@ def _from_parquet(data: bytes, latent: int) -> Codes:
         for index, column in enumerate(wanted[1:], 1):
             if table[column].null_count:
                 row = table[column].is_null().index(True).as_py()
-                raise ValueError(f"{place(row + 1, names[row], index)}: is empty")
+                raise ValueError(f"{columns.place(row + 1, names[row], index)}: is empty")
         numbers = [table[column].to_numpy() for column in wanted[1:]]
     except arrow.ArrowException as error:
         raise ValueError(brief(error)) from None
@@ -219,7 +184,7 @@ def _texts(chunk: Any) -> list[str | None]:
     return [None if index is None else texts[index] for index in chunk.indices.to_pylist()]
 
 
-WRITERS: dict[str, Callable[[Sequence[str], np.ndarray], bytes]] = {
+WRITERS: dict[str, Callable[[Sequence[str], np.ndarray, Beside], bytes]] = {
     ".npz": _to_npz,
     ".csv": _to_csv,
     ".parquet": _to_parquet,

@@ -11,6 +11,7 @@ from pathlib import Path
 from aectl.errors import DataError, brief
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+ARRAYS = (".npy", ".npz")  # NumPy's, which hold many pictures
 MAX_BYTES = 2**29  # of one file
 HIDDEN, READ_ALREADY = "hidden", "links to folders read already"
 
@@ -96,7 +97,7 @@ def below(root: Path, key: str = "dataset.root") -> Listing:
         found = _members(root, key, passed_over)
     else:
         what = "is neither a folder nor a zip" if root.exists() else "no such folder, and no zip either"
-        hint = "; dataset=array takes NumPy files" if root.suffix in (".npy", ".npz") else ""
+        hint = "; dataset=array takes NumPy files" if root.suffix in ARRAYS else ""
         raise DataError(f"{key}={root}: {what}{hint}")
     listing = Listing(sorted(found, key=lambda entry: entry.name), passed_over)
     if not found:

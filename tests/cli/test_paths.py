@@ -1,7 +1,6 @@
 """Paths are the words that were typed, through the real parser and the real commands."""
 
 import os
-import re
 import shlex
 from pathlib import Path
 
@@ -117,7 +116,7 @@ def test_what_comes_next_can_be_pasted(aectl, tmp_path):
     assert aectl(*lines[1][1:], "n=2").status == 0
     assert lines[0][2:] == [f"run={name}"]
     encoded = aectl("encode", f"run={name}", f"output={name}.npz")
-    (back,) = re.findall("back to pictures: (.*)", encoded.out)
+    (back,) = encoded.out.partition("next:\n")[2].splitlines()
     assert aectl(*shlex.split(back)[1:]).status == 0
     assert (tmp_path / f"{name}_pictures").is_dir()
 

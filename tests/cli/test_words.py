@@ -78,6 +78,7 @@ MEANT = [
     ("sample 64", "64", "aectl sample n=64"),
     ("sample -n 64 grid", "-n", "aectl sample n=64 mode=grid"),
     ("report outputs/multirun/x", "outputs/multirun/x", "aectl report sweep=outputs/multirun/x"),
+    ("score pictures regret", "pictures", "aectl score input=pictures measure=regret"),
     ("doctor latest", "latest", "aectl doctor run=latest"),
 ]  # fmt: skip
 

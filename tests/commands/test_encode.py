@@ -6,9 +6,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 import zoo
+from albums import png, put
 from conftest import SMALL
 from PIL import Image
 
@@ -56,6 +58,99 @@ def test_pictures_that_cannot_be_used_stop_it_or_are_left_out_and_written_down(a
     assert codes.read(tmp_path / "a.csv", 2)[0] == ["sub/0.png", "sub/1.png", "sub/2.png", "wide.png"]
     with (tmp_path / "a_bad_pictures.csv").open(newline="") as file:
         assert [row[0] for row in csv.reader(file)] == ["file", "b\r.png", "bad.png"]
+
+
+def labelled(folder: Path, *names: str) -> Path:
+    """Pictures of the small run's size under these names, each another one."""
+    rng = np.random.default_rng(0)
+    return put(folder, {name: png(rng.integers(0, 256, (28, 28), dtype=np.uint8)) for name in names})
+
+
+def columns(path: Path) -> dict[str, list]:
+    """A table by its columns, read by the plain means of its format."""
+    if path.suffix == ".parquet":
+        return pyarrow.parquet.read_table(path).to_pydict()
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        header, *rows = csv.reader(file)
+    return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [(["cats/a.png", "cats/b.png", "dogs, big/a.png", "stray.png"], ["cats", "cats", "dogs, big", ""]),
+     (["train/x/1.png", "train/y/1.png", "val/x/2.png", "val/z/2.png"], ["x", "y", "x", "z"]),
+     (["a.png", "b.png"], None), (["only/a.png", "only/b.png"], None)],
+)  # fmt: skip
+def test_folders_that_tell_the_pictures_apart_are_labels(aectl, small_run, tmp_path, names, labels):
+    labelled(tmp_path / "in", *names)
+    for suffix in ("csv", "parquet", "npz"):
+        assert aectl("encode", f"run={small_run}", "input=in", f"output=a.{suffix}").status == 0
+    for suffix in ("csv", "parquet"):
+        found = columns(tmp_path / f"a.{suffix}")
+        more = ["label"] if labels else []
+        assert list(found) == ["name", *more, "psnr", "z1", "z2", "s1", "s2"]
+        assert (found["name"], found.get("label")) == (names, labels)
+        assert all(float(value) > 0 for key in ("psnr", "s1", "s2") for value in found[key])
+    with np.load(tmp_path / "a.npz") as found:
+        assert ("labels" in found) == (labels is not None)
+        assert labels is None or found["labels"].tolist() == labels
+        np.testing.assert_array_equal(found["psnr"], np.array(columns(tmp_path / "a.csv")["psnr"], np.float32))
+        np.testing.assert_array_equal(found["sigma"][:, 1], np.array(columns(tmp_path / "a.csv")["s2"], np.float32))
+
+
+def test_decode_takes_tables_with_and_without_what_stands_beside_the_codes(aectl, small_run, tmp_path):
+    labelled(tmp_path / "in", "x/a.png", "y/b.png")
+    assert aectl("encode", f"run={small_run}", "input=in", "output=all.csv").status == 0
+    found = columns(tmp_path / "all.csv")
+    for name, kept in (
+        ("bare.csv", ["name", "z1", "z2"]), ("turned.csv", ["s2", "z2", "label", "name", "s1", "z1", "psnr"]),
+    ):  # fmt: skip
+        with (tmp_path / name).open("w", newline="") as file:
+            csv.writer(file).writerows([kept, *zip(*(found[key] for key in kept), strict=True)])
+    for name in ("all", "bare", "turned"):
+        done = aectl("decode", f"run={small_run}", f"input={name}.csv", f"output={name}")
+        assert done.status == 0, done.err
+        assert "passed over" not in done.out
+    for picture in ("x/a.png", "y/b.png"):
+        whole = (tmp_path / "all" / picture).read_bytes()
+        assert whole == (tmp_path / "bare" / picture).read_bytes() == (tmp_path / "turned" / picture).read_bytes()
+
+
+def test_an_autoencoder_has_no_sigma(aectl, autoencoder, tmp_path):
+    assert aectl("encode", f"run={autoencoder}", "output=a.csv").status == 0
+    assert list(columns(tmp_path / "a.csv")) == ["name", "label", "psnr", *(f"z{k}" for k in range(1, 7))]
+
+
+def test_arrays_give_the_codes_of_the_same_pictures(aectl, small_run, tmp_path):
+    names = [f"{index:05d}" for index in range(3)]
+    labelled(tmp_path / "in", *(f"{name}.png" for name in names))
+    images = np.stack([np.asarray(Image.open(tmp_path / f"in/{name}.png")) for name in names])
+    np.savez(tmp_path / "x.npz", images=images, labels=[3, -1, 0])
+    np.save(tmp_path / "x.npy", np.repeat(images[..., None], 3, axis=3))  # in grey colours
+    expected = []
+    for given in ("in", "x.npz", "x.npy"):
+        done = aectl("encode", f"run={small_run}", f"input={given}", "output=a.npz", "overwrite=true")
+        assert done.status == 0, done.err
+        with np.load(tmp_path / "a.npz") as found:
+            assert [name.removesuffix(".png") for name in found["names"]] == names
+            assert ("labels" in found) == (given == "x.npz")
+            assert given != "x.npz" or found["labels"].tolist() == ["3", "", "0"]
+            expected.append(found["codes"])
+            np.testing.assert_array_equal(expected[-1], expected[0])
+    np.savez(tmp_path / "y.npz", codes=images)
+    refused = aectl("encode", f"run={small_run}", "input=y.npz", "output=b.npz")
+    assert refused.status == 3
+    assert "input=y.npz: cannot be used (has no array named images, only codes)" in refused.err
+
+
+def test_pictures_that_lose_their_proportions_are_counted(aectl, small_run, tmp_path):
+    sizes = {"a.png": (56, 56), "b.png": (28, 28), "c.png": (100, 101), "d.png": (20, 40), "e.png": (40, 20)}
+    put(tmp_path / "in", {name: png(np.zeros(size, np.uint8)) for name, size in sizes.items()})
+    done = aectl("encode", f"run={small_run}", "input=in", "output=a.npz")
+    assert "note: stretched to 28×28, so that their proportions changed: 2 of 5 pictures, such as d.png" in done.out
+    (tmp_path / "in/d.png").unlink()
+    (tmp_path / "in/e.png").unlink()
+    assert "stretched" not in aectl("encode", f"run={small_run}", "input=in", "output=b.npz").out
 
 
 def test_draws_differ_by_seed_and_csv_keeps_every_bit(aectl, small_run, tmp_path):

@@ -79,12 +79,21 @@ def table(path: Path, columns: dict[str, list]) -> Path:
 def test_columns_go_by_their_names(tmp_path, suffix, caplog):
     path = table(
         tmp_path / f"a.{suffix}",
-        {"z10": [10.0], **{f"z{i}": [float(i)] for i in range(9, 0, -1)}, "label": [7], "name": ["a"]},
+        {
+            "z10": [10.0],
+            **{f"z{i}": [float(i)] for i in range(9, 0, -1)},
+            "shoes": [7],
+            "label": ["x"],
+            "psnr": [1.0],
+            "s10": [0.1],
+            "s11": [1.0],
+            "name": ["a"],
+        },
     )
     found, read = codes.read(path, 10)
     assert found == ["a"]
     assert read.tolist() == [[float(i) for i in range(1, 11)]]
-    assert "label" in caplog.text
+    assert "columns that are passed over: shoes, s11" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -71,6 +71,12 @@ def fitted(values: np.ndarray, size: tuple[int, int], fit: str, background: int)
     return padded
 
 
+def stretches(size: tuple[int, int], to: tuple[int, int]) -> bool:
+    """Whether (height, width) loses its proportions on the way to another size, but for rounding."""
+    (height, width), (new_height, new_width) = size, to
+    return round(width * new_height / height) != new_width and round(height * new_width / width) != new_height
+
+
 def _scaled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     array = np.asarray(to_image(values).resize((size[1], size[0]), Image.Resampling.LANCZOS))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
