@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench reproduce torture mutations lint format tensorboard clean
+.PHONY: help install demo test test-export bench reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 
 test: $(STAMP) lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+test-export: $(STAMP) ## train each preset for an epoch, export it, and compare the files with torch: 3 minutes
+	$(BIN)/python -m pytest -n 0 -m presets -s tests/commands/test_export.py
 
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md: ROWS="2 7" SEEDS="0 1" FRESH=1
 	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FRESH),--fresh)

@@ -8,6 +8,7 @@ from aectl.settings.common import ON_BAD, PATH, DataConfig, check_machine
 from aectl.settings.ranges import choice, fail, number, scale
 
 CODES = (".npz", ".csv", ".parquet")  # files of codes
+NETWORKS = ("onnx", "pt2", "safetensors")  # files of networks
 SPLITS = ("train", "val", "test")
 SCORE_MEASURES = ("error", "denoising", "elbo", "nll", "mahalanobis", "regret")
 RUN_ORDERS = ("age", "name", "val", "size")
@@ -75,12 +76,18 @@ class SampleConfig(RunConfig):
 
 
 @dataclass
-class FilesConfig(RunConfig):
-    """What the commands on files take beyond that."""
+class WritingConfig(RunConfig):
+    """And those that write files where they are told."""
 
-    input: str | None = field(metadata=PATH)
     output: str | None = field(metadata=PATH)
     overwrite: bool
+
+
+@dataclass
+class FilesConfig(WritingConfig):
+    """And those that read files as well."""
+
+    input: str | None = field(metadata=PATH)
 
 
 @dataclass
@@ -175,6 +182,22 @@ class DecodeConfig(FilesConfig):
 def _check_codes(key: str, name: str) -> None:
     if Path(name).suffix not in CODES:
         fail(key, name, f"is no file of codes; its name must end in {', '.join(CODES)}")
+
+
+@dataclass
+class ExportConfig(WritingConfig):
+    """`aectl export`: a run's networks as files of a format that other programs read."""
+
+    format: str
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        choice("format", self.format, NETWORKS)
+        if self.output is None:
+            fail("output", "null", "say where the files go: output=<folder>")
+        if self.device not in ("auto", "cpu"):
+            fail("device", self.device, "export computes on the CPU, and its files run anywhere; leave this out")
 
 
 @dataclass

@@ -66,6 +66,12 @@ def _decode() -> Loaded:
     return schemas.DecodeConfig, run_decode
 
 
+def _export() -> Loaded:
+    from aectl.commands.export import run_export
+
+    return schemas.ExportConfig, run_export
+
+
 def _report() -> Loaded:
     from aectl.commands.report import run_report
 
@@ -92,6 +98,9 @@ COMMANDS = {
     "denoise": Command("clean pictures with a trained run", schemas.DenoiseSchema, _denoise),
     "encode": Command("pictures to codes in a file: .npz, .csv or .parquet", schemas.EncodeConfig, _encode),
     "decode": Command("codes in a file back to pictures", schemas.DecodeConfig, _decode),
+    "export": Command(
+        "a run's networks as files for other programs: ONNX, .pt2, safetensors", schemas.ExportConfig, _export
+    ),
     "report": Command(
         "the runs of a sweep beside each other: a page with plots, tables and sentences",
         schemas.ReportConfig,

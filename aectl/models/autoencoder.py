@@ -14,6 +14,7 @@ from aectl.models.denoiser import Denoiser
 from aectl.models.likelihoods import Likelihood
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Terms
+from aectl.models.parts import Part, Result
 from aectl.models.posteriors import MIN_STD, Code
 from aectl.models.priors import NormalPrior, PriorChoice
 from aectl.settings import ranges
@@ -83,6 +84,21 @@ class Autoencoder(Model):
     def reconstruct(self, x: Tensor) -> Tensor:
         """x̂ from the mean of q(z|x), nothing drawn: (N, C, H, W) → (N, C, H, W)."""
         return self.decode(self.encode(x).mu)
+
+    def parts(self) -> dict[str, Part]:
+        """Encoder, decoder, and both as a denoiser; a point is called z, what a Gaussian has mu and logvar."""
+
+        def encode(x: Tensor) -> Result:
+            code = self.encode(x)
+            return code.mu if code.logvar is None else (code.mu, code.logvar)
+
+        gives = ["z"] if self.posterior is None else ["mu", "logvar"]
+        both = {"encoder": self.encoder, "decoder": self.decoder}
+        return {
+            "encoder": Part(encode, "x", gives, encoder=self.encoder),
+            "decoder": Part(self.decode, "z", ["x_hat"], decoder=self.decoder),
+            "denoiser": Part(self.reconstruct, "x_noisy", ["x_hat"], **both),
+        }
 
     def neg_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """−log p(x|z) for x of (N, C, H, W) and z of (S, N, K): (S, N), in nats."""

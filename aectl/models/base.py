@@ -13,6 +13,7 @@ from aectl.models.likelihoods import Likelihood, LikelihoodChoice
 from aectl.models.networks.base import Network
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Objective, Terms
+from aectl.models.parts import Part
 from aectl.models.priors import Prior, PriorChoice
 from aectl.settings.choices import Choice
 
@@ -75,6 +76,10 @@ class Model(nn.Module):
         """How a picture of `size` is cut for `reconstruct`: in the training images' own `shape`, half overlapping."""
         _, height, width = shape
         return (height, width), (height // 2, width // 2)
+
+    def parts(self) -> dict[str, Part]:
+        """What other programs can have of it: `encoder`, `decoder`, `denoiser`; nothing unless it says so."""
+        return {}
 
 
 class Choices(Protocol):

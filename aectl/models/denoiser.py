@@ -7,6 +7,7 @@ from aectl.models.likelihoods import Likelihood
 from aectl.models.networks.layers import Shape
 from aectl.models.networks.unet import UNet
 from aectl.models.objectives import Terms
+from aectl.models.parts import Part
 
 WHOLE = 512  # side of a tile; most pictures are one
 
@@ -40,3 +41,8 @@ class Denoiser(Model):
         reach, multiple = self.network.reach, self.network.multiple
         tile = tuple(min(max(WHOLE, 4 * reach), -(-side // multiple) * multiple) for side in size)
         return tile, tuple(min(2 * reach, side // 2) for side in tile)
+
+    def parts(self) -> dict[str, Part]:
+        """A denoiser of pictures of any size that the network divides without a rest."""
+        multiple = self.network.multiple
+        return {"denoiser": Part(self.reconstruct, "x_noisy", ["x_hat"], multiple, network=self.network)}
