@@ -139,9 +139,7 @@ def _values(run: Run) -> Iterator[str]:
 def _padded(part: Part) -> Iterator[str]:
     """For a network that takes sides without a rest: the picture goes on with its edge, which is cut off again."""
     yield "height, width = x.shape[2:]"
-    rests = ", ".join(
-        f"(0, max(-{side} % {part.multiple}, {2 * part.multiple} - {side}))" for side in ("height", "width")
-    )
+    rests = ", ".join(f"(0, -{side} % {part.multiple})" for side in ("height", "width"))
     yield f'x = np.pad(x, ((0, 0), (0, 0), {rests}), mode="edge")'
 
 
