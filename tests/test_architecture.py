@@ -62,7 +62,7 @@ def height(name: str) -> int:
 @pytest.mark.parametrize(
     ("library", "owners"),
     [("hydra", {"cli"}), ("omegaconf", {"cli"}), ("tensorboard", {"runs.tracking"}),
-     ("torch.utils.tensorboard", {"runs.tracking"}), ("safetensors", {"runs.checkpoint", "runs.exporting"}),
+     ("torch.utils.tensorboard", {"runs.tracking"}), ("safetensors", {"runs.checkpoint"}),
      ("onnx", {"runs.exporting"}), ("onnxscript", {"runs.exporting"}), ("onnxruntime", {"runs.exporting"}),
      ("matplotlib", {"drawing.plots"}), ("torchvision", {"data.datasets._torchvision"}),
      ("tifffile", {"files.pictures.tiff", "files.pictures.tiff_writing"}),

@@ -43,6 +43,9 @@ class Denoiser(Model):
         return tile, tuple(min(2 * reach, side // 2) for side in tile)
 
     def parts(self) -> dict[str, Part]:
-        """A denoiser of pictures of any size that the network divides without a rest."""
-        multiple = self.network.multiple
-        return {"denoiser": Part(self.reconstruct, "x_noisy", ["x_hat"], multiple, network=self.network)}
+        """A denoiser of pictures whose sides the network divides without a rest."""
+
+        def denoise(x: Tensor) -> Tensor:
+            return self.likelihood.mean(self.network.divisible(x))
+
+        return {"denoiser": Part(denoise, "x_noisy", ["x_hat"], self.network.multiple, network=self.network)}

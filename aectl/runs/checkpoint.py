@@ -1,4 +1,4 @@
-"""The only place that reads or writes checkpoints.
+"""The only place that reads or writes weights.
 
 A checkpoint is a folder `step-00001200` of four files and a manifest with the size and SHA-256 of each. It is made
 in a temporary folder beside its place, every file flushed to the disk, then renamed; it is never changed

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
@@ -27,6 +26,7 @@ from aectl.models.objectives import OBJECTIVES, Objective
 from aectl.models.parts import Part, tensors
 from aectl.models.priors import PRIORS, PriorChoice
 from aectl.models.table import MODELS, build_model
+from aectl.runs import checkpoint
 from aectl.runs.opening import Run
 from aectl.settings import typed
 
@@ -160,11 +160,11 @@ def _from_onnx(data: bytes, fresh: Part) -> Function:
 
 
 def _to_safetensors(part: Part, example: Tensor) -> bytes:
-    return safetensors.torch.save(part.state_dict())
+    return checkpoint.to_bytes(part.state_dict())
 
 
 def _from_safetensors(data: bytes, fresh: Part) -> Function:
-    fresh.load_state_dict(safetensors.torch.load(data))
+    fresh.load_state_dict(checkpoint.from_bytes(data))
     return lambda x: tensors(fresh(x))
 
 

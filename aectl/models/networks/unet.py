@@ -82,10 +82,14 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The denoised pictures, not clipped."""
-        *skips, h = self._levels(self._padded(x))
+        return self.divisible(self._padded(x))[..., : x.shape[-2], : x.shape[-1]]
+
+    def divisible(self, x: Tensor) -> Tensor:
+        """The same for sides that are divisible, hence nothing is padded."""
+        *skips, h = self._levels(x)
         for skip, rise, blocks in zip(skips[::-1], list(self.rise)[::-1], list(self.up)[::-1], strict=True):
             h = blocks(F.interpolate(rise(h), scale_factor=2.0, mode="nearest") + skip)
-        return x + self.leave(h)[..., : x.shape[-2], : x.shape[-1]]
+        return x + self.leave(h)
 
 
 @dataclass(frozen=True, kw_only=True)
