@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,16 +221,38 @@ def test_a_file_right_for_sixty_four_and_wrong_for_one_is_not_kept(aectl, small_
     assert "differs from torch" in refused.err
 
 
-def test_large_codes_may_differ_by_as_many_digits_as_small_ones():
-    part = SimpleNamespace(gives=("z", "x_hat"))
-    ours = [
-        (torch.tensor([[50.0, -200.0]]), torch.tensor([[0.5]])),
-        (torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0]])),
-    ]
-    theirs = [(ours[0][0] + 1e-3, ours[0][1]), (ours[1][0], ours[1][1] - 0.25)]
-    found = export._differences(part, ours, theirs)
-    assert found["z"] == {"largest_difference": pytest.approx(1e-3, rel=0.02), "largest_value": 200}
-    assert found["x_hat"] == {"largest_difference": 0.25, "largest_value": 1}
+def with_weights(run: Path, folder: Path, factors: dict[str, float]) -> Path:
+    """A copy of the run's last checkpoint, weights that begin so multiplied."""
+    saved = checkpoint.load(checkpoint.listing(run / "checkpoints")[0])
+    copy = dataclasses.replace(saved, path=folder / "checkpoints" / saved.path.name)
+    copy.path.mkdir(parents=True)
+    model = {
+        name: weight * next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
+        for name, weight in saved.model.items()
+    }
+    replace_checkpoint(copy, model=model)
+    return copy.path
+
+
+@pytest.mark.parametrize(("relative", "status"), [(4e-6, 0), (3e-5, 4)])
+def test_codes_of_any_scale_may_differ_in_their_last_digits(
+    aectl, autoencoder, tmp_path, monkeypatch, relative, status
+):
+    """The same autoencoder with codes of another unit: what rounding does to them goes by their size."""
+    run = with_weights(autoencoder, tmp_path / "large", {"encoder.3": 1e4, "decoder.0.weight": 1e-4})
+    model = model_of(run)
+    monkeypatch.setattr(exporting, "rebuilt", lambda config: model)
+
+    def read(data, fresh):
+        return lambda x: tuple(y * (1 + relative) for y in export.tensors(fresh(x)))
+
+    monkeypatch.setitem(exporting.FORMATS, "pt2", exporting.Format(lambda part, example: b"", read))
+    done = aectl("export", f"run={run}", "output=out", "format=pt2")
+    assert done.status == status, done.err
+    if not status:
+        z = json.loads((tmp_path / "out/parity.json").read_text())["parts"]["encoder"]["z"]
+        assert z["largest_value"] > 1000
+        assert z["largest_difference"] == pytest.approx(relative * z["largest_value"], rel=0.05)
 
 
 # ---------------------------------------------------------------------------------------------- refusals
@@ -286,14 +307,8 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(aectl, autoencoder
 
 
 def test_weights_that_make_no_code_are_refused(aectl, autoencoder, tmp_path):
-    saved = checkpoint.load(checkpoint.listing(autoencoder / "checkpoints")[0])
-    run = tmp_path / "broken/checkpoints"
-    big = {name: weight * 1e30 if name.startswith("encoder") else weight for name, weight in saved.model.items()}
-    broken = dataclasses.replace(saved, path=run / saved.path.name)
-    run.mkdir(parents=True)
-    broken.path.mkdir()
-    replace_checkpoint(broken, model=big)
-    refused = aectl("export", f"run={broken.path}", "output=out", "format=pt2")
+    broken = with_weights(autoencoder, tmp_path / "broken", {"encoder": 1e30})
+    refused = aectl("export", f"run={broken}", "output=out", "format=pt2")
     assert refused.status == 4
     assert "z of its encoder is not finite" in refused.err
     assert not (tmp_path / "out").exists()
