@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help install demo test test-export bench reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,7 +32,7 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 test: $(STAMP) lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
 
-test-export: $(STAMP) ## train each preset for an epoch, export it, and compare the files with torch: 3 minutes
+test-export: $(STAMP) ## train each preset for an epoch, export it, and compare the files with torch: 2 minutes
 	$(BIN)/python -m pytest -n 0 -m presets -s tests/commands/test_export.py
 
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md: ROWS="2 7" SEEDS="0 1" FRESH=1

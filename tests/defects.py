@@ -369,6 +369,21 @@ FIGURES = [
     Defect("what diverged leaves no word", "training/loop.py",
            "sweeps.record_failure(run_dir, overrides, str(refusal), refusal.exit_code)", "pass",
            "commands/test_runs.py -k diverged"),
+    Defect("a single picture is not tried before a file is kept", "commands/export.py",
+           "    yield given\n    yield given[:1]\n", "    yield given\n", "commands/test_export.py -k sixty_four"),
+    Defect("a difference that is no number is let through", "commands/export.py", "if not difference <= allowed:",
+           "if difference > allowed:", "commands/test_export.py -k something_else"),
+    Defect("a folder is written over that no export made", "commands/export.py",
+           "if name not in ours or PARITY not in there", "if name not in ours",
+           "commands/test_export.py -k mistakes"),
+    Defect("the log-variance of a file is not clipped", "models/autoencoder.py",
+           "return code.mu if code.logvar is None else (code.mu, code.logvar)",
+           "return code.mu if code.logvar is None else self.encoder(x).chunk(2, dim=1)",
+           "runs/test_exporting.py -k kind_of_model"),
+    Defect("a file's graph says where the program lies", "runs/exporting.py", 'node.meta.pop("stack_trace", None)',
+           "pass", "runs/test_exporting.py -k this_machine"),
+    Defect("the README's pictures are not scaled to 1", "commands/instructions.py", "astype(np.float32) / 255\"",
+           "astype(np.float32)\"", "commands/test_export.py -k readme_prepares"),
 ]  # fmt: skip
 
 DEFECTS = [*RELIABILITY, *FIGURES]

@@ -25,6 +25,7 @@ from aectl.training import loop
 from configs import of, train_config
 
 CPU = torch.device("cpu")
+PROGRAM = r"```python\n(.*?)```"
 
 
 def picture(size, mode="L"):
@@ -37,7 +38,7 @@ def run_readme(folder: Path, monkeypatch, image: Image.Image) -> dict:
     """The names that the README's lines leave, with `image` beside them."""
     image.save(folder / "picture.png")
     monkeypatch.chdir(folder)
-    (lines,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    (lines,) = re.findall(PROGRAM, (folder / "README.md").read_text(), re.DOTALL)
     found: dict = {}
     exec(compile(lines, "README.md", "exec"), found)
     return found
@@ -65,6 +66,8 @@ def test_a_vae_in_onnx_is_used_by_its_readme(aectl, small_run, tmp_path, monkeyp
     assert "new/out/README.md has the lines of Python" in done.out
     assert "onnx_ir" not in done.out
 
+    (lines,) = re.findall(PROGRAM, (Path(__file__).parents[2] / "docs/export.md").read_text(), re.DOTALL)
+    assert lines in (folder / "README.md").read_text()
     image = picture((28, 28))
     found = run_readme(folder, monkeypatch, image)
     x = torch.from_numpy(np.array(image))[None, None] / 255
