@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,17 +57,24 @@ def run_export(config: ExportConfig, folder: Path) -> None:
         for name, part in tqdm(parts.items(), disable=None, unit="part", leave=False):
             file = f"{name}.{config.format}"
             files[file], found[name] = _exported(run, name, part, inputs[part.takes], config.format)
-        parity = {
-            "run": run.path.name, "step": run.progress.step, "epoch": run.progress.epoch, "format": config.format,
-            "images": min(IMAGES, len(images)), "images_of": whose, "batches": [IMAGES, 1], "tolerance": TOLERANCE,
-            "parts": found, "versions": exporting.versions(config.format),
-        }  # fmt: skip
-        files[README] = instructions.text(run, parts, config.format, worst(found)).encode()
-        files[PARITY] = storage.dump_json(parity)
-        if config.format == "safetensors":
-            files[CONFIG] = storage.dump_json(exporting.plan(run))
-        storage.make_folder(target, files)
+        parity = {"images": min(IMAGES, len(images)), "images_of": whose, "parts": found}
+        storage.make_folder(target, {**files, **_beside(run, parts, config.format, parity)})
     _report(target, parts, config.format, found, whose)
+
+
+def _beside(run: Run, parts: Parts, kind: str, parity: dict[str, Any]) -> dict[str, bytes]:
+    """What the folder has besides the parts."""
+    facts = {
+        "run": run.path.name, "step": run.progress.step, "epoch": run.progress.epoch, "format": kind,
+        "versions": exporting.versions(kind), "batches": [IMAGES, 1], "tolerance": TOLERANCE,
+    }  # fmt: skip
+    found = parity["parts"].values()
+    worst = max(figures["largest_difference"] for outputs in found for figures in outputs.values())
+    files = {
+        README: instructions.text(run, parts, kind, worst).encode(),
+        PARITY: storage.dump_json({**facts, **parity}),
+    }
+    return files | ({CONFIG: storage.dump_json(exporting.plan(run))} if kind == "safetensors" else {})
 
 
 def _place(output: str, overwrite: bool) -> Path:
@@ -99,7 +107,7 @@ def _parts(run: Run) -> Parts:
     found = run.model.parts()
     if not found:
         raise ConfigError(f"run={run.path}: model={run.config.model.name} does not say what of it can be exported")
-    if run.model.latent is None or run.config.noise.corrupts:
+    if run.model.latent is None or run.config.corrupts:
         return found
     return {name: part for name, part in found.items() if part.takes != "x_noisy"}
 
@@ -187,11 +195,6 @@ def _differences(part: Part, expected: Sequence[Outputs], got: Sequence[Outputs]
             "largest_value": max(one.abs().max().item() for one in ours),
         }
     return found
-
-
-def worst(found: dict[str, Found]) -> float:
-    """The largest difference of all parts."""
-    return max(figures["largest_difference"] for outputs in found.values() for figures in outputs.values())
 
 
 def _report(target: Path, parts: Parts, kind: str, found: dict[str, Found], whose: str) -> None:

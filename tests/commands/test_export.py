@@ -16,6 +16,7 @@ from aectl.cli.composing import composed, config_dir
 from aectl.commands import export, instructions
 from aectl.data.datasets.array import Array
 from aectl.data.datasets.synthetic import Synthetic
+from aectl.data.noise import Gaussian
 from aectl.files.pictures import decoding, fitting
 from aectl.files.pictures.reading import Reading
 from aectl.models.base import Model
@@ -164,6 +165,17 @@ def test_the_readme_prepares_a_picture_as_the_run_has_seen_its_own(name, autoenc
         assert abs(x.mean() - grey.mean()) < 0.1
     else:
         np.testing.assert_allclose(x[0], grey, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [(["noise=none"], ["encoder", "decoder"]), (["noise=gaussian"], ["encoder", "decoder", "denoiser"]),
+     (["dataset=folder", "dataset.root=x", "dataset.noisy=y"], ["encoder", "decoder", "denoiser"])],
+)  # fmt: skip
+def test_a_run_that_has_learnt_to_denoise_has_a_denoiser(autoencoder, words, parts):
+    run = opening.open_run(str(autoencoder), "best", CPU)
+    run = dataclasses.replace(run, config=of("train", "model=ae", *words))
+    assert list(export._parts(run)) == parts
 
 
 # ----------------------------------------------------------------------------- what it is compared on
@@ -332,17 +344,18 @@ EXPERIMENTS = sorted(
     path.relative_to(config_dir() / "experiment").with_suffix("").as_posix()
     for path in (config_dir() / "experiment").rglob("*.yaml")
 )
-SHAPES = {"photographs": [3, 64, 64]}  # of others MNIST's
-WORST: dict[str, str] = {}
+SHAPES = {"photographs": [3, 64, 64], "pairs": [3, 64, 64]}  # of others MNIST's
 
 
 @pytest.mark.presets
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_preset_is_exported(name, aectl, tmp_path, capsys):
     """Trained for an epoch on drawn shapes of its own pictures' size."""
-    words = [f"experiment={name}", "dataset.root=x"] if "root" in asked_for(name) else [f"experiment={name}"]
+    words = [f"experiment={name}", *(f"dataset.{key}=x" for key in places(name))]
     dataset = Synthetic(val_size=0, test_size=64, synthetic_size=320, synthetic_shape=SHAPES.get(name, [1, 28, 28]))
-    config = dataclasses.replace(composed("train", *words), dataset=dataset, epochs=1, figures_every=0)
+    config = composed("train", *words)
+    noise = Gaussian(sigma=0.1) if config.dataset.paired else config.noise  # in the place of the given noisy pictures
+    config = dataclasses.replace(config, dataset=dataset, noise=noise, epochs=1, figures_every=0)
     loop.train(dataclasses.replace(config, early_stop=None, threads=1, device="cpu"), tmp_path / "run")
     done = aectl("export", "run=run", "output=out", "threads=1")
     assert done.status == 0, done.err
@@ -355,7 +368,7 @@ def test_every_preset_is_exported(name, aectl, tmp_path, capsys):
         assert found["largest_difference"] <= 1e-5 * max(1, found["largest_value"])
 
 
-def asked_for(name: str) -> str:
-    """The preset's text, which says whether its data set has a place."""
+def places(name: str) -> list[str]:
+    """What has to be said of where the preset's pictures lie."""
     text = (config_dir() / "experiment" / f"{name}.yaml").read_text()
-    return "root" if re.search(r"/dataset: (folder|array)", text) else ""
+    return [key for key in ("root", "noisy") if re.search(rf"^# aectl train .*dataset\.{key}=", text, re.MULTILINE)]
