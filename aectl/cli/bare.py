@@ -9,15 +9,21 @@ from typing import Any
 
 from aectl import shell
 from aectl.cli import groups
-from aectl.commands.schemas import SAMPLE_MODES, SCORE_MEASURES, SPLITS
+from aectl.commands.schemas import RUN_ORDERS, SAMPLE_MODES, SCORE_MEASURES, SPLITS
 from aectl.commands.table import COMMANDS
+from aectl.errors import ConfigError
 from aectl.files.listing import ARRAYS
+from aectl.runs import finding, layout
 from aectl.settings import typed
 from aectl.settings.ranges import nearest
 
 # How what a command makes is called after its input, where it has to be said.
 MADE = {"denoise": "_denoised", "encode": "_codes.npz", "decode": "_pictures"}
-NAMED = {"split": SPLITS, "mode": SAMPLE_MODES, "measure": SCORE_MEASURES, "checkpoint": ("best", "last")}
+NAMED = {
+    "split": SPLITS, "mode": SAMPLE_MODES, "measure": SCORE_MEASURES, "sort": RUN_ORDERS,
+    "checkpoint": ("best", "last"),
+}  # fmt: skip
+COUNTED = {"sample": "n", "runs": "last"}  # what a number alone is
 
 Settings = list[str]
 
@@ -60,14 +66,14 @@ def meanings(command: str, word: str, given: Collection[str]) -> list[Settings]:
     """
     if word == "help":
         return [["--help"]]
-    whose = next(key for key in ("run", "resume", "sweep") if key in hints(command))
-    if word == "latest":
+    whose = next((key for key in ("run", "resume", "sweep") if key in hints(command)), None)
+    if word == "latest" and whose:
         return [[f"{whose}=latest"]]
     if names := named(command, word):
         return [[one] for one in names]
-    if command == "sample" and word.isdecimal():
-        return [[f"n={word}"]]
-    if whose != "sweep" and _exists(word) and _is_run(Path(word)):
+    if command in COUNTED and word.isdecimal():
+        return [[f"{COUNTED[command]}={word}"]]
+    if whose in ("run", "resume") and whose not in given and _is_run(word):
         return [[shell.setting(whose, word)]]
     if command == "train" and _exists(word):
         return [own_pictures(word, shell.setting("dataset.root", word))]
@@ -91,9 +97,16 @@ def named(command: str, word: str) -> Settings:
     return found
 
 
-def _is_run(path: Path) -> bool:
-    """Whether it is a run's folder, or one of its checkpoints."""
-    return (path / "checkpoints").is_dir() or (path.is_dir() and path.parent.name == "checkpoints")
+def _is_run(word: str) -> bool:
+    """Whether it is a run's folder or one of its checkpoints, or names a run or several below `outputs/`."""
+    if _exists(word):
+        return finding.is_run(layout.run_of(Path(word)))
+    try:
+        return len(word) >= finding.SHORTEST and finding.locate(word) is not None
+    except ConfigError:  # several
+        return True
+    except OSError:  # it can be no path
+        return False
 
 
 def _exists(word: str) -> bool:

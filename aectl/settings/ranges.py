@@ -11,8 +11,12 @@ MAX_LAYERS = 64
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 1) -> str:
-    """The ending `, did you mean 'x'?` for at `most` so many choices that are like `name`; empty where none is."""
-    match = difflib.get_close_matches(str(name).lower(), list(choices), n=most, cutoff=0.5)
+    """The ending `, did you mean 'x'?` for at `most` so many choices that are like `name`; empty where none is.
+
+    Capitals count as small letters.
+    """
+    known = {one.lower(): one for one in choices}
+    match = [known[one] for one in difflib.get_close_matches(str(name).lower(), known, n=most, cutoff=0.5)]
     return f", did you mean {' or '.join(map(repr, match))}?" if match else ""
 
 
