@@ -67,7 +67,7 @@ def test_a_vae_in_onnx_is_used_by_its_readme(aectl, small_run, tmp_path, monkeyp
     assert "new/out/README.md has the lines of Python" in done.out
     assert "onnx_ir" not in done.out
 
-    (lines,) = re.findall(PROGRAM, (Path(__file__).parents[2] / "docs/export.md").read_text(), re.DOTALL)
+    (lines,) = re.findall(PROGRAM, (Path(__file__).parents[2] / "docs/export.md").read_text("utf-8"), re.DOTALL)
     assert lines in (folder / "README.md").read_text()
     image = picture((28, 28))
     found = run_readme(folder, monkeypatch, image)
