@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from aectl.cli import calling
+from aectl.cli.composing import composed
 from aectl.commands.cleaning import through
+from aectl.commands.export import run_export
 from aectl.commands.sample import Origin, from_prior
 from aectl.drawing import grids
 from aectl.errors import ConfigError
@@ -131,6 +133,16 @@ class TrainedRun(OnArrays):
         if self.module.prior is None:
             raise ValueError("an AE has no prior, hence no p(x); score(x) says how odd an image is")
         return -self.score(x, "nll", samples, seed)
+
+    def export(self, output: str | os.PathLike[str], form: str = "onnx") -> Path:
+        """Write what `aectl export` does to the new folder `output`, of this checkpoint; return it.
+
+        `form` is `onnx`, `pt2` or `safetensors`.
+        """
+        words = (f"run={self.opened.checkpoint.path}", f"output={os.fspath(output)}", f"format={form}")
+        threads = f"threads={torch.get_num_threads()}"
+        run_export(composed("export", *words, threads), Path())
+        return Path(output)
 
     def _repr_html_(self) -> str:
         """For notebooks: what it is, its figures, and images that it draws."""

@@ -21,5 +21,7 @@ def test_every_example_of_the_page_on_python(tmp_path, monkeypatch, capsys):
     assert found["new"].shape == (16, 28, 28)
     assert found["nats"].shape == (10,)
     assert found["images"].dtype == "float32"
-    assert found["codes"].shape == (600, 8)
+    assert found["oddest"][0] == "odd.png"
+    assert found["mu"].shape == (10, 2)
+    assert found["rows"].shape == (600, 64)
     assert "a single image is x[None]" in capsys.readouterr().out
