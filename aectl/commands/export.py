@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from aectl import storage
+from aectl import shell, storage
 from aectl.commands import instructions
 from aectl.commands.schemas import NETWORKS, ExportConfig
 from aectl.data.datasets import synthetic
@@ -203,4 +203,5 @@ def _report(target: Path, parts: Parts, kind: str, found: dict[str, Found], whos
         figures = ", ".join(f"{output} {found[name][output]['largest_difference']:.2g}" for output in part.gives)
         log.info("  %-22s %s", f"{name}.{kind}", figures)
     log.info("%s and parity.json: %s", ", ".join([*(f"{name}.{kind}" for name in parts), README]), target)
-    log.info("use them: %s has the lines of Python, which run as they stand", target / README)
+    log.info("README.md has lines of Python that use them as they stand")
+    log.info("%s", shell.what_next(shell.line("cat", str(target / README))))
