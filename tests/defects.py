@@ -53,7 +53,7 @@ RELIABILITY = [
     Defect("running sums are not restored", "training/keeping.py",
            "ours.copy_(sums[", "ours.mul_(sums[",
            "training/test_loop.py -k exact_to_the_bit"),
-    Defect("the lock is ignored", "runs/layout.py", "        lock.acquire(timeout=0)\n", "        pass\n",
+    Defect("the lock is ignored", "runs/layout.py", "        lock.acquire(timeout=PATIENCE)\n", "        pass\n",
            "training/test_loop.py -k two_processes"),
     Defect("the check for NaN comes after the step", "training/step.py",
            "    adam.step(lr, _not_finite(values, list(terms.means), adam))\n",
