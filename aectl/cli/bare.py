@@ -45,8 +45,8 @@ def is_key(command: str, word: str) -> bool:
 
 def places(command: str) -> list[str]:
     """What a command works on and where its results go, in the order in which people type them."""
-    files = [key for key in ("input", "output") if key in hints(command)]
-    return files or [key for key in ("run", "sweep") if key in hints(command)]
+    worked_on = [key for key in ("input", "run", "sweep") if key in hints(command)]
+    return [*worked_on[:1], *(["output"] if "output" in hints(command) else [])]
 
 
 def looks_like_path(word: str) -> bool:

@@ -79,6 +79,7 @@ MEANT = [
     ("sample -n 64 grid", "-n", "aectl sample n=64 mode=grid"),
     ("report outputs/multirun/x", "outputs/multirun/x", "aectl report sweep=outputs/multirun/x"),
     ("score pictures regret", "pictures", "aectl score input=pictures measure=regret"),
+    ("export there/x out", "there/x", "aectl export run=there/x output=out"),
     ("runs 5 size", "5", "aectl runs last=5 sort=size"),
     ("eval 'my run'", "my run", "aectl eval 'run=my run'"),
     ("doctor latest", "latest", "aectl doctor run=latest"),
