@@ -177,7 +177,7 @@ def test_what_a_run_says_of_itself(run, small_run):
 
 def test_what_cannot_be_opened(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match="run=latest: no run there, nor any below outputs"):
+    with pytest.raises(CheckpointError, match="run=latest: no run below outputs"):
         aectl.load()
     with pytest.raises(ConfigError, match="checkpoint=newest: must be best or last"):
         aectl.load(checkpoint="newest")

@@ -174,7 +174,8 @@ def _only(word: str, key: str, places: Places, name_of: Callable[[Path], str]) -
 def _missing(word: str, what: str, remedy: str, places: Places, name_of: Callable[[Path], str]) -> str:
     """That there is no such run or sweep, with those that are called nearly so."""
     if not places or word == LATEST:
-        return f"no {what} there, nor any below outputs/ of this folder; {remedy} or give its folder"
+        where = "" if word == LATEST else "there, nor any "
+        return f"no {what} {where}below outputs/ of this folder; {remedy} or give its folder"
     names = {name_of(path) for path in places.values()} - {""}
     near = nearest(word, [*names, *ids(places, names).values()], 3)
     return f"no {what} there, and none below outputs/ of this folder is called so{near} (aectl runs lists them)"

@@ -267,7 +267,7 @@ def test_what_did_not_finish_is_said_and_the_rest_is_measured(aectl, tmp_path):
 
 def test_a_report_needs_a_sweep(aectl, tmp_path):
     for given, status, words in (
-        ("sweep=latest", 3, "no sweep there, nor any below outputs/"), ("sweep=nowhere", 3, "no sweep there"),
+        ("sweep=latest", 3, "no sweep below outputs/"), ("sweep=nowhere", 3, "no sweep there"),
         ("sweep=", 2, "sweep="), ("split=all", 2, "split=all"),
     ):  # fmt: skip
         refused = aectl("report", given)
