@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-export bench reproduce torture mutations lint format tensorboard clean
+.PHONY: help install demo test test-slow test-export bench reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 
 test: $(STAMP) lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## the tests that start many processes: kills, sweeps side by side, torchrun, other systems: 3 minutes
+	$(BIN)/python -m pytest -m slow
 
 test-export: $(STAMP) ## train each preset for an epoch, export it, and compare the files with torch: 2 minutes
 	$(BIN)/python -m pytest -n 0 -m presets -s tests/commands/test_export.py

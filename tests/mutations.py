@@ -59,7 +59,7 @@ def run_tests(copy: Path, tests: str) -> None:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     file, *selection = tests.split(" ")
-    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", f"--basetemp={copy.parent / 'tmp'}"]
+    options = ["-x", "-q", "-n", "0", "-m", "", "-p", "no:cacheprovider", f"--basetemp={copy.parent / 'tmp'}"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hydra has a plugin, and is there already
     sys.exit(pytest.main([*options, f"tests/{file}", *selection]))
 

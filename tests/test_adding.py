@@ -119,6 +119,7 @@ def test_a_choice_is_added_to_a_clone_as_the_page_says(tmp_path, title, touched,
     assert setting in saved.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_package_offers_a_choice_as_the_page_says(tmp_path):
     text = section("## Without a clone")
     touched = follow(text, tmp_path)

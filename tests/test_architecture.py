@@ -165,6 +165,7 @@ def test_help_answers_without_torch_or_hydra():
     assert done.stdout.rstrip().endswith("[]"), done.stdout
 
 
+@pytest.mark.slow
 def test_it_starts_where_the_system_is_not_posix(tmp_path):
     """Without what Windows lacks every module is imported, every command's help printed, and a run trained."""
     names = sorted(f"aectl.{name}" for name in NAMES - {"__main__"})

@@ -33,6 +33,7 @@ def test_no_defect_stands_twice():
         assert max(Counter(map(key, DEFECTS)).values()) == 1
 
 
+@pytest.mark.slow
 def test_a_defect_is_noticed_and_a_change_that_is_none_is_not():
     right = "return kl_weight / math.prod(shape)"
     found, _ = mutations.noticed(

@@ -55,6 +55,7 @@ def run(site: Path, folder: Path, *args: str, **more: str) -> subprocess.Complet
     return subprocess.run(args, capture_output=True, text=True, timeout=120, cwd=folder, env=env)
 
 
+@pytest.mark.slow
 def test_the_command_trains_with_a_packages_noise_and_network_and_measures_the_run(tmp_path):
     site = tmp_path / "site"
     install(site, "aectl-weather", WEATHER, OFFERED)

@@ -24,17 +24,20 @@ def torture(*args: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_kills_lose_nothing():
     found = torture("kills", "--count", "5", "--seed", "1")
     assert found["kills"] >= 5
     assert found["different"] == found["failed"] == 0
 
 
+@pytest.mark.slow
 def test_exits_within_a_save_lose_nothing():
     found = torture("exits", "--stride", "13")
     assert found["steps"] >= 3
 
 
+@pytest.mark.slow
 def test_refusals_within_a_save_lose_nothing():
     found = torture("refusals", "--stride", "61")
     assert found["refusals"] >= 3

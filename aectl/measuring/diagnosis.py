@@ -29,7 +29,7 @@ def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
 
 
 def _diverged(run: Run, error: str) -> str:
-    what = f"epoch {run.progress.epoch}" if run.progress.epoch else "step 0, before it has learnt anything"
+    what = f"epoch {run.progress.epoch}" if run.progress.epoch else "step 0, the weights that training starts from"
     return (
         f"This run diverged: {error.partition(';')[0]}. These are the weights of {what}, from which nothing follows "
         "for its settings: train it anew, as its last line says."

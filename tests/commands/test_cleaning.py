@@ -124,6 +124,7 @@ def test_noise_is_added_first_kept_and_measured_against_the_original(aectl, runs
         assert refused.status == 2
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_large_picture(runs, tmp_path):
     picture = np.zeros((3, 2500, 2000), np.uint8)
     opened = open_run(str(runs["unet"]), "best", CPU)

@@ -198,6 +198,7 @@ def test_nothing_is_begun_where_nothing_was_saved(tmp_path):
         sweeps.begun(tmp_path, train_config())
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_give_what_they_give_one_after_another(aectl, tmp_path):
     command = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "network.hidden=[8],[0]")
     one_by_one = aectl(*command)
@@ -214,6 +215,7 @@ def test_jobs_side_by_side_give_what_they_give_one_after_another(aectl, tmp_path
     assert len(err.strip().splitlines()) == 1, err
 
 
+@pytest.mark.slow
 def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(tmp_path):
     process = aside(*SWEEP, cwd=tmp_path)
     out, err = process.communicate(timeout=120)
@@ -225,6 +227,7 @@ def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(tmp_path
     assert "| completed" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(tmp_path):
     command = ("train", "-m", *SMALL, "epochs=2000", "latent=2,3", "hydra.sweep.dir=here", "checkpoint_every=1000")
     process = aside(*command, cwd=tmp_path, start_new_session=True)
@@ -257,6 +260,7 @@ def test_the_result_holds_what_a_sweeper_minimises(aectl, only_run):
     assert result["objective"] == result["val/loss"]
 
 
+@pytest.mark.slow
 def test_optuna_minimises_the_objective(tmp_path):
     settings = ("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0", "lr=tag(log,interval(1e-4,1e-2))")
     process = aside("train", "-m", *SMALL, "epochs=1", "hydra/sweeper=optuna", *settings, cwd=tmp_path)
@@ -269,6 +273,7 @@ def test_optuna_minimises_the_objective(tmp_path):
     assert len({job["objective"] for job in jobs}) == 2
 
 
+@pytest.mark.slow
 def test_submitit_runs_jobs_elsewhere(tmp_path):
     process = aside(
         "train", "-m", *SMALL, "epochs=1", "latent=2,3", "hydra/launcher=submitit_local",

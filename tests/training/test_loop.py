@@ -458,6 +458,7 @@ def test_a_replayed_step_is_the_step(tmp_path, changes):
         assert a == pytest.approx(b, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 def test_a_compiled_network_trains_as_the_network(tmp_path):
     for execution in ("eager", "compile"):

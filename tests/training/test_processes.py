@@ -56,6 +56,7 @@ def test_a_batch_is_shared_out_whole():
         assert sum(means) / size == pytest.approx((total - 1) / 2)
 
 
+@pytest.mark.slow
 def test_one_process_then_two_then_one_train_as_one_does(aectl, tmp_path, monkeypatch):
     settings = (*RUN, "noise=gaussian", "grad_clip=5")
     assert aectl("train", *settings, "epochs=3").status == 0
@@ -74,6 +75,7 @@ def test_one_process_then_two_then_one_train_as_one_does(aectl, tmp_path, monkey
     agree(records(where), records(tmp_path))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_of_several_processes_is_saved(aectl, tmp_path):
     """The signal reaches one process, and they stop together."""
     code = (
@@ -103,6 +105,7 @@ def test_an_interrupted_run_of_several_processes_is_saved(aectl, tmp_path):
     assert (run / "checkpoints/step-00000050").is_dir(), done.stderr
 
 
+@pytest.mark.slow
 def test_what_several_processes_cannot_do_is_said_once(tmp_path):
     done = launched(tmp_path, "train", *RUN, "model=vae", "objective.free_bits=0.5")
     assert done.returncode != 0
