@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import ENOUGH
 
 from aectl import storage
 from aectl.data.datasets.like_mnist import FashionMnist, Mnist
@@ -111,6 +112,7 @@ def _one_class(seeds: Result, paragraph: Callable[[str], list[str]]) -> list[str
     ]
     means = [float(np.mean(found["auroc"])) for found in seeds.values()]
     spread = f" ± {np.std(means, ddof=1):.4f} over {len(means)} seeds" if len(means) > 1 else " of one seed"
+    spread += f", of {ENOUGH} without which nothing is claimed" if len(means) < ENOUGH else ""
     minutes = np.mean([one for found in seeds.values() for one in found["seconds"]]) / 60
     text = (
         "AUROC of `aectl score` over all 10,000 test images, where the digit is usual and every other odd. "
