@@ -27,7 +27,7 @@ def train(words: tuple[str, ...]) -> Path:
         raise ConfigError(f"{flag}: give settings alone, such as latent=2; flags and sweeps are the command's")
     overrides = [paths.for_hydra(word) for word in words]
     launching.check_overrides("train", overrides)
-    launching.name_launch(time.strftime("%Y-%m-%d_%H-%M-%S"), secrets.token_hex(3), words)
+    launching.name_launch(time.strftime("%Y-%m-%d_%H-%M-%S"), secrets.token_hex(3), overrides)
     settings, folder = composing.composed_run("train", overrides)
     with _logged(folder):
         run_train(settings, folder, overrides=overrides, line=shell.command("train", *words), in_sweep=False)

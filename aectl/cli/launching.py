@@ -31,7 +31,7 @@ def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
 
     The jobs of a sweep inherit all, and agree on its folder.
     """
-    name = next((override.partition("=")[2] for override in overrides if paths.key_of(override) == "name"), "")
+    name = paths.name_among(overrides)
     os.environ["AECTL_STAMP"] = f"{stamp}_{name}" if NAME.fullmatch(name) else stamp
     os.environ["AECTL_UNIQUE"] = unique
 

@@ -3,20 +3,16 @@
 Nothing here imports torch before a command really runs, so that help and completion answer at once.
 """
 
-import contextlib
-import io
 import os
-import re
 import secrets
 import signal
 import sys
 import time
 
 from aectl import __version__, errors, shell, signals
-from aectl.cli import paths, words
-from aectl.cli.groups import others_than
+from aectl.cli import completing, paths, words
 from aectl.cli.job import Job, complain, prepare_process, tell
-from aectl.cli.launching import check_overrides, hydra_main, name_launch, without_command
+from aectl.cli.launching import check_overrides, hydra_main, name_launch
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
@@ -87,7 +83,8 @@ def _main(args: list[str], task: Task) -> int:
         print(f"aectl {__version__}")
         return 0
     if args[0] in ("-sc", "--shell-completion", "--shell_completion"):
-        return _complete(args)
+        completing.answer(args)
+        return 0
     command, overrides = args[0], args[1:]
     if command not in COMMANDS:
         raise words.no_command(args)
@@ -104,8 +101,8 @@ def _main(args: list[str], task: Task) -> int:
         from aectl.training import processes
 
         stamp, unique = processes.join(f"{stamp} {unique}").split()
-    name_launch(stamp, unique, overrides)
     overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in words.MULTIRUN]
+    name_launch(stamp, unique, overrides)
     check_overrides(command, overrides)
     task.command, task.places = command, paths.paths_among(overrides)
     job = Job(task, shell.command(*args))
@@ -117,41 +114,3 @@ def _main(args: list[str], task: Task) -> int:
     if several:
         processes.leave()
     return job.status
-
-
-def _complete(args: list[str]) -> int:
-    """Hydra's completion, which knows no command word: complete that here, else take it out of the line."""
-    if not any(arg.startswith("query=") for arg in args):
-        hydra_main(Job(Task("train"), ""), args)
-        return 0
-    typed = os.environ.get("COMP_LINE", "").split(" ")
-    if len(typed) <= 2:
-        print(" ".join(name for name in COMMANDS if name.startswith(typed[-1])))
-    elif typed[1] in COMMANDS and (runs := _runs_for(typed[-1])):
-        print(" ".join(runs))
-    elif typed[1] in COMMANDS:
-        without_command(typed)
-        with contextlib.redirect_stdout(io.StringIO()) as answer:
-            hydra_main(Job(Task(typed[1]), ""), args)
-        others = others_than(typed[1])  # Hydra offers every folder of configuration files
-        print(" ".join(word for word in answer.getvalue().split() if _group(word) not in others))
-    return 0
-
-
-def _runs_for(word: str) -> list[str]:
-    """The ids and names of runs, or sweeps, with which `run=...` may go on; a path is left to Hydra."""
-    key, equals, begun = word.partition("=")
-    if key not in ("run", "resume", "sweep", "sweep.resume") or not equals or "/" in begun:
-        return []
-    from aectl.runs import finding
-
-    places = finding.sweeps() if key.startswith("sweep") else finding.runs()
-    name_of = finding.name_of_sweep if key.startswith("sweep") else finding.name_of_run
-    names = {name_of(path) for path in places.values()} - {""}
-    known = sorted(["latest", *names, *finding.ids(places, names).values()])
-    return [f"{key}={one}" for one in known if one.startswith(begun)]
-
-
-def _group(word: str) -> str:
-    """Which folder of configuration files an offered word is about: `noise` of `noise=blur`, of `noise/` too."""
-    return re.split("[=/]", word, maxsplit=1)[0]

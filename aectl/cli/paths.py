@@ -18,6 +18,7 @@ HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
 PATH_KEYS = frozenset((*HYDRA_PATHS, *(key for command in COMMANDS.values() for key in path_keys(command.schema))))
+AS_TYPED = PATH_KEYS | {"name"}  # what is a word, also where it looks like a number
 # Those of a sweep as a whole: a comma in them is part of the name.
 OF_THE_SWEEP = frozenset((*HYDRA_PATHS, "sweep.resume"))
 
@@ -34,7 +35,7 @@ def key_of(override: str) -> str:
 
 
 def for_hydra(override: str, multirun: bool = False) -> str:
-    """The override as Hydra's grammar wants it: a path is what was typed, also where it looks like something else.
+    """The override as Hydra's grammar wants it: a path or a run's name is what was typed, whatever it looks like.
 
     `1e3`, `true`, `a,b` and `it's` are names of files; `~` is expanded. As everywhere in Hydra `null` is none, quotes
     around the whole are no part of it, `${...}` is looked up, and with `multirun` a comma parts the choices of a
@@ -42,7 +43,7 @@ def for_hydra(override: str, multirun: bool = False) -> str:
     """
     name, _, value = override.partition("=")
     key = key_of(override)
-    if key not in PATH_KEYS or not value:
+    if key not in AS_TYPED or not value:
         return override
     if not multirun or key in OF_THE_SWEEP:
         return f"{name}={_quoted(key, value)}"
@@ -55,11 +56,19 @@ def for_hydra(override: str, multirun: bool = False) -> str:
 
 def paths_among(overrides: Iterable[str]) -> dict[str, Path]:
     """Where the path settings among overrides lead that `for_hydra` has made: one path each, the last one given."""
-    found = {}
-    for override in overrides:
-        if key_of(override) in PATH_KEYS and (one := parsed(override)) and isinstance(one.value(), str):
-            found[key_of(override)] = Path(one.value())
-    return found
+    return {key: Path(text) for key, text in _texts(overrides).items() if key in PATH_KEYS}
+
+
+def name_among(overrides: Iterable[str]) -> str:
+    """What `name=` calls the run, or every job of the sweep; empty where it calls them nothing or not the same."""
+    return _texts(overrides).get("name", "")
+
+
+def _texts(overrides: Iterable[str]) -> dict[str, str]:
+    """Paths and names among overrides by their keys, the last one given of each, where that is a single one."""
+    last = {key_of(override): parsed(override) for override in overrides if key_of(override) in AS_TYPED}
+    values = {key: one.value() for key, one in last.items() if one is not None}
+    return {key: value for key, value in values.items() if isinstance(value, str)}
 
 
 def _choices(value: str) -> list[str]:

@@ -63,6 +63,8 @@ def _verify_run(run: str) -> None:
     paths = checkpoint.listing(layout.checkpoints_of(located))
     if not paths:
         raise CheckpointError(f"{located}: has no checkpoint")
+    if layout.held(located):
+        log.warning("note: %s is still training; these are its checkpoints of now", located)
     damaged = 0
     for path in paths:
         try:
@@ -71,8 +73,9 @@ def _verify_run(run: str) -> None:
             opening.restore(saved, settings, shape)
             log.info("%-12s %s, epoch %d: whole", "checkpoint", path, opening.read_progress(saved).epoch)
         except CheckpointError as error:
-            damaged += 1
-            log.info("%-12s %s: DAMAGED (%s)", "checkpoint", path, error)
+            if path.is_dir():  # else training has taken it away for a newer one
+                damaged += 1
+                log.info("%-12s %s: DAMAGED (%s)", "checkpoint", path, error)
     if damaged:
         go_on = shell.command("train", shell.setting("resume", located))
         raise CheckpointError(f"{located}: {damaged} of {len(paths)} checkpoints damaged; `{go_on}` passes them over")

@@ -29,6 +29,8 @@ def run_report(config: ReportConfig, folder: Path) -> None:
         raise DataError(
             f"sweep={config.sweep}: no sweep there; give the folder that `aectl train -m` named at its end"
         )
+    if training := [job["job"] for job in jobs if layout.held(job["folder"])]:
+        log.warning("note: %s is still training, job %s; only what has ended is measured", where, ", ".join(training))
     finished = [job for job in jobs if job["status"] == "completed"]
     if not finished:
         none = "its only job has not" if len(jobs) == 1 else f"none of its {len(jobs)} jobs has"

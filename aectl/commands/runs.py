@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aectl.commands.schemas import RunsConfig
-from aectl.errors import brief
+from aectl.errors import brief, one_line
 from aectl.runs import finding, states
 from aectl.runs.states import Summary
 
-HEADER = ("id", "name", "age", "state", "model", "data", "best loss", "MB")
-WIDTH = 28  # letters of a cell
-NUMBERS = ("best loss", "MB")  # columns that are aligned at the right
+HEADER = ("id", "name", "age", "state", "model", "data", "val loss", "MB")
+WIDTH = 28  # letters of a cell that nobody has to type
+NUMBERS = ("val loss", "MB")  # columns that are aligned at the right
 
 ORDERS: dict[str, Callable[[Summary], tuple]] = {
     "age": lambda one: (-one.changed,),
@@ -31,20 +31,24 @@ def run_runs(config: RunsConfig, folder: Path) -> None:
     if not found:
         log.info("no run below %s of this folder; train one: aectl train", finding.OUTPUTS)
         return
-    ids = finding.ids([one.call for one in found], {one.name for one in found})
-    shown = found if config.last is None else found[: config.last]
-    for line in _lines([_row(one, ids[one.call]) for one in shown]):
+    ids, shown = finding.ids(), found[: config.last]
+    for line in _lines([_row(one, ids.get(one.path, one.path.name)) for one in shown]):
         log.info("%s", line)
     if len(shown) < len(found):
         log.info("and %d more: last=null shows all", len(found) - len(shown))
+    if damaged := next((ids.get(one.path) for one in shown if one.state == "damaged"), None):
+        log.info(
+            "damaged: no checkpoint has its files in the sizes that it lists; aectl doctor run=%s reads every byte",
+            damaged,
+        )  # fmt: skip
     log.info("run=, resume= and sweep= take an id or a name; the folders are %s/train and multirun", finding.OUTPUTS)
 
 
 def _row(one: Summary, short: str) -> tuple[str, ...]:
     best = "" if one.best is None else f"{one.best:.2f}"
     sweep = "sweep: " if one.path.parent.name == "multirun" else ""
-    cells = (short, one.name, states.age(one.changed), f"{sweep}{one.state}", one.model, one.data, best)
-    return (*(brief(cell, WIDTH) for cell in cells), f"{one.size / 1e6:.1f}")
+    cells = (states.age(one.changed), f"{sweep}{one.state}", one.model, one.data, best, f"{one.size / 1e6:.1f}")
+    return (one_line(short), one_line(one.name), *(brief(cell, WIDTH) for cell in cells))
 
 
 def _lines(rows: list[tuple[str, ...]]) -> list[str]:

@@ -15,7 +15,7 @@ ROUNDING = 1e-12  # an error per pixel, or a share of the mean image's error, th
 
 def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
     """The sentences for the figures `found` of `run`, under the names that `metrics.json` gives them."""
-    if layout.diverged(result := layout.read_result(layout.run_of(run.path))):
+    if layout.diverged(result := layout.outcome(layout.run_of(run.path))):
         return [_diverged(run, str(result.get("error", "a number was not finite")))]
     if run.progress.epoch == 0:
         return [_too_early(run)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from aectl import shell
 from aectl.data.datasets.base import Dataset
 from aectl.data.datasets.table import DATASETS
 from aectl.data.noise import NOISES, Noise
@@ -54,8 +55,8 @@ class TrainConfig(TrainSchema):
             fail("early_stop", self.early_stop, "needs validation images: set dataset.val_size above 0")
         number("figures_every", self.figures_every, 0)
         number("checkpoint_every", self.checkpoint_every, 1)
-        if self.name is not None and (not NAME.fullmatch(self.name) or self.name == "latest"):
-            fail("name", self.name, "give letters, digits, '-', '_' and '.', 64 at most, and not latest")
+        if self.name is not None and (not NAME.fullmatch(self.name) or self.name in shell.WORDS):
+            fail("name", self.name, f"give letters, digits, '-', '_' and '.', 64 at most, and not {shell.WORDS[0]}")
 
     @property
     def corrupts(self) -> bool:

@@ -3,9 +3,11 @@
 A run below `outputs/train` is called by its folder, the job of a sweep by both folders: `38fda8/0_vae-latent2`.
 """
 
+import contextlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from aectl import storage
 from aectl.errors import CheckpointError, ConfigError, DataError, UserError
@@ -37,7 +39,9 @@ def jobs() -> dict[str, Path]:
 
 def is_run(folder: Path) -> bool:
     """Whether there is anything of a training run in a folder."""
-    return any((folder / name).exists() for name in ("checkpoints", layout.CONFIG, layout.LOCK))
+    with contextlib.suppress(OSError):  # a folder that cannot be read
+        return any((folder / name).exists() for name in ("checkpoints", layout.CONFIG, layout.LOCK))
+    return False
 
 
 def trained_in(folder: Path) -> Iterator[Path]:
@@ -57,7 +61,12 @@ def _folders(parent: Path) -> list[Path]:
 
 def name_of_run(run_dir: Path) -> str:
     """What `name=` has called a run; empty where nothing has."""
-    name = layout.read_settings(run_dir).get("name")
+    return name_in(layout.read_settings(run_dir))
+
+
+def name_in(settings: Mapping[str, Any]) -> str:
+    """What a run's configuration says that it is called; empty where it says nothing."""
+    name = settings.get("name")
     return name if isinstance(name, str) else ""
 
 
@@ -67,27 +76,37 @@ def name_of_sweep(folder: Path) -> str:
     return name if name in folder.name else ""
 
 
-def ids(calls: Collection[str], taken: Collection[str]) -> dict[str, str]:
-    """For each of `calls` what is short and means it alone: its end from a dash or underscore on, else all of it.
+def ids() -> dict[Path, str]:
+    """For every run, job and sweep what is short and means it alone: its end from a dash or underscore on, else all.
 
-    Nothing else of `calls` ends so, and none of the names that are `taken` is the same.
+    Nothing else ends so, and no name is the same. A job has its sweep's before its own folder.
     """
+    folders = [*runs().values(), *sweeps().values()]
+    taken = names()
 
     def short(call: str) -> str:
         for separator in reversed(list(re.finditer("[-_]", call))):
             end = call[separator.end() :]
-            if len(end) >= SHORTEST and end not in taken and sum(other.endswith(end) for other in calls) == 1:
+            if len(end) >= SHORTEST and end not in taken and sum(one.name.endswith(end) for one in folders) == 1:
                 return end
         return call
 
-    return {call: short(call) for call in calls}
+    found = {path: short(path.name) for path in folders}
+    return found | {job: f"{found[job.parent]}/{job.name}" for job in jobs().values()}
+
+
+def names() -> set[str]:
+    """What `name=` has called any run or sweep."""
+    found = {*map(name_of_run, runs().values()), *map(name_of_sweep, sweeps().values())}
+    return found - {""}
 
 
 def locate(word: str, key: str = "run") -> Path | None:
     """The folder of the run that `word` means: a run folder or one of its checkpoints, `latest`, or a name.
 
-    A name is what `name=` has called a run, its folder's name, the end of it or a part, in this order. `latest` is
-    the run below `outputs/` with the newest checkpoint. None where there is no such run.
+    A name is that of its folder, what `name=` has called it, the end of its folder's name or a part, in this order;
+    it means a job of a sweep where it means no other run. `latest` is the run below `outputs/` with the newest
+    checkpoint. None where there is no such run.
 
     Raises:
         ConfigError: there are several; the line lists them. `key` is the setting.
@@ -96,7 +115,7 @@ def locate(word: str, key: str = "run") -> Path | None:
         newest = _newest("train/*/checkpoints/step-*", "multirun/*/*/checkpoints/step-*")
         return layout.run_of(newest) if newest else None
     path = layout.run_of(storage.expanded(word))
-    return path if path.is_dir() else _only(word, key, {**runs(), **jobs()}, name_of_run)
+    return path if path.is_dir() else _only(word, key, runs(), name_of_run) or _only(word, key, jobs(), name_of_run)
 
 
 def run(word: str, key: str = "run") -> Path:
@@ -108,7 +127,7 @@ def run(word: str, key: str = "run") -> Path:
     """
     if (found := locate(word, key)) is not None:
         return found
-    raise CheckpointError(f"{key}={word}: {_missing(word, 'run', 'train one (aectl train)', runs(), name_of_run)}")
+    raise CheckpointError(f"{key}={word}: {_missing(word, 'run', 'train one (aectl train)', runs())}")
 
 
 def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataError) -> Path:
@@ -128,9 +147,7 @@ def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataErro
         path = storage.expanded(word)
         found = path if path.is_dir() else _only(word, key, sweeps(), name_of_sweep)
     if found is None:
-        raise error(
-            f"{key}={word}: {_missing(word, 'sweep', 'make one (aectl train -m ...)', sweeps(), name_of_sweep)}"
-        )
+        raise error(f"{key}={word}: {_missing(word, 'sweep', 'make one (aectl train -m ...)', sweeps())}")
     return found
 
 
@@ -147,9 +164,10 @@ def time_of(path: Path) -> float:
         return 0.0
 
 
-def changed(run_dir: Path) -> float:
-    """When a run got its newest checkpoint, in seconds since 1970; without one, when its folder changed."""
-    return max(map(time_of, layout.listing(layout.checkpoints_of(run_dir))), default=time_of(run_dir))
+def changed(folder: Path) -> float:
+    """When a run, or a job of a sweep, got its newest checkpoint, in seconds since 1970; else when it was begun."""
+    times = map(time_of, layout.checkpoints_seen(folder)) if is_run(folder) else map(changed, trained_in(folder))
+    return max(times, default=time_of(folder))
 
 
 def _only(word: str, key: str, places: Places, name_of: Callable[[Path], str]) -> Path | None:
@@ -163,19 +181,18 @@ def _only(word: str, key: str, places: Places, name_of: Callable[[Path], str]) -
     )
     found = next((some for way in ways if (some := [call for call in places if way(call)])), [])
     if len(found) > 1:
-        newest = sorted(found, key=lambda call: changed(places[call]), reverse=True)
+        short = ids()
+        newest = [short[path] for path in sorted(map(places.__getitem__, found), key=changed, reverse=True)]
         shown = ", ".join([*newest[:SHOWN], *(["..."] if len(found) > SHOWN else [])])
-        raise ConfigError(
-            f"{key}={word}: means {len(found)} of them, newest first: {shown}; give more of one of these"
-        )
+        raise ConfigError(f"{key}={word}: means {len(found)} of them, newest first: {shown}; give one (aectl runs)")
     return places[found[0]] if found else None
 
 
-def _missing(word: str, what: str, remedy: str, places: Places, name_of: Callable[[Path], str]) -> str:
+def _missing(word: str, what: str, remedy: str, places: Places) -> str:
     """That there is no such run or sweep, with those that are called nearly so."""
     if not places or word == LATEST:
-        where = "" if word == LATEST else "there, nor any "
-        return f"no {what} {where}below outputs/ of this folder; {remedy} or give its folder"
-    names = {name_of(path) for path in places.values()} - {""}
-    near = nearest(word, [*names, *ids(places, names).values()], 3)
+        here = f"no {what}" if word == LATEST else f"no {what} there, nor any"
+        return f"{here} below outputs/ of this folder; {remedy} or give its folder"
+    short = ids()
+    near = nearest(word, [*names(), *(short[path] for path in places.values())], 3)
     return f"no {what} there, and none below outputs/ of this folder is called so{near} (aectl runs lists them)"

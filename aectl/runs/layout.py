@@ -57,6 +57,14 @@ def listing(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if step_of(path) >= 0), key=step_of, reverse=True)
 
 
+def checkpoints_seen(run_dir: Path) -> list[Path]:
+    """`listing` of a run's checkpoints for those who only look: none where the folder cannot be read."""
+    try:
+        return listing(checkpoints_of(run_dir))
+    except OSError:
+        return []
+
+
 def looks_whole(path: Path) -> bool:
     """Whether a checkpoint has every file in the size that its manifest says; their bytes are not read."""
     files = read_json(path / MANIFEST).get("files")
@@ -173,14 +181,17 @@ def plain(value: Any) -> Any:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs recorded in a run's metrics.jsonl; a last line cut short by a crash is left out."""
+    """The epochs recorded in a run's metrics.jsonl, up to a line that is none, such as one cut short by a crash."""
     path = folder / METRICS
-    records = []
+    records: list[dict[str, Any]] = []
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            records.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
     return records
 
 
@@ -198,6 +209,13 @@ def read_result(run_dir: Path) -> dict[str, Any]:
     return found if isinstance(found.get("status"), str) else {}
 
 
+def outcome(run_dir: Path) -> dict[str, Any]:
+    """`read_result` of a run that has saved nothing since; empty where it was gone on with."""
+    result = read_result(run_dir)
+    step, newest = result.get("step"), max(map(step_of, checkpoints_seen(run_dir)), default=0)
+    return {} if isinstance(step, int) and step < newest else result
+
+
 def diverged(result: dict[str, Any]) -> bool:
     """Whether a run's result says that its numbers were not finite; as job of a sweep 0.1.0 called that failed."""
     return result.get("status") == "diverged" or result.get("exit_code") == DivergedError.exit_code
@@ -208,7 +226,7 @@ def read_settings(run_dir: Path) -> dict[str, Any]:
 
     Without a checkpoint it is that of config.yaml, which a run that is gone on with does not write again.
     """
-    for path in listing(checkpoints_of(run_dir)):
+    for path in checkpoints_seen(run_dir):
         if isinstance(settings := read_json(path / "config.json").get("train"), dict):
             return older.updated(settings)
     import yaml

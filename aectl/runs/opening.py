@@ -81,8 +81,11 @@ def chosen_by(settings: TrainConfig, which: str = "best") -> str:
 def open_run(run: str, which: str, device: torch.device) -> Run:
     """Open the run that `run` names with its `best` or `last` checkpoint; a checkpoint folder is itself the choice.
 
+    Of a run that is still training the log says so.
+
     Raises:
         CheckpointError: no such run, or no checkpoint of it is whole, or it does not fit its own configuration.
+        ConfigError: `run` means several.
     """
     path = storage.expanded(run)
     if run != "latest" and (path / checkpoint.MANIFEST).is_file():
@@ -91,16 +94,32 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
         which = "given"
     else:
         folder = finding.run(run)
-        saved, _ = newest(folder)
-        best = read_progress(saved).best
-        if which == "best" and best is not None:
-            saved = checkpoint.load(checkpoints_of(folder) / checkpoint.name_of(best.step))
+        saved = _chosen(folder, which)
     settings, shape = read_config(saved)
     model = restore(saved, settings, shape).to(device).eval()
     opened = Run(folder, saved, settings, shape, read_progress(saved), model, chosen_by(settings, which))
     if layout.held(layout.run_of(folder)):
         log.warning("note: %s is still training; this is its checkpoint of epoch %d", folder, opened.progress.epoch)
     return opened
+
+
+def _chosen(run_dir: Path, which: str) -> Checkpoint:
+    """The best or last checkpoint; looked for again where training has put a newer one in its place meanwhile."""
+    before = layout.listing(checkpoints_of(run_dir))
+    try:
+        return _best_or_last(run_dir, which)
+    except CheckpointError:
+        if layout.listing(checkpoints_of(run_dir)) == before:
+            raise
+        return _best_or_last(run_dir, which)
+
+
+def _best_or_last(run_dir: Path, which: str) -> Checkpoint:
+    saved, _ = newest(run_dir)
+    best = read_progress(saved).best
+    if which == "best" and best is not None:
+        return checkpoint.load(checkpoints_of(run_dir) / checkpoint.name_of(best.step))
+    return saved
 
 
 def newest(run_dir: Path) -> tuple[Checkpoint, list[str]]:

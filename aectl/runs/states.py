@@ -1,6 +1,8 @@
 """What has become of a run or a sweep, from its small files alone. No torch."""
 
+import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -19,14 +21,12 @@ class Summary:
     """A run or a sweep in a line.
 
     Attributes:
-        call: what it is called by its folders, as `finding` has it.
         state: one of `STATES`, with the epoch where it has not ended; of a sweep how many of its jobs are done.
-        best: the best validation objective, nats per image, or the last training loss without validation.
-        changed: when, in seconds since 1970.
+        best: the smallest validation loss, nats per image; None without validation.
+        changed: when it got its newest checkpoint, in seconds since 1970.
         size: bytes on the disk.
     """
 
-    call: str
     path: Path
     name: str
     state: str
@@ -39,48 +39,46 @@ class Summary:
 
 def all_of_them() -> list[Summary]:
     """Every run and every sweep below outputs/ of this folder, in no order."""
-    return [*(of_run(*one) for one in finding.runs().items()), *(of_sweep(*one) for one in finding.sweeps().items())]
+    return [*map(of_run, finding.runs().values()), *map(of_sweep, finding.sweeps().values())]
 
 
-def of_run(call: str, run_dir: Path) -> Summary:
+def of_run(run_dir: Path) -> Summary:
     """A run by itself, or the job of a sweep."""
-    settings, result = layout.read_settings(run_dir), layout.read_result(run_dir)
+    settings, result = layout.read_settings(run_dir), layout.outcome(run_dir)
     model, data = described(settings)
     return Summary(
-        call, run_dir, finding.name_of_run(run_dir), state_of(run_dir, settings, result), model, data,
-        _best(run_dir, result), finding.changed(run_dir), _size(run_dir),
+        run_dir, finding.name_in(settings), state_of(run_dir, settings, result), model, data,
+        _best(run_dir, result), finding.changed(run_dir), sum(_sizes(run_dir)),
     )  # fmt: skip
 
 
-def of_sweep(call: str, sweep: Path) -> Summary:
+def of_sweep(sweep: Path) -> Summary:
     """A sweep: its jobs counted, what is true of all of them, the best of them."""
-    jobs = [of_run(job.name, job) for job in finding.trained_in(sweep)]
+    jobs = [of_run(job) for job in finding.trained_in(sweep)]
     models, data = (list(dict.fromkeys(getattr(job, key) for job in jobs)) for key in ("model", "data"))
     found = [job.best for job in jobs if job.best is not None]
     done = sum(job.state == "done" for job in jobs)
     training = any(job.state.startswith("training") for job in jobs)
     state = f"{'training, ' if training else ''}{done} of {len(jobs)} done"
-    changed = max((job.changed for job in jobs), default=finding.time_of(sweep))
     return Summary(
-        call, sweep, finding.name_of_sweep(sweep), state, _several(models), _several(data), min(found, default=None),
-        changed, _size(sweep),
+        sweep, finding.name_of_sweep(sweep), state, _several(models), _several(data), min(found, default=None),
+        finding.changed(sweep), sum(_sizes(sweep)),
     )  # fmt: skip
 
 
 def state_of(run_dir: Path, settings: dict[str, Any], result: dict[str, Any]) -> str:
     """Training, done, stopped, diverged, failed or damaged: no checkpoint has every file in its size."""
-    checkpoints = layout.listing(layout.checkpoints_of(run_dir))
+    checkpoints = layout.checkpoints_seen(run_dir)
     if layout.held(run_dir):
         return f"training {_epochs(run_dir, settings)}"
-    if checkpoints and not any(map(layout.looks_whole, checkpoints)):
+    if not checkpoints and result.get("status") == "failed":
+        return "failed"  # before there was one
+    if not any(map(layout.looks_whole, checkpoints)):
         return "damaged"
     if layout.diverged(result):
         return "diverged"
-    if result.get("status") == "completed":
-        return "done"
-    if result.get("status") == "failed":
-        return "failed"
-    return f"stopped {_epochs(run_dir, settings)}"
+    known = {"completed": "done", "failed": "failed"}
+    return known.get(result.get("status", "")) or f"stopped {_epochs(run_dir, settings)}"
 
 
 def described(settings: dict[str, Any]) -> tuple[str, str]:
@@ -96,34 +94,36 @@ def described(settings: dict[str, Any]) -> tuple[str, str]:
 
 
 def _epochs(run_dir: Path, settings: dict[str, Any]) -> str:
-    records = layout.read_metrics(run_dir)
-    done = records[-1].get("epoch", 0) if records else 0
+    records = _records(run_dir)
+    done = records[-1].get("epoch", "?") if records else 0
     return f"{done}/{settings.get('epochs', '?')}"
 
 
 def _best(run_dir: Path, result: dict[str, Any]) -> float | None:
-    if isinstance(result.get("objective"), float):
-        return result["objective"]
-    records = layout.read_metrics(run_dir)
-    values = [record.get("val/loss", record.get("train/loss")) for record in records]
-    return min((value for value in values if isinstance(value, float)), default=None)
+    ended = result.get("status") == "completed"
+    losses = [found.get("val/loss") for found in ([result] if ended else _records(run_dir))]
+    return min((loss for loss in losses if isinstance(loss, int | float) and math.isfinite(loss)), default=None)
+
+
+def _records(run_dir: Path) -> list[dict[str, Any]]:
+    try:
+        return layout.read_metrics(run_dir)
+    except OSError:
+        return []
 
 
 def _several(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{len(words)} kinds"
 
 
-def _size(folder: Path) -> int:
-    return sum(size for size in _sizes(folder))
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                yield (Path(parent) / name).lstat().st_size
-            except OSError:  # gone in the meantime
-                continue
+def _sizes(folder: str | Path) -> Iterator[int]:
+    """The bytes of each file below a folder; what training takes away in the meantime counts nothing."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(entry.path)
+            else:
+                yield entry.stat(follow_symlinks=False).st_size
 
 
 def age(changed: float) -> str:

@@ -29,9 +29,12 @@ COLUMNS = (
 
 
 def record_failure(folder: Path, overrides: Sequence[str], message: str, exit_code: int) -> None:
-    """Leave word in a job's folder that it failed and why."""
+    """Leave word in a run's folder that it failed, why, and which checkpoint was its last."""
     folder.mkdir(parents=True, exist_ok=True)
-    result = {"status": "failed", "overrides": list(overrides), "error": message, "exit_code": exit_code}
+    step = max(map(layout.step_of, layout.checkpoints_seen(folder)), default=0)
+    result = {
+        "status": "failed", "overrides": list(overrides), "error": message, "exit_code": exit_code, "step": step,
+    }  # fmt: skip
     storage.replace(folder / RESULT, storage.dump_json(result))
 
 
@@ -43,6 +46,7 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
             read.
     """
     if not any(folder.glob("checkpoints/step-*")):
+        _refuse_another_label(folder)
         return None
     path = folder / CONFIG
     try:
@@ -61,23 +65,29 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
             f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={theirs[other]}, not "
             f"{ours[other]}; repeat the command that began the sweep"
         )
-    return _result(folder) or {}
+    return layout.read_result(folder)
 
 
-def _result(folder: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((folder / RESULT).read_text())
-    except (OSError, ValueError):
-        return None
+def _refuse_another_label(folder: Path) -> None:
+    """Of each number a sweep has one job: where that has another folder, another command began it."""
+    number = layout.number_of(folder)
+    for job in layout.jobs_of(folder.parent) if folder.parent.is_dir() else ():
+        if layout.number_of(job) == number and any(job.glob("checkpoints/step-*")):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()  # it was made for this job
+            raise OtherSweepError(
+                f"sweep.resume={folder.parent}: job {number} is {job.name} there, not {folder.name}; repeat the "
+                "command that began the sweep"
+            )
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """The results of the jobs below `folder` in the order of their numbers; a job without one was interrupted."""
-    jobs = []
-    for path in layout.jobs_of(folder):
-        result = _result(path) or {"status": "interrupted", "overrides": []}
-        jobs.append({"job": str(layout.number_of(path)), "folder": path, **result})
-    return jobs
+    word = {"status": "interrupted", "overrides": []}
+    return [
+        {"job": str(layout.number_of(path)), "folder": path, **(layout.read_result(path) or word)}
+        for path in layout.jobs_of(folder)
+    ]
 
 
 def given_to(job: dict[str, Any]) -> dict[str, str]:
