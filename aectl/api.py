@@ -33,7 +33,8 @@ def load(run: str | os.PathLike[str] = "latest", checkpoint: str = "best", devic
     """Open a trained run.
 
     Args:
-        run: a run folder, a checkpoint folder, or `latest` below the working folder's outputs, as `run=` takes them.
+        run: a run folder, a checkpoint folder, or below the working folder's outputs `latest`, a name or an id, as
+            `run=` takes them.
         checkpoint: `best` or `last`.
         device: `cpu`, `cuda`, `mps`, or `auto`. How many threads torch computes with stays as it is.
 
