@@ -115,12 +115,11 @@ def of_test_part(run: Run, data: Split, remedy: str) -> Inputs:
         DataError: it has none; the message ends with `remedy`.
     """
     images = data.part("test", remedy)
-    names = (
-        [name for name, _ in data.manifest["test"]] if data.manifest else [f"test{i:05d}" for i in range(len(images))]
-    )
-    labels = arrange(names).classes if data.manifest else None
-    if labels is None:
-        labels = _numbers(images)
+    if data.manifest:
+        names = [row[0] for row in data.manifest["test"]]  # of a pair, that of the clean picture
+        labels = arrange(names).classes or _numbers(images)
+    else:
+        names, labels = [f"test{index:05d}" for index in range(len(images))], _numbers(images)
 
     def source(index: int) -> Source:  # which reads what is mapped from a file only when it is needed
         return Source(names[index], labels[index], lambda: _picture(images[index : index + 1].pixels[0].numpy()))

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import sys
 import warnings
 import zipfile
@@ -141,6 +142,27 @@ def test_arrays_give_the_codes_of_the_same_pictures(aectl, small_run, tmp_path):
     refused = aectl("encode", f"run={small_run}", "input=y.npz", "output=b.npz")
     assert refused.status == 3
     assert "input=y.npz: cannot be used (has no array named images, only codes)" in refused.err
+
+
+def test_a_run_on_pairs_has_the_codes_and_scores_of_its_clean_test_pictures(aectl, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = {f"{index:02d}.png": rng.integers(0, 256, (8, 8), dtype=np.uint8) for index in range(20)}
+    put(tmp_path / "clean", {name: png(values) for name, values in pictures.items()})
+    put(tmp_path / "noisy", {name: png(255 - values) for name, values in pictures.items()})
+    words = ("dataset=folder", "dataset.root=clean", "dataset.noisy=noisy", "network.hidden=[4]", "epochs=1")
+    assert aectl("train", *words, "figures_every=0", "device=cpu", "hydra.run.dir=run").status == 0
+    for name, given in (("own", []), ("all", ["input=clean"])):
+        for command in ("encode", "score"):
+            done = aectl(command, "run=run", *given, f"output={name}_{command}.csv", "device=cpu")
+            assert done.status == 0, done.err
+    test = json.loads((tmp_path / "run/split.json").read_text())["parts"]["test"]
+    for command, column in (("encode", "z1"), ("score", "score")):
+        own, every = (columns(tmp_path / f"{name}_{command}.csv") for name in ("own", "all"))
+        assert sorted(own["name"]) == sorted(row[0] for row in test)
+        values = dict(zip(every["name"], map(float, every[column]), strict=True))
+        assert [float(value) for value in own[column]] == pytest.approx(
+            [values[name] for name in own["name"]], rel=1e-4
+        )
 
 
 def test_pictures_that_lose_their_proportions_are_counted(aectl, small_run, tmp_path):
