@@ -122,7 +122,7 @@ class TrainedRun(OnArrays):
         """How odd each image is, (N,), float64, the larger the odder; `measure` as of `aectl score`."""
         if measure not in MEASURES:
             raise ValueError(f"measure={measure}: no such measure; choose one of {', '.join(MEASURES)}")
-        trained_on = open_data(self.opened, None).train if measure == "mahalanobis" else None
+        trained_on = open_data(self.opened, None).train if MEASURES[measure].of_training else None
         odd = Oddness(self.module, self.config.noise, measure, self.device, trained_on, samples, seed)
         return np.concatenate([odd(torch.from_numpy(part)).numpy() for part in self.given(x).batches(self.at_once)])
 

@@ -15,7 +15,7 @@ from aectl.commands import inputs
 from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import EncodeConfig
 from aectl.data.images import to_float
-from aectl.errors import CheckpointError, StorageError, brief, counted
+from aectl.errors import CheckpointError, brief, counted
 from aectl.files import codes, formats, places, unusable
 from aectl.files.columns import Beside
 from aectl.machine import devices
@@ -58,7 +58,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         StorageError: the output is there already, or cannot be written.
     """
     del folder  # what it makes is config.output
-    target = _place(config.output, config.overwrite)
+    target = places.free(storage.expanded(config.output), config.overwrite)
     formats.prepare(target.suffix)
     device = devices.choose(config.device, config.threads)
     run = open_with_code(config.run, config.checkpoint, device)
@@ -76,13 +76,6 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     log.info(
         "%s", shell.what_next(shell.command("decode", *(shell.setting(key, path) for key, path in then.items())))
     )
-
-
-def _place(output: str, overwrite: bool) -> Path:
-    target = storage.expanded(output)
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise StorageError(f"output={target}: is there already; choose another or set overwrite=true")
-    return target
 
 
 def _inputs(run: Run, config: EncodeConfig) -> Inputs:

@@ -4,7 +4,7 @@ They come in batches of the run's shape, as its own data set would have them.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,11 +56,14 @@ class Inputs:
         used, pixels = [], []
         for source in tqdm(self.sources, disable=None, unit="picture", leave=False):
             try:
-                pixels.append(torch.from_numpy(self._fitted(source).copy()))
+                values = self._read(source)
             except DataError as error:
                 self.bad.append((source.name, str(error)))
                 continue
+            if self._stretches(values):
+                self.stretched.append(source.name)
             used.append(source)
+            pixels.append(self._fitted(values))
             if len(used) == BATCH:
                 yield used, torch.stack(pixels)
                 used, pixels = [], []
@@ -69,13 +72,20 @@ class Inputs:
         for line in self.reading.notes():
             log.info("%s", line)
 
-    def _fitted(self, source: Source) -> np.ndarray:
-        channels, height, width = self.run.shape
-        fit, background = self.run.config.dataset.own_fit
-        values = fitting.with_channels(source.read(), channels, background)
-        if fit == "resize" and fitting.stretches(values.shape[1:], (height, width)):
-            self.stretched.append(source.name)
-        return fitting.fitted(values, (height, width), fit, background)
+    def again(self, some: Iterable[Source]) -> Tensor:
+        """The pixels of some that could be used, read once more."""
+        return torch.stack([self._fitted(self._read(source)) for source in some])
+
+    def _read(self, source: Source) -> np.ndarray:
+        """The picture in its own size, with the run's channels."""
+        return fitting.with_channels(source.read(), self.run.shape[0], self.run.config.dataset.own_fit[1])
+
+    def _stretches(self, values: np.ndarray) -> bool:
+        fit, _ = self.run.config.dataset.own_fit
+        return fit == "resize" and fitting.stretches(values.shape[1:], self.run.shape[1:])
+
+    def _fitted(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(fitting.fitted(values, self.run.shape[1:], *self.run.config.dataset.own_fit).copy())
 
     def say_stretched(self) -> None:
         """One line where proportions were changed."""

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from aectl import storage
 from aectl.commands import inputs
+from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import ScoreConfig
 from aectl.data.images import Split, to_float
 from aectl.drawing import oddest
-from aectl.errors import CheckpointError, ConfigError, DataError, StorageError, counted
+from aectl.errors import CheckpointError, ConfigError, DataError, counted
 from aectl.files import places, tables, unusable
 from aectl.files.pictures import png
 from aectl.machine import devices
@@ -26,7 +26,6 @@ from aectl.runs.opening import Run, open_data, open_run
 
 COMPONENTS = 32  # of the PCA beside a network that has no code
 SHOWN = 8  # pictures in the sheet, of either kind
-RAW = ("elbo", "nll")  # measures that are likelihoods
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +36,21 @@ class Scored:
 
     Attributes:
         scores, residuals: (N,), of the measure, and of PCA, None where the run's data are not at hand.
-        x: (N, C, H, W), uint8.
     """
 
-    names: list[str]
-    labels: list[str | None]
+    sources: list[Source]
     scores: np.ndarray
     residuals: np.ndarray | None
-    x: Tensor
+
+    @property
+    def labels(self) -> list[str | None]:
+        """None for a picture of no class."""
+        return [source.label for source in self.sources]
+
+    @property
+    def order(self) -> np.ndarray:
+        """Places of the pictures, that of the oddest first."""
+        return np.argsort(-self.scores, kind="stable")
 
 
 def run_score(config: ScoreConfig, folder: Path) -> float | None:
@@ -63,26 +69,24 @@ def run_score(config: ScoreConfig, folder: Path) -> float | None:
     log.info("scoring with %s, %s checkpoint: %s", run.title, config.checkpoint, MEASURES[config.measure].words)
     sanity.watch(run)
     data = _data(run, config)
-    target = _target(config, folder)
-    sheet = target.with_name(f"{target.stem}_oddest.png")
+    target, sheet = _targets(config, folder)
     odd = Oddness(
         run.model, run.config.noise, config.measure, device, data and data.train, config.samples, config.seed
     )
     given = _inputs(run, data, config)
     with places.prepared([target, sheet, unusable.beside(target)]):
-        scored = _scored(given, odd, data, run.model.latent or COMPONENTS)
-        unusable.settle(given.bad, len(given.sources), f"input={config.input}", "on_bad", config.on_bad)
+        scored = _scored(given, odd, data, config)
         limit = _limit(odd, data, config.threshold)
         normal = _normal(config, run, scored.labels)
         storage.replace(target, _csv(scored, limit))
-        storage.replace(sheet, png.of_plot(_sheet(run, scored, device)))
+        storage.replace(sheet, png.of_plot(_sheet(given, scored, device)))
         unusable.write(unusable.beside(target), given.bad)
     given.say_stretched()
     found = _told(scored, limit, normal, config)
     storage.replace(
         folder / "metrics.json", storage.dump_json({"run": str(run.path), "measure": config.measure, **found})
     )
-    log.info("%s: %s, beside it %s", counted(len(scored.names), "picture"), target, sheet.name)
+    log.info("%s: %s, beside it %s", counted(len(scored.sources), "picture"), target, sheet.name)
     return 1 - found["auroc"] if "auroc" in found else None
 
 
@@ -94,47 +98,52 @@ def _data(run: Run, config: ScoreConfig) -> Split | None:
     try:
         return open_data(run, config.data.root)
     except DataError as error:
-        if config.input is None or config.measure == "mahalanobis":
+        if config.input is None or MEASURES[config.measure].of_training:
             raise
         log.warning("note: no PCA beside it and no threshold, for which the run's own data are needed: %s", error)
         return None
 
 
-def _inputs(run: Run, data: Split | None, config: ScoreConfig) -> inputs.Inputs:
+def _inputs(run: Run, data: Split | None, config: ScoreConfig) -> Inputs:
     if config.input is None:
         return inputs.of_test_part(run, data, "give input=<folder, zip or array>")
     return inputs.of_place(storage.expanded(config.input), run, config.scale, config.picture_gb)
 
 
-def _target(config: ScoreConfig, folder: Path) -> Path:
-    if config.output is None:
-        return folder / "scores.csv"
-    target = storage.expanded(config.output)
-    if target.is_dir() or (target.exists() and not config.overwrite):
-        raise StorageError(f"output={target}: is there already; choose another or set overwrite=true")
-    return target
+def _targets(config: ScoreConfig, folder: Path) -> tuple[Path, Path]:
+    """The files of scores and of the sheet beside them."""
+    target = folder / "scores.csv" if config.output is None else storage.expanded(config.output)
+    both = target, target.with_name(f"{target.stem}_oddest.png")
+    if config.output is not None:
+        for path in both:
+            places.free(path, config.overwrite)
+    return both
 
 
-def _scored(given: inputs.Inputs, odd: Oddness, data: Split | None, components: int) -> Scored:
+def _scored(given: Inputs, odd: Oddness, data: Split | None, config: ScoreConfig) -> Scored:
+    """All of the inputs, batch by batch.
+
+    Raises:
+        DataError: pictures cannot be used, and may not be left out.
+        CheckpointError: a score is not finite.
+    """
     principal = baselines.principal(data.train) if data is not None else None
-    names, labels, scores, residuals, pixels = [], [], [], [], []
-    for sources, part in given.batches():
+    components = given.run.model.latent or COMPONENTS
+    sources, scores, residuals = [], [], []
+    for some, part in given.batches():
         x = to_float(part)
-        names += [source.name for source in sources]
-        labels += [source.label for source in sources]
+        sources += some
         scores.append(odd(x))
-        pixels.append(part)
         if principal is not None:
             residuals.append(principal.residuals(x.flatten(1).double(), components))
-    if not names:
-        return Scored([], [], np.zeros(0), None, torch.zeros(0))
+    unusable.settle(given.bad, len(given.sources), f"input={config.input}", "on_bad", config.on_bad)
     found = torch.cat(scores).numpy()
     if not np.isfinite(found).all():
-        first = names[int(np.argmin(np.isfinite(found)))]
+        first = sources[int(np.argmin(np.isfinite(found)))].name
         raise CheckpointError(
             f"run={given.run.path}: the score of {first} is not finite; take another run, checkpoint or measure"
         )
-    return Scored(names, labels, found, torch.cat(residuals).numpy() if residuals else None, torch.cat(pixels))
+    return Scored(sources, found, torch.cat(residuals).numpy() if residuals else None)
 
 
 def _limit(odd: Oddness, data: Split | None, share: float | None) -> float | None:
@@ -170,36 +179,38 @@ def _normal(config: ScoreConfig, run: Run, labels: list[str | None]) -> list[str
 
 def _csv(scored: Scored, limit: float | None) -> bytes:
     """A row for each picture, the oddest first; columns that nothing is known of are left out."""
-    columns: dict[str, list[Any]] = {"name": scored.names, "score": [f"{score:.6g}" for score in scored.scores]}
+    columns: dict[str, list[Any]] = {
+        "name": [source.name for source in scored.sources],
+        "score": [f"{score:.6g}" for score in scored.scores],
+    }
     if scored.residuals is not None:
         columns["pca"] = [f"{residual:.6g}" for residual in scored.residuals]
     if limit is not None:
         columns["odd"] = [int(score > limit) for score in scored.scores]
     if any(label is not None for label in scored.labels):
         columns["label"] = [label or "" for label in scored.labels]
-    order = np.argsort(-scored.scores, kind="stable")
-    rows = [[column[index] for column in columns.values()] for index in order]
+    rows = [[column[index] for column in columns.values()] for index in scored.order]
     return tables.as_csv(list(columns), rows).encode("utf-8", "surrogateescape")
 
 
-def _sheet(run: Run, scored: Scored, device: torch.device) -> np.ndarray:
-    order = np.argsort(-scored.scores, kind="stable")
+def _sheet(given: Inputs, scored: Scored, device: torch.device) -> np.ndarray:
+    order = scored.order
     count = min(SHOWN, max(1, len(order) // 2))
     chosen = [*order[:count], *order[::-1][:count]]
-    x = to_float(scored.x[chosen])
+    x = to_float(given.again(scored.sources[place] for place in chosen))
     with torch.inference_mode():
-        x_hat = run.model.reconstruct(x.to(device)).cpu()
+        x_hat = given.run.model.reconstruct(x.to(device)).cpu()
     return oddest.sheet(x, x_hat, scored.scores[chosen], range(count), range(count, len(chosen)))
 
 
 def _told(scored: Scored, limit: float | None, normal: list[str] | None, config: ScoreConfig) -> dict[str, Any]:
     """Figures for metrics.json, told in the log as well."""
-    found: dict[str, Any] = {"pictures": len(scored.names)}
+    found: dict[str, Any] = {"pictures": len(scored.sources)}
     if limit is not None:
         above = int((scored.scores > limit).sum())
         found |= {"threshold": limit, "above": above}
         share = f"{config.threshold:.4g} of the run's validation images"
-        log.info("odd: %s of %d, above %.4g, which %s do not exceed", above, len(scored.names), limit, share)
+        log.info("odd: %s of %d, above %.4g, which %s do not exceed", above, len(scored.sources), limit, share)
     if normal is None:
         return found
     known = np.array([label is not None for label in scored.labels])
@@ -213,7 +224,7 @@ def _told(scored: Scored, limit: float | None, normal: list[str] | None, config:
         found |= {f"{name}{key}": value for key, value in asdict(detection).items()}
         log.info("%-18s %s", "PCA's residual" if name else config.measure, _words(detection))
     log.info("usual: %s, %d of %d; odd: the others", ", ".join(normal), (~is_odd).sum(), len(is_odd))
-    if config.measure in RAW:
+    if MEASURES[config.measure].likelihood:
         log.info("a likelihood can be higher for what is odd but simple; measure=regret or error is safer")
     return found
 

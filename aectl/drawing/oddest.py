@@ -7,8 +7,6 @@ from torch import Tensor
 
 from aectl.drawing import grids
 
-COLUMNS = 8
-
 
 def sheet(
     x: Tensor, x_hat: Tensor, scores: Sequence[float], oddest: Sequence[int], usual: Sequence[int]

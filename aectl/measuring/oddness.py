@@ -22,6 +22,7 @@ from aectl.models.autoencoder import Autoencoder
 from aectl.models.base import Model
 from aectl.models.posteriors import Code
 from aectl.rng import generator
+from aectl.settings import ranges
 
 BATCH = 100  # images at a time
 REFIT_STEPS, REFIT_LR = 200, 0.05  # of Adam on μ and log σ² of each image by itself
@@ -36,11 +37,15 @@ class Measure:
         words: what it is, with its unit.
         of: the measure of a batch; its generator is for what is drawn.
         needs: `""`, `code`, `prior` or `noise`: what the run must have.
+        of_training: whether it goes by the training images as well.
+        likelihood: whether it is one of the image, so that what is simple can have a higher one than what is usual.
     """
 
     words: str
     of: Callable[["Oddness", Tensor, torch.Generator], Tensor]
     needs: str = ""
+    of_training: bool = False
+    likelihood: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,12 @@ class Oddness:
         model: in evaluation mode, on `device`.
         noise: the run's own.
         name: a name of `MEASURES`.
-        train: the images that it was trained on, for `mahalanobis` alone.
-        samples: draws of z, or of noise, for each image.
+        train: the images that it was trained on, for a measure that goes by them.
+        samples: draws of z, or of noise, for each image; at least 1.
         seed: of the draws.
 
     Raises:
-        ConfigError: this run has not what the measure needs.
+        ConfigError: this run has not what the measure needs, or there are no draws.
     """
 
     model: Model
@@ -87,6 +92,7 @@ class Oddness:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        ranges.number("samples", self.samples, 1)
         self.measure = MEASURES[self.name]
         has = {"": True, "code": self.model.latent is not None, "prior": self.model.prior is not None,
                "noise": self.noise.corrupts}  # fmt: skip
@@ -95,7 +101,7 @@ class Oddness:
             lacks = f"this run has no {self.measure.needs}"
             raise ConfigError(f"measure={self.name}: {lacks}; what it has is enough for {fits}")
         self.usual = None
-        if self.name == "mahalanobis":
+        if self.measure.of_training:
             assert self.train is not None, "the codes of training images"
             self.usual = Gaussian.of(codes_of(self.model, self.train, self.device))
 
@@ -121,9 +127,10 @@ def squared_error(odd: Oddness, x: Tensor, rng: torch.Generator) -> Tensor:
 @torch.inference_mode()
 def denoising_error(odd: Oddness, x: Tensor, rng: torch.Generator) -> Tensor:
     """Σ (x̂(x̃) − x)² over channels and pixels, averaged over draws of the run's own noise."""
-    total = sum(
-        (odd.model.reconstruct(odd.noise(x, rng)) - x).double().square().flatten(1).sum(1) for _ in range(odd.samples)
-    )
+    total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for draw in range(odd.samples):
+        x_noisy = torch.cat([odd.noise(image, odd.rng(draw)) for image in x.split(1)])  # one noise for all of them
+        total += (odd.model.reconstruct(x_noisy) - x).double().square().flatten(1).sum(1)
     return total / odd.samples
 
 
@@ -178,8 +185,8 @@ def _negative_elbo(model: Autoencoder, x: Tensor, code: Code, rng: torch.Generat
 MEASURES = {
     "error": Measure("squared error of the reconstruction, per image", squared_error),
     "denoising": Measure("squared error after the run's own noise, per image", denoising_error, "noise"),
-    "elbo": Measure("−ELBO, nats per image", negative_elbo, "prior"),
-    "nll": Measure("−log p(x), nats per image", neg_log_marginal, "prior"),
-    "mahalanobis": Measure("Mahalanobis distance of the code", mahalanobis, "code"),
+    "elbo": Measure("−ELBO, nats per image", negative_elbo, "prior", likelihood=True),
+    "nll": Measure("−log p(x), nats per image", neg_log_marginal, "prior", likelihood=True),
+    "mahalanobis": Measure("Mahalanobis distance of the code", mahalanobis, "code", of_training=True),
     "regret": Measure("likelihood regret, nats per image", likelihood_regret, "prior"),
 }

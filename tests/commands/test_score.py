@@ -140,7 +140,10 @@ def test_pictures_that_were_stretched_are_said_and_bad_ones_listed(aectl, washer
     assert "1 of 3 pictures, such as wide.png" in done.out + done.err
     assert [row["file"] for row in rows_of(tmp_path / "s_bad_pictures.csv")] == ["bad.png"]
     assert {row["name"] for row in rows_of(tmp_path / "s.csv")} == {"wide.png", "square.png"}
-    assert "is there already" in aectl(*command, "on_bad=skip").err
+    assert "output=s.csv: is there already" in aectl(*command, "on_bad=skip").err
+    (tmp_path / "s.csv").unlink()
+    assert "output=s_oddest.png: is there already" in aectl(*command, "on_bad=skip").err
+    assert aectl(*command, "on_bad=skip", "overwrite=true").status == 0
 
 
 def test_arrays_and_the_runs_own_test_split(aectl, small_run, tmp_path):

@@ -33,9 +33,9 @@ def exact(tmp_path_factory):
     return found, open_run(str(folder), "best", CPU)
 
 
-def scores(run, x: np.ndarray, name: str, **more) -> np.ndarray:
+def scores(run, x: np.ndarray, name: str, noise: noises.Noise | None = None, **more) -> np.ndarray:
     train = build_dataset(run.config.dataset, None).train
-    odd = Oddness(run.model, run.config.noise, name, CPU, train, **more)
+    odd = Oddness(run.model, noise or run.config.noise, name, CPU, train, **more)
     return odd(torch.from_numpy(x).float().view(-1, *linear.SHAPE)).numpy()
 
 
@@ -87,11 +87,12 @@ def test_nll_elbo_and_regret_are_what_probabilistic_pca_says(exact):
 def test_an_image_has_its_number_wherever_it_stands(exact):
     found, run = exact
     x = found.images["test"][:130]
-    for name in ("elbo", "nll"):
-        whole = scores(run, x, name, samples=3)
-        np.testing.assert_allclose(scores(run, x[::-1].copy(), name, samples=3)[::-1], whole, rtol=1e-5)
-        np.testing.assert_allclose(scores(run, x[7:8], name, samples=3), whole[7:8], rtol=1e-5)
-        assert not np.allclose(scores(run, x, name, samples=3, seed=1), whole, rtol=1e-5)
+    for name in ("elbo", "nll", "denoising"):
+        more = {"samples": 3, "noise": noises.Gaussian(sigma=0.2)}
+        whole = scores(run, x, name, **more)
+        np.testing.assert_allclose(scores(run, x[::-1].copy(), name, **more)[::-1], whole, rtol=1e-5)
+        np.testing.assert_allclose(scores(run, x[7:8], name, **more), whole[7:8], rtol=1e-5)
+        assert not np.allclose(scores(run, x, name, seed=1, **more), whole, rtol=1e-5)
 
 
 def test_the_error_after_noise_is_averaged_over_draws():
@@ -106,6 +107,13 @@ def test_the_error_after_noise_is_averaged_over_draws():
     expected = clean + 0.2**2 * jacobian.flatten(1).square().sum(1)
     np.testing.assert_allclose(odd(x).numpy(), expected.detach().numpy(), rtol=0.02)
     assert (expected > clean * 1.0005).all()
+
+
+def test_a_measure_by_no_draws_is_refused(exact):
+    found, run = exact
+    for samples in (0, -1):
+        with pytest.raises(ConfigError, match=f"samples={samples}: must be a number of at least 1"):
+            scores(run, found.images["test"][:2], "elbo", samples=samples)
 
 
 def test_a_measure_without_what_it_needs_is_refused_with_those_that_fit():
