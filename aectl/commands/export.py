@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from aectl import shell, storage
 from aectl.commands import instructions
-from aectl.commands.schemas import NETWORKS, ExportConfig
+from aectl.commands.schemas import EXPORT_FORMATS, ExportConfig
 from aectl.data.datasets import synthetic
 from aectl.data.images import Images
 from aectl.errors import CheckpointError, ConfigError, DataError, StorageError, brief
@@ -91,7 +91,7 @@ def _place(output: str, overwrite: bool) -> Path:
     if not overwrite:
         raise StorageError(f"output={target}: is there already; choose another folder or set overwrite=true")
     there = sorted(path.name for path in target.iterdir())
-    ours = {PARITY, README, CONFIG, *(f"{name}.{kind}" for name in PARTS for kind in NETWORKS)}
+    ours = {PARITY, README, CONFIG, *(f"{name}.{kind}" for name in PARTS for kind in EXPORT_FORMATS)}
     others = [name for name in there if name not in ours or PARITY not in there]
     if others:
         raise StorageError(f"output={target}: holds {brief(repr(others[0]), 60)}, so it is no export; choose another")
@@ -169,7 +169,7 @@ def _exported(run: Run, name: str, part: Part, given: Tensor, kind: str) -> tupl
         if not difference <= allowed:
             raise CheckpointError(
                 f"run={run.path}: {output} of {name}.{kind} differs from torch by {difference:.2g}, and rounding "
-                f"explains {allowed:.2g}; nothing is written; another format=, of {', '.join(NETWORKS)}, may do"
+                f"explains {allowed:.2g}; nothing is written; another format=, of {', '.join(EXPORT_FORMATS)}, may do"
             )
     return data, found
 

@@ -46,7 +46,7 @@ def run_runs(config: RunsConfig, folder: Path) -> None:
 
 def _row(one: Summary, short: str) -> tuple[str, ...]:
     best = "" if one.best is None else f"{one.best:.2f}"
-    sweep = "sweep: " if one.path.parent.name == "multirun" else ""
+    sweep = "" if one.jobs is None else "sweep: "
     cells = (states.age(one.changed), f"{sweep}{one.state}", one.model, one.data, best, f"{one.size / 1e6:.1f}")
     return (one_line(short), one_line(one.name), *(brief(cell, WIDTH) for cell in cells))
 

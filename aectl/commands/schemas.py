@@ -8,8 +8,9 @@ from aectl.settings.common import ON_BAD, PATH, DataConfig, check_machine
 from aectl.settings.ranges import choice, fail, number, scale
 
 CODES = (".npz", ".csv", ".parquet")  # files of codes
-NETWORKS = ("onnx", "pt2", "safetensors")  # files of networks
 SPLITS = ("train", "val", "test")
+# What the tables of the commands have, for a command line that shall not wait for what they import.
+EXPORT_FORMATS = ("onnx", "pt2", "safetensors")
 SCORE_MEASURES = ("error", "denoising", "elbo", "nll", "mahalanobis", "regret")
 RUN_ORDERS = ("age", "name", "val", "size")
 SAMPLE_MODES = ("prior", "grid", "posterior", "interpolate", "traverse")
@@ -193,7 +194,7 @@ class ExportConfig(WritingConfig):
     def check(self) -> None:
         """Refuse the first value out of its range."""
         super().check()
-        choice("format", self.format, NETWORKS)
+        choice("format", self.format, EXPORT_FORMATS)
         if self.output is None:
             fail("output", "null", "say where the files go: output=<folder>")
         if self.device not in ("auto", "cpu"):

@@ -13,18 +13,17 @@ from typing import Any
 
 from aectl.runs import finding, layout, schema
 
-STATES = ("training", "done", "stopped", "diverged", "failed", "damaged")
-
 
 @dataclass(frozen=True)
 class Summary:
     """A run or a sweep in a line.
 
     Attributes:
-        state: one of `STATES`, with the epoch where it has not ended; of a sweep how many of its jobs are done.
+        state: as `state_of` has it; of a sweep how many of its jobs are done.
         best: the smallest validation loss, nats per image; None without validation.
         changed: when it got its newest checkpoint, in seconds since 1970.
         size: bytes on the disk.
+        jobs: how many a sweep has; None of a run.
     """
 
     path: Path
@@ -35,6 +34,7 @@ class Summary:
     best: float | None
     changed: float
     size: int
+    jobs: int | None = None
 
 
 def all_of_them() -> list[Summary]:
@@ -62,12 +62,15 @@ def of_sweep(sweep: Path) -> Summary:
     state = f"{'training, ' if training else ''}{done} of {len(jobs)} done"
     return Summary(
         sweep, finding.name_of_sweep(sweep), state, _several(models), _several(data), min(found, default=None),
-        finding.changed(sweep), sum(_sizes(sweep)),
+        finding.changed(sweep), sum(_sizes(sweep)), len(jobs),
     )  # fmt: skip
 
 
 def state_of(run_dir: Path, settings: dict[str, Any], result: dict[str, Any]) -> str:
-    """Training, done, stopped, diverged, failed or damaged: no checkpoint has every file in its size."""
+    """Training, done, stopped, diverged, failed, or damaged where no checkpoint has every file in its size.
+
+    With the epoch where it has not ended.
+    """
     checkpoints = layout.checkpoints_seen(run_dir)
     if layout.held(run_dir):
         return f"training {_epochs(run_dir, settings)}"

@@ -7,17 +7,19 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from aectl.cli.composing import config_dir
+from aectl.commands import runs, sample, schemas
 from aectl.commands.table import COMMANDS
 from aectl.data import noise as noises
 from aectl.data.datasets.table import DATASETS
 from aectl.errors import ConfigError
+from aectl.measuring import oddness
 from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
 from aectl.models.networks.table import NETWORKS
 from aectl.models.objectives import OBJECTIVES
 from aectl.models.priors import PRIORS
 from aectl.models.table import MODELS
-from aectl.runs import schema
+from aectl.runs import exporting, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.schedules import SCHEDULES
 from aectl.settings import common, typed
@@ -91,6 +93,13 @@ def test_a_value_is_stated_once_and_a_type_once():
         groups = [group for entry in text["defaults"] if isinstance(entry, dict) for group in entry]
         known = {one.partition(".")[0] for one in (*keys, *groups)} - {"experiment"}
         assert known == {one.name for one in fields}, name
+
+
+def test_names_that_a_command_line_knows_without_torch_are_those_of_the_tables():
+    assert set(schemas.SCORE_MEASURES) == set(oddness.MEASURES)
+    assert set(schemas.SAMPLE_MODES) == set(sample.MODES)
+    assert set(schemas.EXPORT_FORMATS) == set(exporting.FORMATS)
+    assert set(schemas.RUN_ORDERS) == set(runs.ORDERS)
 
 
 def test_a_dae_selects_noise_and_the_command_line_wins(aectl):
