@@ -1,7 +1,9 @@
 """A trained run in Python."""
 
 import base64
+import errno
 import io
+import logging
 import subprocess
 import sys
 
@@ -11,9 +13,10 @@ import torch
 from PIL import Image
 
 import aectl
+from aectl import storage
 from aectl.cli.composing import composed
 from aectl.commands.denoise import run_denoise
-from aectl.errors import CheckpointError, ConfigError, DataError
+from aectl.errors import CheckpointError, ConfigError, DataError, StorageError
 from aectl.models import arrays
 
 
@@ -200,6 +203,7 @@ def test_training_by_the_words_of_the_command(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("word", "said"),
     [("latnet=2", "did you mean 'latent'"), ("latent=0", "latent=0"), ("-m", "flags and sweeps are the command's"),
+     (None, "None: give settings alone"), ("", "'': give settings alone"),
      ("model=vea", "did you mean 'vae'"), ("epochs=[", "epochs=")],
 )  # fmt: skip
 def test_a_wrong_word_is_refused_as_on_the_command_line(tmp_path, monkeypatch, word, said):
@@ -207,3 +211,28 @@ def test_a_wrong_word_is_refused_as_on_the_command_line(tmp_path, monkeypatch, w
     with pytest.raises(ConfigError, match=said.replace("[", r"\[")):
         aectl.train(word)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_before_there_is_a_run_leaves_none_and_the_programs_own_log_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = logging.FileHandler(tmp_path / "own.log")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [own])
+    with pytest.raises(DataError, match=r"^dataset.root=nowhere"):
+        aectl.train("dataset=array", "dataset.root=nowhere.npy")
+    assert not list(tmp_path.rglob("train.log"))
+    assert not list(tmp_path.glob("outputs/train/*"))
+    own.handle(logging.LogRecord("mine", logging.INFO, "", 0, "still here", None, None))
+    own.close()
+    assert (tmp_path / "own.log").read_text().splitlines()[-1] == "still here"
+
+
+def test_a_disk_that_refuses_raises_what_the_command_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def full(*args, **more):
+        raise OSError(errno.ENOSPC, "No space left on device", f"{tmp_path}/mine/config.yaml")
+
+    monkeypatch.setattr(storage, "replace", full)
+    said = r"mine/config.yaml: No space left .* name another place with hydra.run.dir="
+    with pytest.raises(StorageError, match=said):
+        aectl.train("experiment=smoke", "device=cpu", "hydra.run.dir=mine")

@@ -1,6 +1,8 @@
 """What Hydra and we have to know of each other: schemas, resolvers, where runs go, and settings without a line."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,38 +54,58 @@ def composed(command: str, *words: str) -> Any:
     Raises:
         ConfigError: there is no such setting or choice, or a value is of another type or out of its range.
     """
-    return composed_run(command, [paths.for_hydra(word) for word in words])[0]
+    with _in_one_line():
+        return settings_of(command, _compose(command, [paths.for_hydra(word) for word in words]))
 
 
 def composed_run(command: str, overrides: list[str]) -> tuple[Any, Path]:
-    """`composed` of overrides as Hydra has them, and the folder where the command would put what it makes."""
+    """`composed` of overrides as Hydra has them, and the folder where this launch would put what it makes."""
+    with _in_one_line():
+        found = _compose(command, overrides)
+        return settings_of(command, found), Path(found.hydra.run.dir)
+
+
+def settings_of(command: str, cfg: Any) -> Any:
+    """What Hydra composed as the class of the command has it, checked.
+
+    Raises:
+        ConfigError: a setting of no such class that Hydra let in with `+`, or a value out of its range.
+    """
+    from omegaconf import OmegaConf
+
+    kind, _ = COMMANDS[command].load()
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     try:
-        return _composed(command, overrides)
-    except Exception as error:
-        status, message = messages.explain(error)
-        if isinstance(error, UserError) or status != ConfigError.exit_code:
-            raise
-        raise ConfigError(message) from None
+        settings = typed.from_dict(kind, plain, "")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    common.check(settings)
+    return settings
 
 
-def _composed(command: str, overrides: list[str]) -> tuple[Any, Path]:
+def _compose(command: str, overrides: list[str]) -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.core.plugins import Plugins
-    from omegaconf import OmegaConf, open_dict
 
     from aectl.cli.search_path import InstalledConfigs
 
     register()
     Plugins.instance().register(InstalledConfigs)
     with initialize_config_dir(str(config_dir()), job_name=command, version_base="1.3"):
-        found = compose(command, overrides, return_hydra_config=True)
-    folder = Path(found.hydra.run.dir) if "AECTL_STAMP" in os.environ else Path()
-    with open_dict(found):
-        del found["hydra"]
-    kind, _ = COMMANDS[command].load()
-    settings = typed.from_dict(kind, OmegaConf.to_container(found, resolve=True, throw_on_missing=True), "")
-    common.check(settings)
-    return settings, folder
+        return compose(command, overrides, return_hydra_config=True)
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Hydra's errors as the command words them."""
+    try:
+        yield
+    except Exception as error:
+        status, message = messages.explain(error)
+        if isinstance(error, UserError) or status != ConfigError.exit_code:
+            raise
+        raise ConfigError(message) from None
 
 
 def register() -> None:

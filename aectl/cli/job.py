@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, OtherSweepError
-from aectl.settings import common, typed
+from aectl.settings import typed
 
 
 def prepare_process() -> None:
@@ -105,14 +106,14 @@ class Job:
             signals.heed()
             task = self.task
             if isinstance(error, OSError):
-                task = dataclasses.replace(
-                    task, places={**task.places, **_places(task.command, cfg, folder, in_sweep)}
-                )
+                places = places_of(composing.settings_of(task.command, cfg), None if in_sweep else folder)
+                task = dataclasses.replace(task, places={**task.places, **places})
             status, message = explain(error, task)
             if message is None or os.environ.get("AECTL_DEBUG") == "1":
                 raise
             if not follows():
-                _log_to_file(message, folder)
+                logs = [one for one in logging.getLogger().handlers if isinstance(one, logging.FileHandler)]
+                end_log(message, folder, logs)
             if not in_sweep:
                 complain(message, status)
                 self.status = status
@@ -125,16 +126,12 @@ class Job:
             return None
 
 
-def _places(command: str, cfg: Any, folder: Path, in_sweep: bool) -> dict[str, Path]:
-    """Where the composed settings of a command lead, by what names them, and where it keeps what it makes."""
-    from omegaconf import OmegaConf
-
+def places_of(settings: Any, folder: Path | None) -> dict[str, Path]:
+    """Where the settings of a command lead, by what names them, and `folder`, where it keeps what it makes."""
     from aectl.data.datasets import cache
 
-    kind, _ = COMMANDS[command].load()
-    settings = typed.from_dict(kind, OmegaConf.to_container(cfg, resolve=True), "")
     given = {key: Path(value) for key, value in typed.paths_of(settings).items() if value not in (None, "latest")}
-    own = {} if in_sweep or command in ("doctor", "runs") else {"hydra.run.dir": folder}
+    own = {} if folder is None or folder.absolute() == Path.cwd() else {"hydra.run.dir": folder}
     return {"AECTL_CACHE": cache.root(), **_data_root(settings), **given, **own}
 
 
@@ -153,13 +150,8 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     for override in overrides:
         if override.startswith("~"):
             raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
-    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    kind, work = COMMANDS[command].load()
-    try:
-        settings = typed.from_dict(kind, plain, "")
-    except ValueError as error:  # a key that Hydra let in with "+"
-        raise ConfigError(str(error)) from None
-    common.check(settings)
+    settings = composing.settings_of(command, cfg)
+    _, work = COMMANDS[command].load()
     root = settings.data.root if hasattr(settings, "data") else None  # aectl runs looks at no data
     if root is not None and "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
         settings.data.root = typed.Unsaved(root)  # what the environment says stays there
@@ -167,13 +159,12 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
     return work(settings, folder, **more)
 
 
-def _log_to_file(message: str, folder: Path) -> None:
-    """The error as the last line of the log, or no folder at all for a command that left nothing but its log."""
-    files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
-    ours = {*(Path(handler.baseFilename) for handler in files), folder.absolute() / ".lock"}
+def end_log(message: str, folder: Path, logs: Sequence[logging.FileHandler]) -> None:
+    """The error as the last line of the logs, or no folder at all for a command that left nothing but these."""
+    ours = {*(Path(handler.baseFilename) for handler in logs), folder.absolute() / ".lock"}
     made = [path.absolute() for path in folder.iterdir()] if folder.is_dir() else []
     left = set(made) - ours
-    for handler in files:
+    for handler in logs:
         if left:
             handler.handle(logging.LogRecord("aectl", logging.ERROR, __file__, 0, message, None, None))
         handler.close()

@@ -110,7 +110,7 @@ def _meaning(command: str, word: str, given: set[str]) -> Words:
         raise ConfigError(f"{word}: is the name of {len(can_be)} choices; try: {lines}")
     hint = nearest(word, bare.hints(command))
     more = f"(settings are typed as key=value; aectl {command} --help lists them)"
-    raise ConfigError(f"{brief(word)}: no such setting, choice or path{hint} {more}")
+    raise ConfigError(f"{brief(word) or repr(word)}: no such setting, choice or path{hint} {more}")
 
 
 def _with_own_pictures(command: str, words: Words) -> Words:

@@ -110,7 +110,8 @@ def test_the_line_that_was_meant_is_said_and_would_work(typed, word, line):
      ("gaussian", "2 choices; try: aectl train likelihood=gaussian, or aectl train noise=gaussian"),
      ("model", "model: needs a value: model=<value>"),
      ("epoch 5", "epoch: no such setting, choice or path, did you mean 'epochs'?"),
-     ("latent=2 7", "7: no such setting, choice or path (settings are typed as key=value")],
+     ("latent=2 7", "7: no such setting, choice or path (settings are typed as key=value"),
+     ("latent=2 ''", "'': no such setting, choice or path")],
 )  # fmt: skip
 def test_what_may_mean_several_things_or_nothing_is_said_so(typed, says):
     assert says in said("train", *shlex.split(typed))
