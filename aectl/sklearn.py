@@ -19,6 +19,7 @@ from aectl import storage
 from aectl.cli.composing import composed
 from aectl.commands.sample import from_mixture
 from aectl.measuring.oddness import Oddness
+from aectl.models.arrays import at_once
 from aectl.models.base import Model
 from aectl.models.table import build_model
 from aectl.rng import generator
@@ -27,8 +28,6 @@ from aectl.runs.config import TrainConfig
 from aectl.runs.opening import open_run
 from aectl.settings import typed
 from aectl.training import loop
-
-AT_ONCE = 500  # rows in a batch
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -53,7 +52,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     Attributes:
         config_: the settings of the run, plain data.
         weights_: the model's, as safetensors has them; what pickles.
-        image_shape_, limits_, n_features_in_: of the training data.
+        image_shape_, limits_, layout_, n_features_in_: of the training data.
+        codes_: theirs, (N, K), of a model without a prior, for `sample`; else None.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         rows, self.layout_ = _rows(X)
         rows = validate_data(self, rows)
         self.image_shape_ = self._shape(rows)
-        self.limits_ = _limits(rows) if self.limits is None else tuple(map(float, self.limits))
+        self.limits_ = _limits(rows, self.limits)
         seed = int(check_random_state(self.random_state).randint(2**31))
         x = self._scaled(rows)
         if x.size and (x.min() < 0 or x.max() > 1):
@@ -161,7 +161,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
-        tags.non_deterministic = False
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -198,7 +197,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _over(self, values: np.ndarray, work: Callable[[Tensor], Tensor]) -> np.ndarray:
         with torch.inference_mode():
-            parts = [work(part).cpu() for part in torch.from_numpy(values).split(AT_ONCE)]
+            parts = [work(part).cpu() for part in torch.from_numpy(values).split(at_once(self.image_shape_))]
         return torch.cat(parts).numpy()
 
     def _config(self) -> TrainConfig:
@@ -244,8 +243,17 @@ def _rows(X: Any) -> tuple[Any, Layout]:  # noqa: N803
     )
 
 
-def _limits(rows: np.ndarray) -> tuple[float, float]:
-    """Black and white of the training data."""
+def _limits(rows: np.ndarray, given: Sequence[float] | None) -> tuple[float, float]:
+    """Black and white of the training data.
+
+    Raises:
+        ValueError: what was given is not that.
+    """
+    if given is not None:
+        low, high = map(float, given) if len(given) == 2 else (0.0, 0.0)
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"limits={given}: give (black, white), two numbers of which white is the larger")
+        return low, high
     if rows.dtype == np.uint8:
         return 0.0, 255.0
     low, high = float(rows.min()), float(rows.max())

@@ -61,6 +61,9 @@ def test_the_least_and_the_most_of_the_training_data_are_black_and_white():
     )
     with pytest.raises(ValueError, match="X has values beyond them"):
         Autoencoder(limits=(0, 0.5)).fit(X)
+    for limits in ((1, 0), (0, 0), (0, 1, 2), (0, np.inf), (np.nan, 1)):
+        with pytest.raises(ValueError, match=r"give \(black, white\), two numbers of which white is the larger"):
+            Autoencoder(limits=limits).fit(X)
 
 
 def test_it_pickles_by_its_weights_and_clones(fitted):

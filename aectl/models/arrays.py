@@ -16,6 +16,11 @@ VALUES = 2_000_000  # values of images in a batch, at most; about 2,500 of MNIST
 MOST = 500  # images in a batch
 
 
+def at_once(shape: Shape) -> int:
+    """Images of (C, H, W) in a batch."""
+    return max(1, min(MOST, VALUES // math.prod(shape)))
+
+
 class OnArrays:
     """Encode, decode and reconstruct.
 
@@ -63,7 +68,7 @@ class OnArrays:
     @property
     def at_once(self) -> int:
         """Images in a batch."""
-        return max(1, min(MOST, VALUES // math.prod(self.shape)))
+        return at_once(self.shape)
 
     def given(self, x: Any) -> Given:
         """What was handed over, read."""
