@@ -4,6 +4,9 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +34,10 @@ from aectl.training import loop
 from configs import train_config
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1"]
+
+# A shell makes deaf to Ctrl-C what it starts in the background.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def replace_checkpoint(saved: checkpoint.Checkpoint, **changes: dict[str, torch.Tensor]) -> None:
@@ -66,6 +73,33 @@ def clean_process() -> Iterator[None]:
         handler.close()
     root.handlers[:] = before
     root.setLevel(level)
+
+
+def _hearing_hang_ups() -> None:
+    """In a new process: as if the tests did not run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Starts the real command in a folder, as a group of processes of its own; none of it outlives the test."""
+    processes = []
+
+    def start(folder: Path, *args: str, before: tuple[str, ...] = ()) -> subprocess.Popen:
+        processes.append(
+            subprocess.Popen(
+                [*before, sys.executable, "-m", "aectl", *args], cwd=folder, text=True, start_new_session=True,
+                env={**os.environ, "AECTL_CACHE": str(folder / "cache")}, preexec_fn=_hearing_hang_ups,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )
+        )  # fmt: skip
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture

@@ -46,12 +46,6 @@ def test_refusals_within_a_save_lose_nothing():
 # ------------------------------------------------------------------------------------------- signals
 
 
-def started(folder: Path, *args: str) -> subprocess.Popen:
-    """The real command in a process of its own."""
-    command = [sys.executable, "-m", "aectl", *args]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def when_it_trains(folder: Path, process: subprocess.Popen) -> None:
     """Wait until some run has finished an epoch."""
     end = time.perf_counter() + 60
@@ -65,7 +59,7 @@ ENDLESS = ["train", "experiment=smoke", "epochs=100000", "figures_every=0", "dev
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
-def test_a_signal_saves_and_ends_with_its_code(tmp_path, number, status):
+def test_a_signal_saves_and_ends_with_its_code(started, tmp_path, number, status):
     process = started(tmp_path, *ENDLESS)
     when_it_trains(tmp_path, process)
     process.send_signal(number)
@@ -80,7 +74,7 @@ def test_a_signal_saves_and_ends_with_its_code(tmp_path, number, status):
     assert f"resume={run.relative_to(tmp_path)}" in out
 
 
-def test_a_signal_at_the_start_ends_it_without_a_traceback(tmp_path):
+def test_a_signal_at_the_start_ends_it_without_a_traceback(started, tmp_path):
     process = started(tmp_path, *ENDLESS)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
@@ -129,7 +123,7 @@ def test_a_signal_that_somebody_passed_over_ends_it_at_the_next_safe_point(monke
         pytest.fail("training has begun")
 
 
-def test_in_a_sweep_the_finished_jobs_keep_their_results(tmp_path):
+def test_in_a_sweep_the_finished_jobs_keep_their_results(started, tmp_path):
     process = started(tmp_path, "train", "-m", "experiment=smoke", "device=cpu", "epochs=1,100000", "figures_every=0")
     end = time.perf_counter() + 60
     folder = tmp_path / "outputs/multirun"
@@ -149,9 +143,8 @@ def test_in_a_sweep_the_finished_jobs_keep_their_results(tmp_path):
     assert "interrupted" in out
 
 
-def test_an_ignored_hangup_stays_ignored(tmp_path):
-    command = ["nohup", sys.executable, "-m", "aectl", *ENDLESS]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_an_ignored_hangup_stays_ignored(started, tmp_path):
+    process = started(tmp_path, *ENDLESS, before=("nohup",))
     when_it_trains(tmp_path, process)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
@@ -182,7 +175,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(tmp_path):
     assert done.stderr == ""
 
 
-def test_a_folder_taken_away_under_the_run_is_one_line(tmp_path):
+def test_a_folder_taken_away_under_the_run_is_one_line(started, tmp_path):
     process = started(tmp_path, *ENDLESS)
     when_it_trains(tmp_path, process)
     (run,) = (tmp_path / "outputs/train").iterdir()

@@ -2,8 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -34,15 +32,6 @@ def only_sweep(root: Path) -> Path:
 
 def figures(folder: Path) -> dict[str, tuple[str, float | None]]:
     return {job["job"]: (job["status"], job.get("val/loss")) for job in sweeps.read_jobs(folder)}
-
-
-def aside(*args: str, cwd: Path, **more) -> subprocess.Popen:
-    """The command in a process of its own."""
-    env = {**os.environ, "AECTL_CACHE": str(cwd / "cache")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "aectl", *args], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, **more,
-    )  # fmt: skip
 
 
 def test_a_sweep_goes_on_with_what_is_missing_alone(aectl, tmp_path):
@@ -199,7 +188,7 @@ def test_nothing_is_begun_where_nothing_was_saved(tmp_path):
 
 
 @pytest.mark.slow
-def test_jobs_side_by_side_give_what_they_give_one_after_another(aectl, tmp_path):
+def test_jobs_side_by_side_give_what_they_give_one_after_another(started, aectl, tmp_path):
     command = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "network.hidden=[8],[0]")
     one_by_one = aectl(*command)
     assert one_by_one.status == 2
@@ -207,7 +196,7 @@ def test_jobs_side_by_side_give_what_they_give_one_after_another(aectl, tmp_path
     assert [status for status, _ in expected.values()] == ["completed", "failed"] * 2
 
     (tmp_path / "apart").mkdir()
-    process = aside(*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path / "apart")
+    process = started(tmp_path / "apart", *command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2, err
     assert figures(only_sweep(tmp_path / "apart")) == expected
@@ -216,8 +205,8 @@ def test_jobs_side_by_side_give_what_they_give_one_after_another(aectl, tmp_path
 
 
 @pytest.mark.slow
-def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(tmp_path):
-    process = aside(*SWEEP, cwd=tmp_path)
+def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(started, tmp_path):
+    process = started(tmp_path, *SWEEP)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert err == ""
@@ -228,9 +217,9 @@ def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(tmp_path
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(tmp_path):
+def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(started, tmp_path):
     command = ("train", "-m", *SMALL, "epochs=2000", "latent=2,3", "hydra.sweep.dir=here", "checkpoint_every=1000")
-    process = aside(*command, cwd=tmp_path, start_new_session=True)
+    process = started(tmp_path, *command)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("here/*/metrics.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -261,9 +250,9 @@ def test_the_result_holds_what_a_sweeper_minimises(aectl, only_run):
 
 
 @pytest.mark.slow
-def test_optuna_minimises_the_objective(tmp_path):
+def test_optuna_minimises_the_objective(started, tmp_path):
     settings = ("hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0", "lr=tag(log,interval(1e-4,1e-2))")
-    process = aside("train", "-m", *SMALL, "epochs=1", "hydra/sweeper=optuna", *settings, cwd=tmp_path)
+    process = started(tmp_path, "train", "-m", *SMALL, "epochs=1", "hydra/sweeper=optuna", *settings)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     folder = only_sweep(tmp_path)
@@ -274,10 +263,10 @@ def test_optuna_minimises_the_objective(tmp_path):
 
 
 @pytest.mark.slow
-def test_submitit_runs_jobs_elsewhere(tmp_path):
-    process = aside(
-        "train", "-m", *SMALL, "epochs=1", "latent=2,3", "hydra/launcher=submitit_local",
-        "hydra.launcher.timeout_min=1", cwd=tmp_path,
+def test_submitit_runs_jobs_elsewhere(started, tmp_path):
+    process = started(
+        tmp_path, "train", "-m", *SMALL, "epochs=1", "latent=2,3", "hydra/launcher=submitit_local",
+        "hydra.launcher.timeout_min=1",
     )  # fmt: skip
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
