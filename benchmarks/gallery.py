@@ -57,7 +57,9 @@ def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(small(source))
     page.write_text(walked.text, encoding="utf-8")
-    print(f"{page.relative_to(ROOT)}: {folder.seconds:.0f} s of a core, {time.monotonic() - began:.0f} s by the clock")
+    print(
+        f"{page.relative_to(ROOT)}: {folder.seconds:.0f} s of a core, {time.monotonic() - began:.0f} s by the clock"
+    )
     return walked.figures
 
 
