@@ -41,8 +41,18 @@ def small(path: Path, colours: int = 48) -> bytes:
     return buffer.getvalue()
 
 
+def clear(folder: Path) -> None:
+    """Take away what earlier pages left beside their runs, or this one when it was made before."""
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name not in ("outputs", "cache"):
+            shutil.rmtree(path)
+
+
 def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
     """Run a page; its pictures and its figures are new afterwards. The figures, as they were found."""
+    clear(folder.path)
     before, began = _computed(), time.monotonic()
 
     def run(line: str) -> str:
@@ -57,9 +67,8 @@ def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(small(source))
     page.write_text(walked.text, encoding="utf-8")
-    print(
-        f"{page.relative_to(ROOT)}: {folder.seconds:.0f} s of a core, {time.monotonic() - began:.0f} s by the clock"
-    )
+    clock = time.monotonic() - began
+    print(f"{page.relative_to(ROOT)}: {folder.seconds:.0f} s of a core, {clock:.0f} s by the clock", flush=True)
     return walked.figures
 
 

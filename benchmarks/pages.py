@@ -1,7 +1,7 @@
-"""Pages whose commands, pictures and figures belong together: what stands on one, and what its commands leave behind.
+"""Pages whose commands, pictures and figures belong together: what stands on one, and what its commands leave.
 
-A page is Markdown. Its blocks of `bash` hold commands, a line each; a block of `python` that begins with `# name.py` is
-a file that they may run. Comments, which no reader sees, say where the rest comes from:
+A page is Markdown. Its blocks of `bash` hold commands, a line each; a block of `python` that begins with `# name.py`
+is a file that they may run. Comments, which no reader sees, say where the rest comes from:
 
     ![codes of test digits](pictures/codes.png)<!-- from outputs/eval/*/figures/latent_scatter.png -->
     It has a PSNR of 14.41<!-- eval ae: psnr --> dB.
@@ -115,9 +115,9 @@ class Folder:
         """The figure that a page calls by `key`, now.
 
         `eval ae: psnr` is of the newest evaluation of the run called ae, `denoise: psnr_noisy` of the newest of that
-        command, `train ae: ...` of a result.json. `sweep 2: val/kl` is of job 2 in the newest sweep's summary, `report 2: sse` in the newest
-        report. `said: PSNR (.*) dB` is found in what was printed, the last first. `seconds` are those of the page so far,
-        rounded up to tens. ` * 100` at the end makes a percentage.
+        command, `train ae: ...` of a result.json. `sweep 2: val/kl` is of job 2 in the summary of the newest sweep,
+        `report 2: sse` in the newest report. `said: PSNR (.*) dB` is found in what was printed, the last first.
+        `seconds` are those of the page, rounded up to tens. ` * 100` at the end makes a percentage.
         """
         if key == "seconds":
             return math.ceil(self.seconds / 10) * 10
@@ -172,7 +172,7 @@ class Walked:
 
 
 def walk(text: str, folder: Folder, run: Callable[[str], str]) -> Walked:
-    """Do what a page says, from top to bottom, in `folder`; `run` does a command there and returns what it printed."""
+    """Do what a page says, from top to bottom, in `folder`; `run` does a command and returns what it printed."""
     new: list[tuple[tuple[int, int], str]] = []
     figures: list[tuple[str, float | str]] = []
     pictures = {}
