@@ -319,7 +319,7 @@ def test_walking_fills_a_page_with_what_its_commands_left(pages, tmp_path):
     assert ", 94<!-- eval ae: share * 100 --> %" in walked.text
     assert "```text\nb 1\nb 2\n```" in walked.text
     assert walked.figures == [
-        ("eval ae: psnr", 14.4142), ("said: elbo=(\\S+)", -7.6), ("eval ae: share * 100", 93.6),
+        ("eval ae: psnr", 14.4142), ("said: elbo=(\\S+)", -7.6), ("eval ae: share * 100", pytest.approx(93.6)),
         ("lines: ^b", "b 1\nb 2\n"),
     ]  # fmt: skip
     assert walked.pictures == {"pictures/a.png": tmp_path / "out/one.png"}
