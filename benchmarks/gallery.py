@@ -10,6 +10,7 @@ Photographs have scripts of their own, benchmarks/photographs.py and benchmarks/
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -41,18 +42,20 @@ def small(path: Path, colours: int = 48) -> bytes:
     return buffer.getvalue()
 
 
-def clear(folder: Path) -> None:
-    """Take away what earlier pages left beside their runs, or this one when it was made before."""
-    for path in folder.iterdir():
-        if path.is_file():
-            path.unlink()
-        elif path.name not in ("outputs", "cache"):
+def clear(folder: Path, names: list[str]) -> None:
+    """Take away what pages left beside their runs, and runs of these names, of which there shall be one."""
+    beside = [path for path in folder.iterdir() if path.name not in ("outputs", "cache")]
+    for path in [*beside, *(run for name in names for run in folder.glob(f"outputs/train/*_{name}_*"))]:
+        if path.is_dir():
             shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
     """Run a page; its pictures and its figures are new afterwards. The figures, as they were found."""
-    clear(folder.path)
+    text = page.read_text(encoding="utf-8")
+    clear(folder.path, re.findall(r"\bname=(\w+)", text))
     before, began = _computed(), time.monotonic()
 
     def run(line: str) -> str:
@@ -61,7 +64,7 @@ def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
         folder.seconds = _computed() - before
         return printed
 
-    walked = walk(page.read_text(encoding="utf-8"), folder, run)
+    walked = walk(text, folder, run)
     for place, source in walked.pictures.items():
         target = page.parent / place
         target.parent.mkdir(exist_ok=True)
