@@ -112,7 +112,8 @@ def over_seeds(reported: Reported, name: str) -> list[tuple[float, float]]:
 
 
 def check_table(reported: Reported) -> None:
-    lines = [line.split("|")[1:-1] for line in reported.page.splitlines() if line.startswith("|")]
+    page = reported.page.partition("Runs that ended")[0]
+    lines = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("|")]
     header, rows = [cell.strip() for cell in lines[0]], [[cell.strip() for cell in line] for line in lines[2:]]
     names = {"recon": "recon", "KL": "kl", "ELBO": "elbo", "squared error": "sse", "PSNR (dB)": "psnr"}
     for title, name in names.items():

@@ -194,12 +194,17 @@ def test_drawn_codes_have_the_posteriors_mean_and_spread(aectl, tmp_path, vae):
         assert kstest(column, "norm").pvalue > 1e-3
 
 
-def test_a_posterior_given_as_std_is_softplus_of_what_the_encoder_gives():
-    config = train_config(model=Vae(posterior="std"), network=Mlp(hidden=[]), latent=3)
+@pytest.mark.parametrize(("posterior", "std"), [("std", F.softplus), ("std_raw", torch.abs)])
+def test_a_posterior_given_as_std_is_what_the_encoder_gives_made_positive(posterior, std):
+    config = train_config(model=Vae(posterior=posterior), network=Mlp(hidden=[]), latent=3)
     model = build_model(config, SHAPE)
     x = torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         code, scale = model.encode(x), model.encoder(x)[:, 3:]
         draws = code.sample(torch.Generator().manual_seed(1), 4000)
-    torch.testing.assert_close((code.logvar / 2).exp(), F.softplus(scale), atol=1e-5, rtol=0)
-    torch.testing.assert_close(draws.std(0), F.softplus(scale), atol=0, rtol=0.06)
+        kl = torch.distributions.kl_divergence(
+            torch.distributions.Normal(code.mu, std(scale)), torch.distributions.Normal(0.0, 1.0)
+        )
+    torch.testing.assert_close((code.logvar / 2).exp(), std(scale), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.prior.kl(code), kl, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(draws.std(0), std(scale), atol=0, rtol=0.06)

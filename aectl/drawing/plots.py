@@ -204,6 +204,32 @@ def bars(values: Tensor, title: str, xlabel: str, ylabel: str) -> np.ndarray:
     return _pixels(figure)
 
 
+def cells(
+    shares: Sequence[Sequence[float | None]],
+    words: Sequence[Sequence[str]],
+    title: str,
+    names: tuple[Sequence[str], Sequence[str]],
+    xlabel: str,
+) -> np.ndarray:
+    """A table of shares in [0, 1], from orange to blue, each with its words; `names` are of rows and columns."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    rows, columns = names
+    figure, axes = _figure(2.6 + 1.05 * len(columns), 1.4 + 0.55 * len(rows))
+    colours = LinearSegmentedColormap.from_list("shares", [ORANGE, "#f4f4f4", BLUE])
+    values = np.array([[math.nan if share is None else share for share in row] for row in shares])
+    axes.imshow(values, cmap=colours, vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(values):
+        ink = "white" if share in (0, 1) else "black"
+        axes.text(column, row, words[row][column], ha="center", va="center", fontsize=9, color=ink)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(title=title, xlabel=xlabel)
+    return _pixels(figure)
+
+
 def histogram(values: Tensor, title: str, xlabel: str) -> np.ndarray:
     """How values (N,) are spread, with their mean."""
     figure, axes = _figure()

@@ -8,12 +8,14 @@ from aectl.drawing import plots, views
 from aectl.drawing.plots import Line
 from aectl.measuring import comparison
 from aectl.measuring.comparison import AXES, Group
+from aectl.measuring.endings import Ending, Endings
 from aectl.measuring.scoring import codes_of
 from aectl.measuring.sweep import Bench
 
 MAX_SHOWN = 4  # series whose curves and best run are shown
 MAX_CODES = 5000  # points in a scatter
-AXIS_NAMES = {"latent": "latent size", "kl_weight": "kl_weight β"}
+AXIS_NAMES = {"latent": "latent size", "kl_weight": "kl_weight β", "lr": "learning rate"}
+RATES = ("kl_weight", "latent")  # the axes along which rate is traded for distortion
 
 Named = tuple[str, views.View]
 
@@ -37,14 +39,16 @@ class Palette:
         }
 
 
-def along(groups: Sequence[Group]) -> Iterator[Named]:
-    """Plots of what varies, by name."""
+def along(groups: Sequence[Group], ended: Endings) -> Iterator[Named]:
+    """Plots of what varies, by name; first of how the runs ended, where not all have learnt."""
     palette = Palette(groups)
+    if ended.differ:
+        yield "endings", _endings(ended)
     for axis in AXES:
         if comparison.varies(groups, axis):
             yield from _along(groups, axis, palette)
     priors = [group for group in groups if group.has("kl")]
-    if any(comparison.varies(priors, axis) for axis in AXES):
+    if any(comparison.varies(priors, axis) for axis in RATES):
         yield "rate_distortion", _rate_distortion(priors, palette)
     groups = [group for group in groups if all(run.curve for run in group.runs)]
     lines = comparison.series(groups)
@@ -54,6 +58,15 @@ def along(groups: Sequence[Group]) -> Iterator[Named]:
     for name, members in list(lines.items())[:MAX_SHOWN]:
         places = {comparison.place(group, members): group for group in members}
         yield f"curves_{_stem(name)}", _curves(places, palette, f"{name}: objective by epoch")
+
+
+def _endings(ended: Endings) -> views.View:
+    """Of each cell's runs the share that has learnt."""
+    shares = [[cell.count(Ending.LEARNT) / len(cell) if cell else None for cell in row] for row in ended.cells]
+    _, rows = ended.table()
+    words = [[cell.replace(" (", "\n(") for cell in cells] for _, *cells in rows]
+    title = "runs that ended better than the mean image"
+    return plots.cells(shares, words, title, (ended.rows, ended.columns), AXIS_NAMES.get(ended.axis, ""))
 
 
 def _along(groups: Sequence[Group], axis: str, palette: Palette) -> Iterator[Named]:
@@ -121,7 +134,7 @@ def _curves(groups: dict[str, Group], palette: Palette, title: str) -> views.Vie
 
 def _rate_distortion(groups: Sequence[Group], palette: Palette) -> views.View:
     """KL, the rate, against reconstruction, the distortion; ELBO at β = 1 is constant along falling diagonals."""
-    axis = next(axis for axis in reversed(AXES) if comparison.varies(groups, axis))
+    axis = next(axis for axis in RATES if comparison.varies(groups, axis))
     series = comparison.series(groups, axis)
     colours = palette.of(series)
     lines = [

@@ -2,10 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-AXES = ("latent", "kl_weight")  # the numbers that sweeps go along
+AXES = ("latent", "kl_weight", "lr")  # the numbers that sweeps go along
 SEED = "seed"
 # Settings whose values are names enough.
 CHOICES = ("dataset", "noise", "network", "model", "prior", "objective", "likelihood", "schedule", "experiment")
@@ -102,10 +102,13 @@ def series(groups: Sequence[Group], axis: str | None = None) -> dict[str, list[G
 
 def label(group: Group, without: Sequence[str] = ()) -> str:
     """A group's settings in words: `vae`, `vae lr=0.01`; `all runs` where nothing is left to tell them apart."""
+    return in_words(group.settings, without)
+
+
+def in_words(settings: Mapping[str, str], without: Sequence[str] = ()) -> str:
+    """Settings in words, as of `label`."""
     words = [
-        value if name in CHOICES else f"{name}={value}"
-        for name, value in group.settings.items()
-        if name not in without
+        value if name in CHOICES else f"{name}={value}" for name, value in settings.items() if name not in without
     ]
     return " ".join(words) or "all runs"
 

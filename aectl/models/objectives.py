@@ -18,6 +18,8 @@ from aectl.models.priors import PriorChoice
 from aectl.settings import ranges
 from aectl.settings.choices import Choice, Range, Table
 
+ELBO_WEIGHT = 1.0  # of the KL in the evidence lower bound
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -221,8 +223,6 @@ def kl_parts(terms: Terms, images: int) -> dict[str, Tensor]:
         "latents' own KL": apart - own + terms.log_ratio[0],
     }
 
-
-ELBO_WEIGHT = 1.0  # of the KL in the evidence lower bound
 
 # What `objective=` takes.
 OBJECTIVES = Table(Objective, Elbo, Iwae, TotalCorrelation)

@@ -1,14 +1,24 @@
 """What an encoder says of z: a point, or a Gaussian."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 MIN_STD = 1e-6  # keeps log σ finite where softplus underflows
 LOG_2PI = math.log(2 * math.pi)
+
+
+# log σ² from what an encoder gives for σ, by the name of its form; any shape, nats.
+FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "logvar": lambda given: given,
+    "std": lambda given: 2 * (F.softplus(given) + MIN_STD).log(),
+    # σ may be negative: z = μ + σ·ε has the same law, and every term goes by σ². At σ = 0 it is not finite.
+    "std_raw": lambda given: 2 * given.abs().log(),
+}
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,17 @@ from aectl.data.images import Images
 from aectl.drawing import plots, report_page, report_plots
 from aectl.measuring import comparison, tables
 from aectl.measuring.comparison import Measured
+from aectl.measuring.endings import Endings
 from aectl.measuring.sweep import Circumstances, data_words
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 
+NO_ENDINGS = Endings(None, [], [], [])
+
 
 def measured(job: str, *, latent: float = 2, beta: float = 1.0, given=None, **settings) -> Measured:
     found = {"recon": 90.0, "elbo": -100.0, "chosen_by": 100.0, "sse": 30.0, "active_units": 2, **(given or {})}
-    values = {"latent": latent, "kl_weight": beta}
+    values = {"latent": latent, "kl_weight": beta, "lr": 1e-3}
     return Measured(job, settings, values, found, int(settings.get("seed", 0)))
 
 
@@ -108,7 +111,7 @@ def test_a_series_has_one_colour_in_every_plot(monkeypatch):
                  run.figures, curve=[3.0, 2.0])
         for run in made
     ]  # fmt: skip
-    assert len(list(report_plots.along(comparison.grouped(runs)))) == len(drawn) == 6
+    assert len(list(report_plots.along(comparison.grouped(runs), NO_ENDINGS))) == len(drawn) == 6
     of = {name: {found[name] for found in drawn.values() if name in found} for name in ("ae", "vae")}
     assert all(len(colours) == 1 for colours in of.values()), drawn
     (ae,), (vae,) = of.values()
@@ -158,7 +161,8 @@ def test_networks_in_words(network, words):
 
 def page_of(jobs, runs) -> str:
     what = Circumstances(["mnist, 9 test images"], ["trained on 5 images"], ["mlp"], [], "aectl 9.9; a PDP-11")
-    return report_page.page("name", "aectl train -m", what, jobs, runs, comparison.grouped(runs), ["curves"])
+    groups = comparison.grouped(runs)
+    return report_page.page("name", "aectl train -m", what, jobs, runs, groups, NO_ENDINGS, ["curves"])
 
 
 def test_the_page_says_what_it_stands_on_and_what_is_not_in_it():
@@ -227,7 +231,9 @@ def test_the_report_of_a_sweep(aectl, tmp_path):
     assert float(rows[6]["pca_sse"]) == pytest.approx(784 * float(shown["pca_mse"]), rel=0.01)
 
     page = (folder / "report.md").read_text()
-    assert page.count("\n| ") == 6, "a header, a rule and a row for each of latent × model"
+    table, _, ended = page.partition("Runs that ended better than the mean image:")
+    assert table.count("\n| ") == 6, "a header, a rule and a row for each of latent × model"
+    assert ended.count("\n| ") == 4, "two epochs are too few for some, and these are told by model and latent"
     assert "±" in page
     assert "- **Runs:** 8 of 8 jobs finished" in page
     assert (

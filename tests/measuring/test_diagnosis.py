@@ -138,8 +138,8 @@ def test_the_error_beside_the_mean_image(mse, words, changes):
     ("lr", "mse", "tips"),
     [
         (1e-6, 0.063, "train it anew with more epochs than 20 or a larger lr than 1e-06."),
-        (0.5, 0.063, "train it anew with a smaller lr than 0.5, model.logvar_clip=[-6,2] or grad_clip=1."),
-        (0.5, 1e30, "train it anew with a smaller lr than 0.5, model.logvar_clip=[-6,2] or grad_clip=1."),
+        (0.5, 0.063, "train it anew with a smaller lr than 0.5, model.logvar_clip=[-20,5] or grad_clip=1."),
+        (0.5, 1e30, "train it anew with a smaller lr than 0.5, model.logvar_clip=[-20,5] or grad_clip=1."),
     ],
 )
 def test_what_to_try_where_the_error_is_above_the_mean_images_fits_the_lr(lr, mse, tips):

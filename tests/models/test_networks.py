@@ -130,8 +130,8 @@ def test_a_callers_widths_are_left_alone():
     assert hidden == [5, 7, 9]
 
 
-@pytest.mark.parametrize("posterior", ["logvar", "std"])
-def test_gradients_reach_every_weight_and_both_posteriors_give_a_positive_std(posterior):
+@pytest.mark.parametrize("posterior", ["logvar", "std", "std_raw"])
+def test_gradients_reach_every_weight_whatever_gives_the_std(posterior):
     model = build_model(train_config(model=Vae(posterior=posterior)), (1, 6, 5))
     x = torch.rand(8, 1, 6, 5)
     code = model.encode(x)
