@@ -33,10 +33,11 @@ def lecture() -> list[Path]:
     return sorted(LECTURE.glob("[0-9]*.md"))
 
 
-def small(path: Path, colours: int = 48) -> bytes:
-    """A picture as a PNG with a palette."""
+def small(path: Path, colours: int = 128) -> bytes:
+    """A picture as a PNG with a palette that covers all of its colours, the rare ones of points and lines too."""
     with Image.open(path) as picture:
-        plain = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        rgb = picture.convert("RGB")
+    plain = rgb.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     plain.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
