@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from pages import Folder, walk
+from pages import Figure, Folder, parts, walk
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,6 +76,16 @@ def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
     return walked.figures
 
 
+def fill_in_times(page: Path, known: dict[str, list[tuple[str, float | str]]]) -> None:
+    """The first page has the seconds of the others: `seconds of 4-vae`."""
+    text = page.read_text(encoding="utf-8")
+    for part in reversed([part for part in parts(text) if isinstance(part, Figure)]):
+        begin, end = part.span
+        seconds = dict(known[f"{part.key.removeprefix('seconds of ')}.md"])["seconds"]
+        text = text[:begin] + part.shown(seconds) + text[end:]
+    page.write_text(text, encoding="utf-8")
+
+
 def _run(line: str, folder: Path) -> str:
     """What a command prints, with one thread; it ends everything where it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "AECTL_CACHE": str(folder / "cache"), "MPLBACKEND": "Agg"}
@@ -105,6 +115,7 @@ def main(numbers: list[str]) -> None:
         found = make(page, Folder(SCRATCH))
         if page.parent == LECTURE:
             known[page.name] = found
+    fill_in_times(LECTURE / "README.md", known)
     FIGURES.write_text(json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
     size = sum(path.stat().st_size for path in (LECTURE / "pictures").iterdir())
     print(f"pictures of the lecture: {size / 1e6:.2f} MB")
