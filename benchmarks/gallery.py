@@ -43,7 +43,7 @@ def small(path: Path, colours: int = 128) -> bytes:
     return buffer.getvalue()
 
 
-def clear(folder: Path, names: list[str]) -> None:
+def clear(folder: Path, names: set[str]) -> None:
     """Take away what pages left beside their runs, and runs of these names, of which there shall be one."""
     beside = [path for path in folder.iterdir() if path.name not in ("outputs", "cache")]
     for path in [*beside, *(run for name in names for run in folder.glob(f"outputs/train/*_{name}_*"))]:
@@ -56,7 +56,7 @@ def clear(folder: Path, names: list[str]) -> None:
 def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
     """Run a page; its pictures and its figures are new afterwards. The figures, as they were found."""
     text = page.read_text(encoding="utf-8")
-    clear(folder.path, re.findall(r"\bname=(\w+)", text))
+    clear(folder.path, set(re.findall(r"\bname=(\w+)", text)))
     before, began = _computed(), time.monotonic()
 
     def run(line: str) -> str:
