@@ -219,7 +219,7 @@ def _grid(origin: Origin) -> Drawn:
         dims = planes.widest(codes)
         plane = planes.spanned(side, codes, dims)
         where, rest = "equal steps from the 1st to the 99th percentile of the training codes", "mean"
-        ticks = [[f"{value:.2f}" for value in values] for values in (plane.across, plane.down)]
+        ticks = [[_plain(value) for value in values] for values in (plane.across, plane.down)]
     else:
         dims, plane = (0, 1), planes.quantiles(side, prior)
         where, rest = f"at the quantiles (i + ½)/{side} of {prior.words}: equally likely, not equally far", "median"
@@ -235,7 +235,7 @@ def _shares(plane: planes.Plane, side: int) -> list[list[str]]:
     """Values along both axes of a plane of quantiles, each with its quantile."""
     up = planes.shares(side).tolist()
     return [
-        [f"{value:.2f}\n{share:.1%}" for value, share in zip(values, order, strict=True)]
+        [f"{_plain(value)}\n{share:.1%}" for value, share in zip(values, order, strict=True)]
         for values, order in ((plane.across, up), (plane.down, up[::-1]))
     ]
 
@@ -251,9 +251,9 @@ def _posterior(origin: Origin) -> Drawn:
     rng = generator(origin.device, "posterior", origin.seed)
     draws = [code.mu, *code.sample(rng, columns - 1)]
     z = torch.stack(draws, dim=1).flatten(0, 1).cpu()
-    title = "test images, the mean of q(z|x) decoded, and draws of z ~ q(z|x)"
+    title = "test images, means and draws of q(z|x), decoded"
     if origin.run.model.prior is None:
-        title = "test images and their decoded codes; an AE's code is a point, so its draws are equal"
+        title = "test images and their codes, decoded; an AE's code is a point: its draws are equal"
     heads = ["original", "mean", *(f"draw {number}" for number in range(1, columns))]
     return Drawn(z, f"{origin.name}: {title}", shown.names, heads, before=shown.pixels)
 
@@ -278,7 +278,10 @@ def _interpolate(origin: Origin) -> Drawn:
 
 
 def _traverse(origin: Origin) -> Drawn:
-    """Rows: one latent each, moved across its range while the others stay; those that tell most come first."""
+    """Rows: one latent each, moved across its range while the others stay.
+
+    Those that tell most come first: by their KL over training images, without one by the variance of their codes.
+    """
     latent, prior = origin.run.model.latent, origin.run.model.prior
     code = origin.train_code()
     worth, words = _worth(code, prior)
@@ -288,9 +291,19 @@ def _traverse(origin: Origin) -> Drawn:
     z = values[STEPS // 2].repeat(count, STEPS, 1)
     for row, index in enumerate(chosen):
         z[row, :, index] = values[:, index]
-    which = f"{count} of {latent} latents" if count < latent else "each latent" if latent > 1 else "the latent"
-    title = f"{origin.name}: {which} moved {where}, the others in the middle; KL or variance over training images"
+    which = f"{count} of {latent} latents, one by one" if latent > 1 else "the latent"
+    title = f"{origin.name}: {which}, {where}, the others in the middle"
     return Drawn(z.flatten(0, 1), title, [f"z{index + 1}, {words[index]}" for index in chosen], heads)
+
+
+def _plain(value: float) -> str:
+    """A tick, with a minus as matplotlib writes it."""
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _signed(value: float | Tensor) -> str:
+    """With the sign that is as long as a plus."""
+    return f"{value:+g}".replace("-", "−")
 
 
 def _worth(code: Code, prior: Prior | None) -> tuple[Tensor, list[str]]:
@@ -307,12 +320,20 @@ def _reach(codes: Tensor, prior: Prior | None) -> tuple[Tensor, list[str], str]:
     steps = torch.linspace(-REACH, REACH, STEPS, dtype=torch.float64)
     if prior is None:
         values = codes.mean(0) + steps.float()[:, None] * codes.std(0, correction=0)
-        return values, ["mean" if step == 0 else f"{step:+g} sd" for step in steps], "around the mean of its codes"
+        return (
+            values,
+            ["mean" if step == 0 else f"{_signed(step)} sd" for step in steps],
+            "from −3 to +3 standard deviations of its codes",
+        )
     shares = torch.special.ndtr(steps)
     values = prior.quantiles(shares)
     if torch.allclose(values, steps[:, None]):  # its quantiles are those of N(0, 1)
-        return values.float(), ["0" if step == 0 else f"{step:+g}σ" for step in steps], f"across {prior.words}"
-    return values.float(), [f"{share:.2%}" for share in shares], f"across the quantiles of {prior.words}"
+        return (
+            values.float(),
+            ["0" if step == 0 else f"{_signed(step)}σ" for step in steps],
+            f"from −3σ to +3σ of {prior.words}",
+        )
+    return values.float(), [f"{share:.2%}" for share in shares], f"by quantiles of {prior.words}"
 
 
 MODES: dict[str, Callable[[Origin], Drawn]] = {

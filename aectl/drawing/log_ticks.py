@@ -1,17 +1,17 @@
-"""Where a logarithmic axis is named: at few round numbers, and at three at least, however little it spans."""
+"""Where a logarithmic axis is named: at few round numbers, and at four at least, however little it spans."""
 
 import math
 from collections.abc import Sequence
 
-LEAST, MOST = 3, 8  # ticks
+LEAST, MOST = 4, 8  # ticks, where round numbers give as many
 DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5), (1, 2, 3, 4, 5, 6, 8))  # within a decade, from coarse to fine
 SIGN = 10  # pixels of a character of a tick's name
 
 
 def between(low: float, high: float) -> list[float]:
-    """3 to 8 round numbers from `low` to `high`, 0 < low < high, the coarsest that are as many.
+    """Four to eight round numbers from `low` to `high`, 0 < low < high, the coarsest that are as many.
 
-    Over many decades they are powers of ten; within one, numbers that begin with few digits; within less, equal steps.
+    Over many decades they are powers of ten; within one, numbers of few first digits; within less, equal steps.
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     sparse = [[_power(one) for one in range(first, last + 1) if one % step == 0] for step in (64, 32, 16, 8, 4, 3, 2)]
@@ -29,7 +29,7 @@ def _power(exponent: int) -> float:
 
 
 def _even(low: float, high: float) -> list[float]:
-    """Multiples of the largest of 1, 2, 5, 10, ... times a power of ten that gives three of them."""
+    """Multiples of the largest of 1, 2, 5, 10, ... times a power of ten that gives four of them."""
     exponent = math.floor(math.log10(high - low))
     for power in (exponent, exponent - 1):
         for step in (5 * _power(power), 2 * _power(power), _power(power)):
@@ -52,4 +52,4 @@ def among(values: Sequence[float], limits: tuple[float, float], room: float) -> 
         names = (f"{value:g}", f"{kept[-1]:g}")
         if scale * math.log(kept[-1] / value) >= SIGN * (sum(map(len, names)) / 2 + 1):
             kept.append(value)
-    return between(*limits) if len(kept) < LEAST <= len(values) else kept[::-1]
+    return between(*limits) if len(kept) < 3 <= len(values) else kept[::-1]

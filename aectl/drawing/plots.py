@@ -57,7 +57,7 @@ def _dots(axes: Any, points: Tensor, labels: Tensor | None) -> dict[str, Any]:
     from matplotlib import colormaps
 
     xy = points.cpu().numpy()
-    size = 16 if len(xy) <= 1000 else 6
+    size = _size(len(xy))
     if labels is None:
         axes.scatter(*xy.T, s=size, color=BLUE, alpha=0.6, linewidths=0)
         return {}
@@ -71,6 +71,11 @@ def _dots(axes: Any, points: Tensor, labels: Tensor | None) -> dict[str, Any]:
         chosen = xy[(labels == value).numpy()]
         axes.scatter(*chosen.T, s=size, color=colour, alpha=0.7, linewidths=0, label=str(value))
     return {"title": "label", "markerscale": 2.5, "frameon": False} if len(values) <= _MAX_LEGEND else {}
+
+
+def _size(count: int) -> int:
+    """Of a point, in points squared, where there are so many."""
+    return 16 if count <= 1000 else 6
 
 
 def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Sequence[str]) -> np.ndarray:
@@ -135,7 +140,8 @@ def spread(values: Tensor, labels: Tensor | None, title: str, axis_name: str) ->
     figure, axes = _figure(6.8, 4.6)
     rows = torch.zeros(len(values), dtype=torch.long) if labels is None else labels
     jitter = (torch.arange(len(values)) * 0.618034) % 1 - 0.5  # evenly filled, and the same each time
-    axes.scatter(values.cpu().numpy(), (rows + 0.7 * jitter).numpy(), s=6, color=BLUE, alpha=0.6, linewidths=0)
+    heights, size = (rows + 0.7 * jitter).numpy(), _size(len(values))
+    axes.scatter(values.cpu().numpy(), heights, s=size, color=BLUE, alpha=0.6, linewidths=0)
     if labels is None:
         axes.set_yticks([])
     else:

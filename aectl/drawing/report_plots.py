@@ -66,7 +66,7 @@ def _along(groups: Sequence[Group], axis: str, palette: Palette) -> Iterator[Nam
     series = comparison.series(groups, axis)
     colours, against = palette.of(series), AXIS_NAMES[axis]
     for figure, stem, title, label in (
-        ("sse", "reconstruction", "reconstruction", "squared error per image (sum over its values)"),
+        ("sse", "reconstruction", "reconstruction", "squared error per image"),
         ("elbo", "elbo", "ELBO", "ELBO (nats per image)"),
         ("active_units", "active_units", "active units", "active units"),
     ):
@@ -158,10 +158,10 @@ def of_best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group
 def _of_run(bench: Bench, job: dict[str, Any], chosen: Measured, name: str) -> Iterator[Named]:
     run, data, _ = bench.open(job)
     images, device = bench.images(data, job), bench.device
-    which = f"the best of {name}, job {chosen.job}: {schema.caption(run.config)}"
-    settings = " ".join(f"{key}={value}" for key, value in chosen.settings.items())
-    title = f"the best of {name}: job {chosen.job}, {settings}"
-    yield "reconstructions", views.reconstructions(run.model, images, run.config.noise, device, title)
+    said = ("model", "latent", "dataset")  # by the caption
+    more = [f"{key}={value}" for key, value in chosen.settings.items() if key not in said]
+    which = ", ".join([f"the best of {name}: job {chosen.job}", schema.caption(run.config), *more])
+    yield "reconstructions", views.reconstructions(run.model, images, run.config.noise, device, which)
     if run.model.prior is not None:
         yield "samples", views.prior_samples(run.model, device, which)
     if run.model.latent is not None:
