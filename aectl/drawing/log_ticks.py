@@ -14,8 +14,9 @@ def between(low: float, high: float) -> list[float]:
     Over many decades they are powers of ten; within one, numbers of few first digits; within less, equal steps.
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    sparse = [[_power(one) for one in range(first, last + 1) if one % step == 0] for step in (64, 32, 16, 8, 4, 3, 2)]
-    dense = [[digit * _power(one) for one in range(first, last + 1) for digit in digits] for digits in DIGITS]
+    decades = range(first, last + 1)
+    sparse = [[_round(1, one) for one in decades if one % step == 0] for step in (128, 64, 32, 16, 8, 4, 3, 2)]
+    dense = [[_round(digit, one) for one in decades for digit in digits] for digits in DIGITS]
     for candidates in (*sparse, *dense):
         inside = [tick for tick in candidates if low <= tick <= high]
         if LEAST <= len(inside) <= MOST:
@@ -23,22 +24,20 @@ def between(low: float, high: float) -> list[float]:
     return _even(low, high)
 
 
-def _power(exponent: int) -> float:
-    """Rounded as a reader would write it: 10.0 ** -5 is not 1e-05."""
-    return float(f"1e{exponent}")
+def _round(digit: int, exponent: int) -> float:
+    """As a reader would write it: 3 * 10 ** -1 is not 0.3."""
+    return float(f"{digit}e{exponent}")
 
 
 def _even(low: float, high: float) -> list[float]:
     """Multiples of the largest of 1, 2, 5, 10, ... times a power of ten that gives four of them."""
     exponent = math.floor(math.log10(high - low))
-    for power in (exponent, exponent - 1):
-        for step in (5 * _power(power), 2 * _power(power), _power(power)):
-            inside = [
-                float(f"{one * step:.12g}") for one in range(math.ceil(low / step), math.floor(high / step) + 1)
-            ]
-            if len(inside) >= LEAST:
-                return inside
-    return [low, high]
+    for digit, power in ((1, exponent), *((digit, exponent - 1) for digit in (5, 2, 1))):
+        step = _round(digit, power)
+        inside = [float(f"{one * step:.12g}") for one in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        if len(inside) >= LEAST:
+            break
+    return inside
 
 
 def among(values: Sequence[float], limits: tuple[float, float], room: float) -> list[float]:

@@ -50,7 +50,7 @@ def test_train_then_eval_sample_and_denoise(aectl, only_run, tmp_path):
     assert found["sse"] == pytest.approx(784 * found["mse"])
     assert "psnr_denoised" not in found
     names = {path.stem for path in (folder / "figures").iterdir()}
-    assert names == {"reconstructions", "latent_scatter", "latent_map", "latent_kl", "errors", "prior_samples"}
+    assert names == {"reconstructions", "latent_plane", "latent_kl", "errors", "prior_samples"}
 
     for mode in ("prior", "grid", "posterior", "interpolate", "traverse"):
         sampled = aectl("sample", f"mode={mode}", "n=16", f"hydra.run.dir={tmp_path / mode}")
