@@ -291,8 +291,8 @@ def _traverse(origin: Origin) -> Drawn:
     z = values[STEPS // 2].repeat(count, STEPS, 1)
     for row, index in enumerate(chosen):
         z[row, :, index] = values[:, index]
-    which = f"{count} of {latent} latents, one by one" if latent > 1 else "the latent"
-    title = f"{origin.name}: {which}, {where}, the others in the middle"
+    which = f"{count} of {latent} latents, a row for each, {where}" if latent > 1 else f"the latent {where}"
+    title = f"{origin.name}: {which}"
     return Drawn(z.flatten(0, 1), title, [f"z{index + 1}, {words[index]}" for index in chosen], heads)
 
 
@@ -301,9 +301,9 @@ def _plain(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _signed(value: float | Tensor) -> str:
-    """With the sign that is as long as a plus."""
-    return f"{value:+g}".replace("-", "−")
+def _named(steps: Tensor, middle: str, unit: str) -> list[str]:
+    """−3σ ... 0 ... +3σ, with the minus that is as long as a plus."""
+    return [f"{step:+g}{unit}".replace("-", "−") if step else middle for step in steps.tolist()]
 
 
 def _worth(code: Code, prior: Prior | None) -> tuple[Tensor, list[str]]:
@@ -320,19 +320,11 @@ def _reach(codes: Tensor, prior: Prior | None) -> tuple[Tensor, list[str], str]:
     steps = torch.linspace(-REACH, REACH, STEPS, dtype=torch.float64)
     if prior is None:
         values = codes.mean(0) + steps.float()[:, None] * codes.std(0, correction=0)
-        return (
-            values,
-            ["mean" if step == 0 else f"{_signed(step)} sd" for step in steps],
-            "from −3 to +3 standard deviations of its codes",
-        )
+        return values, _named(steps, "mean", " sd"), "from −3 to +3 sd of its codes"
     shares = torch.special.ndtr(steps)
     values = prior.quantiles(shares)
     if torch.allclose(values, steps[:, None]):  # its quantiles are those of N(0, 1)
-        return (
-            values.float(),
-            ["0" if step == 0 else f"{_signed(step)}σ" for step in steps],
-            f"from −3σ to +3σ of {prior.words}",
-        )
+        return values.float(), _named(steps, "0", "σ"), f"from −3σ to +3σ of {prior.words}"
     return values.float(), [f"{share:.2%}" for share in shares], f"by quantiles of {prior.words}"
 
 

@@ -112,14 +112,13 @@ def plane(
 
     figure = Figure(figsize=(12.6, 7.2), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    left, right = figure.subplots(1, 2)
     legend = _dots(left, points, labels)
     sheet = _sheet(cells, columns)
     right.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased", extent=limits)
     for axes, title in zip((left, right), titles[1:], strict=True):
         axes.set(title=title, xlabel=names[0], ylabel=names[1], xlim=limits[:2], ylim=limits[2:])
         axes.set_aspect("equal")
-        axes.tick_params(labelleft=True)
     if legend:
         figure.legend(loc="outside lower center", ncols=11, **legend)
     figure.suptitle(titles[0])
