@@ -140,7 +140,7 @@ def test_the_plane_of_an_autoencoder_is_that_of_the_two_latents_that_vary_most(a
     assert aectl("eval", f"run={run.path}", f"hydra.run.dir={tmp_path / 'e'}").status == 0
     axes = drawn.plot("the plane decodes")
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z2", "z3")
-    assert axes.get_title().endswith("; the others at their mean")
+    assert axes.figure.get_suptitle().endswith(": the two latents that vary most, the other 1 at their mean")
     codes = run.mu(run.images["test"])
     low, high = codes.min(0), codes.max(0)
     half = 1.06 * max(high[1] - low[1], high[2] - low[2]) / 2

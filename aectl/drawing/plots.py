@@ -110,9 +110,12 @@ def plane(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12.6, 7.2), dpi=110, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    left, right = figure.subplots(1, 2)
+    size = 12.5, 7.1  # inches; places are given, since to find them takes longer than all the rest
+    figure = Figure(figsize=size, dpi=110)
+    side, low = 5.3, 1.05
+    left, right = (
+        figure.add_axes((at / size[0], low / size[1], side / size[0], side / size[1])) for at in (0.8, 7.0)
+    )
     legend = _dots(left, points, labels)
     sheet = _sheet(cells, columns)
     right.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased", extent=limits)
@@ -120,7 +123,7 @@ def plane(
         axes.set(title=title, xlabel=names[0], ylabel=names[1], xlim=limits[:2], ylim=limits[2:])
         axes.set_aspect("equal")
     if legend:
-        figure.legend(loc="outside lower center", ncols=11, **legend)
+        figure.legend(loc="lower center", ncols=11, **legend)
     figure.suptitle(titles[0])
     return _pixels(figure)
 

@@ -85,9 +85,11 @@ def latent_plane(
     limits = planes.limits(codes, model.prior, dims)
     rows, columns = planes.cells(*model.decode(codes[:1].to(device)).shape[2:])
     z = planes.even(codes, model.prior, dims, limits, (rows, columns)).z
-    rest = "" if model.latent == 2 else f"; the others at their {'mean' if model.prior is None else 'median'}"
-    which = "" if model.latent == 2 else f", the two of {model.latent} latents that vary most"
-    titles = (f"{run}{which}", what, f"what the plane decodes to, in equal steps{rest}")
+    rest = "mean" if model.prior is None else "median"
+    which = (
+        f": the two latents that vary most, the other {model.latent - 2} at their {rest}" if model.latent > 2 else ""
+    )
+    titles = (f"{run}{which}", what, "what the plane decodes to, in equal steps")
     names = tuple(f"z{index + 1}" for index in dims)
     return plots.plane(codes[:, list(dims)], labels, model.decode(z.to(device)), columns, limits, titles, names)
 
