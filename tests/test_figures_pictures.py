@@ -230,6 +230,15 @@ def test_no_title_label_or_head_is_cut(words, shape):
     assert sheet.shape[1] >= label + shape[0] * head
 
 
+def test_a_plots_long_title_is_broken_and_none_of_it_cut(drawn):
+    title = "the plane of a very long name " * 6
+    for shape in ((16, 1, 28, 28), (16, 1, 28, 14)):
+        picture = plots.manifold(torch.ones(shape), [["1.00"] * 4] * 2, title, ("z1", "z2"))
+        assert (picture[:, [0, -1]] == 255).all()
+        assert (picture[0] == 255).all()
+    assert "\n" in drawn.plots[-1].axes[0].get_title()
+
+
 def test_heads_stand_in_the_middle_of_their_columns():
     sheet = grids.labelled([("row", torch.zeros(3, 1, 28, 28))], "", ["", "H", ""])
     dark = sheet[24:44].min(2) < 128  # the strip below the title

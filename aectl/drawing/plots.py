@@ -4,6 +4,7 @@ Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
 TRAIN, VALIDATION = BLUE, ORANGE  # in every plot that has both
 _MAX_LEGEND = 20
+CHARACTERS = 9  # of a title in an inch of a plot
 
 
 def font_file() -> str:
@@ -40,6 +42,12 @@ def _figure(width: float = 6.4, height: float = 4.6) -> tuple["Figure", Any]:
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _broken(title: str, figure: "Figure") -> str:
+    """A title in lines that fit."""
+    room = int(figure.get_figwidth() * CHARACTERS)
+    return "\n".join(textwrap.fill(line, room) for line in title.split("\n"))
 
 
 def _pixels(figure: "Figure") -> np.ndarray:
@@ -83,7 +91,7 @@ def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Seque
     figure, axes = _figure(6.8, 6.0)
     if legend := _dots(axes, points, labels):
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), **legend)
-    axes.set(title=title, xlabel=axis_names[0], ylabel=axis_names[1])
+    axes.set(title=_broken(title, figure), xlabel=axis_names[0], ylabel=axis_names[1])
     axes.set_aspect("equal", adjustable="datalim")
     return _pixels(figure)
 
@@ -150,7 +158,7 @@ def spread(values: Tensor, labels: Tensor | None, title: str, axis_name: str) ->
         axes.set(ylabel="label")
         if len(values_of := labels.unique().tolist()) <= _MAX_LEGEND:
             axes.set_yticks(values_of, ["none" if value < 0 else str(value) for value in values_of])
-    axes.set(title=title, xlabel=axis_name)
+    axes.set(title=_broken(title, figure), xlabel=axis_name)
     return _pixels(figure)
 
 
@@ -168,7 +176,7 @@ def manifold(images: Tensor, ticks: Sequence[Sequence[str]], title: str, names: 
         few = 8 if length * 4 > max(height, width) else 3  # a short side has no room for more
         shown = np.linspace(0, side - 1, min(side, few)).round().astype(int)
         axis.set_ticks((shown + 0.5) * length - 0.5, [words[i] for i in shown])
-    axes.set(title=title, xlabel=names[0], ylabel=names[1])
+    axes.set(title=_broken(title, figure), xlabel=names[0], ylabel=names[1])
     return _pixels(figure)
 
 
@@ -248,7 +256,7 @@ def lines(
         axes.set_yscale("log", nonpositive="clip")
         _name_ticks(axes.yaxis, log_ticks.between(*axes.get_ylim()))
         ylabel += ", log scale"
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.set(title=_broken(title, figure), xlabel=xlabel, ylabel=ylabel)
     axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8} if many else {}))
     return _pixels(figure)
 
@@ -271,7 +279,7 @@ def bars(values: Tensor, names: Sequence[str], title: str, xlabel: str, ylabel: 
     axes.xaxis.get_major_locator().set_params(integer=True)
     if len(names) <= _MAX_LEGEND:
         axes.set_xticks(places, [names[index] for index in order.tolist()])
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.set(title=_broken(title, figure), xlabel=xlabel, ylabel=ylabel)
     return _pixels(figure)
 
 
@@ -281,7 +289,7 @@ def histogram(values: Tensor, title: str, xlabel: str) -> np.ndarray:
     data = values.cpu().numpy()
     axes.hist(data, bins=50, color=BLUE)
     axes.axvline(data.mean(), color="black", linestyle="--", label=f"mean {data.mean():.4g}")
-    axes.set(title=title, xlabel=xlabel, ylabel="images")
+    axes.set(title=_broken(title, figure), xlabel=xlabel, ylabel="images")
     axes.legend(frameon=False)
     return _pixels(figure)
 
