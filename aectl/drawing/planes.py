@@ -62,7 +62,7 @@ def even(codes: Tensor, prior: Prior | None, dims: tuple[int, int], limits: Limi
     return _crossed(across.float(), up.float(), _middle(codes, prior), dims)
 
 
-def limits(codes: Tensor, prior: Prior | None, dims: tuple[int, int]) -> Limits:
+def square(codes: Tensor, prior: Prior | None, dims: tuple[int, int]) -> Limits:
     """A square that has all of the codes (N, K) in it, and of a prior all but 1% at each end of both latents."""
     seen = codes[:, list(dims)].double()
     seen = seen[seen.isfinite().all(1)]

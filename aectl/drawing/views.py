@@ -82,7 +82,7 @@ def latent_plane(
 ) -> View:
     """The codes of the two widest latents, and beside them what their plane decodes to, on the same axes."""
     dims = planes.widest(codes)
-    limits = planes.limits(codes, model.prior, dims)
+    limits = planes.square(codes, model.prior, dims)
     rows, columns = planes.cells(*model.decode(codes[:1].to(device)).shape[2:])
     z = planes.even(codes, model.prior, dims, limits, (rows, columns)).z
     rest = "mean" if model.prior is None else "median"
