@@ -122,18 +122,17 @@ class Journal:
         images, part = self._shown()
         images = images.spread(MAX_SHOWN)
         scores = score(model, self.loss, images, noise, self.config.kl_weight, device)
-        when = f"epoch {progress.epoch}, {part} images"
+        run = schema.caption(self.config)
+        when = f"{run}: {part} images, epoch {progress.epoch}"
         self._picture("reconstructions", views.reconstructions(model, images, noise, device, when), progress)
         if model.latent is None:
             return scores
-        self._picture("prior_samples", views.prior_samples(model, device), progress)
-        for name, picture in views.of_prior(model).items():
-            self._picture(name, picture, progress)
+        self._picture("prior_samples", views.prior_samples(model, device, run), progress)
         codes = codes_of(model, images, device)
-        title = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
-        self._picture("latent_scatter", views.latent_scatter(codes, images.labels, title), progress)
-        if model.latent == 2:
-            self._picture("latent_map", views.latent_map(model, codes, device), progress)
+        what = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
+        shown = views.codes_picture(model, codes, images.labels, device, what, run)
+        for name, picture in (*views.of_prior(model, run).items(), shown):
+            self._picture(name, picture, progress)
         return scores
 
     def _picture(self, name: str, picture: views.View, progress: Progress) -> None:
@@ -192,10 +191,11 @@ class Journal:
         """Those of this moment, the curves, and codes for the projector."""
         scores = self.draw(progress)
         if scores.latent_kl is not None:
-            self._picture("latent_kl", views.latent_kl(scores.latent_kl, scores.active_units), progress)
+            bars = views.latent_kl(scores.latent_kl, scores.active_units, schema.caption(self.config))
+            self._picture("latent_kl", bars, progress)
         if records:
-            title = ", ".join((*schema.title_of(self.config), self.config.dataset.name))
-            self._picture("curves", plots.curves(records, self.model.figures, title), progress)
+            curves = plots.curves(records, self.model.figures, schema.caption(self.config))
+            self._picture("curves", curves, progress)
         few = self._shown()[0].spread(MAX_EMBEDDED)
         codes = codes_of(self.model, few, self.device)
         self.tracker.embedding(codes, few.labels, to_float(few.pixels), progress.step)

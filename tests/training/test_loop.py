@@ -105,7 +105,7 @@ def test_a_run_leaves_everything_it_promises(tmp_path):
     assert (tmp_path / "config.yaml").read_text().startswith("# aectl train latent=2\n")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["latent"] == 2
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert names == {"reconstructions", "prior_samples", "latent_scatter", "latent_map", "latent_kl", "curves"}
+    assert names == {"reconstructions", "prior_samples", "latent_plane", "latent_kl", "curves"}
     _, (first, second) = contents(tmp_path)
     parts = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "recon", "kl", "elbo")}
     assert parts | {"epoch", "step", "lr", "kl_weight"} <= set(first)
@@ -133,7 +133,7 @@ def test_tensorboard_finds_curves_pictures_text_projector_and_hparams_in_one_run
         "hparam/val/loss",
     }
     assert wanted <= set(tags["scalars"])
-    assert {"reconstructions", "prior_samples", "latent_scatter", "latent_map", "curves"} <= set(tags["images"])
+    assert {"reconstructions", "prior_samples", "latent_plane", "curves"} <= set(tags["images"])
     assert "config/text_summary" in tags["tensors"]
     assert "_hparams_/session_start_info" in events.summary_metadata
     assert (tmp_path / "projector_config.pbtxt").is_file()
