@@ -214,17 +214,9 @@ def test_the_objective_is_the_least_of_validation(aectl, tmp_path):
 )
 def test_an_epochs_errors_are_those_that_eval_gives_of_its_checkpoint(aectl, only_run, settings):
     """Which decodes anew whatever it measures."""
-    sizes = (
-        ("network.channels=[4,6]",) if settings[1] in ("network=conv", "network=unet") else ("network.hidden=[8]",)
-    )
-    small = (
-        "dataset=synthetic",
-        "dataset.synthetic_size=120",
-        "dataset.val_size=30",
-        "dataset.test_size=30",
-        "epochs=1",
-    )
-    done = aectl("train", *small, *settings, *sizes, "device=cpu", "threads=1", "figures_every=0")
+    size = "network.channels=[4,6]" if {"network=conv", "network=unet"} & set(settings) else "network.hidden=[8]"
+    data = ("dataset=synthetic", "dataset.synthetic_size=120", "dataset.val_size=30", "dataset.test_size=30")
+    done = aectl("train", *data, *settings, size, "epochs=1", "device=cpu", "threads=1", "figures_every=0")
     assert done.status == 0, done.err
     (record,) = read_metrics(only_run())
     assert aectl("eval", "run=latest", "split=val", "device=cpu", "threads=1", "hydra.run.dir=measured").status == 0

@@ -40,8 +40,13 @@ class Bounds:
         per_image = f"{self.mean_image:.2f} ({self.words})"
         return f"{per_image}, which the mean training image has in place of every reconstruction"
 
+    @property
+    def first(self) -> float:
+        """What a first epoch may come to: its decoder has seen few draws of z, its σ has only begun to fit."""
+        return max(self.start, self.mean_image + 5 * (self.far - self.mean_image))
+
     def exploded(self, recon: float, best: float) -> bool:
-        """Whether an epoch's recon is far worse than that of the mean image, or than the `best` before it."""
+        """Whether recon is far off and grows, or is worse than the mean image by more than `best` was better."""
         margin = max(self.mean_image - best, (self.far - self.mean_image) / 20)
         return recon > max(self.far, best) or best < self.mean_image < recon - margin
 
@@ -89,13 +94,13 @@ class Alarm:
     def look(self, record: Record, bounds: Bounds, config: TrainConfig) -> str | None:
         """What to say of an epoch, if anything."""
         recon = recon_of(record)
-        before = bounds.start if self.best is None else self.best
+        before = bounds.first if self.best is None else self.best
         self.best = min(before, recon)
         if self.rung or not bounds.exploded(recon, before):
             return None
         self.rung = True
         tips = advice.words(advice.against_divergence(config))
-        return f"epoch {record['epoch']}: it explodes: recon {nats(recon)} is far worse than {bounds.said}; {tips}"
+        return f"epoch {record['epoch']}: it explodes: recon {nats(recon)} is worse than {bounds.said}; {tips}"
 
 
 def verdict(config: TrainConfig, chosen: Record, records: Sequence[Record], bounds: Bounds) -> str | None:

@@ -48,14 +48,29 @@ def test_lines_of_different_epochs_stand_below_each_other_and_stay_short_where_a
     assert "recon    nan " in line(3, float("nan"))
 
 
-@pytest.mark.parametrize("columns", [60, 80])
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [57, 81])
 def test_a_narrow_window_has_room_for_the_figures(columns, monkeypatch):
-    screen = io.StringIO()
-    monkeypatch.setattr(
-        bar.Bar, "__init__", lambda self, **given: super(bar.Bar, self).__init__(file=screen, **given)
-    )
-    with bar.Bar(total=100, ncols=columns, bar_format=bar.FORMAT, leave=False) as shown:
-        shown.mininterval = 0
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "24")
+    with bar.Bar(100, 0, shown=True) as shown:
         shown.show(30, "epoch 1/3", "mse 0.0468, loss 738.81")
-    assert "epoch 1/3  30%|" in screen.getvalue()
-    assert "mse 0.0468, loss 738.81" in screen.getvalue()
+        shown.refresh()
+        last = screen.getvalue().rpartition("\r")[2]
+    assert last.startswith("epoch 1/3  30%|")
+    assert last.endswith(", mse 0.0468, loss 738.81")
+    assert len(last) < columns
+
+
+def test_nobody_watches_the_bar_of_another_process(monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    with bar.Bar(100, 0, shown=False) as shown:
+        shown.show(30, "epoch 1/3", "mse 0.0468")
+    assert screen.getvalue() == ""
