@@ -1,6 +1,7 @@
 """What stands beside the bar and in an epoch's line."""
 
 import io
+import os
 
 import pytest
 import torch
@@ -52,13 +53,15 @@ class Screen(io.StringIO):
     def isatty(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return 2
+
 
 @pytest.mark.parametrize("columns", [57, 81])
 def test_a_narrow_window_has_room_for_the_figures(columns, monkeypatch):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setattr("os.get_terminal_size", lambda fd: os.terminal_size((columns, 24)))
     with bar.Bar(100, 0, shown=True) as shown:
         shown.show(30, "epoch 1/3", "mse 0.0468, loss 738.81")
         shown.refresh()
