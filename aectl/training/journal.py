@@ -21,7 +21,7 @@ from aectl.measuring.scoring import Scores, codes_of, score
 from aectl.models.base import Model
 from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import Loss, per_pixel_weight
-from aectl.runs import schema
+from aectl.runs import defaults, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, METRICS, RESULT, SPLIT, plain, read_metrics
 from aectl.runs.opening import Progress, chosen_by
@@ -32,8 +32,10 @@ from aectl.training.standing import Alarm, Bounds
 
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
+COMPARED = ("loss", "recon", "kl", "elbo", "psnr")  # of the best epoch, in the hparams tab, which shows five columns
 
 log = logging.getLogger(__name__)
+OF_COSTS = ("kl_", "prior.", "objective.")  # settings that say nothing of a model whose code costs nothing
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,10 @@ class Journal:
     def begin(self, progress: Progress, command: str) -> None:
         """Say what is about to be trained, and save the resolved configuration."""
         settings, data, model = self.config, self.data, self.model
-        text = yaml.safe_dump(typed.to_dict(settings), sort_keys=False, allow_unicode=True)
-        self.tracker.text("config", text)
+        plain_settings = typed.to_dict(settings)
+        self.tracker.text("config", defaults.page(command, plain_settings))
         if progress.step == 0:
+            text = yaml.safe_dump(plain_settings, sort_keys=False, allow_unicode=True)
             saved = f"# {command}\n{text}"
             storage.replace(self.run_dir / CONFIG, saved.encode())
             self._save_split()
@@ -158,8 +161,8 @@ class Journal:
             )
         names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
         final = {name: chosen[name] for name in names}
-        part = "val/" if chosen.get("val/loss") is not None else "train/"
-        compared = {f"hparam/{name}": value for name, value in final.items() if name.startswith(part)}
+        part = "val" if chosen.get("val/loss") is not None else "train"
+        compared = {f"{part} {name}": final[f"{part}/{name}"] for name in COMPARED if f"{part}/{name}" in final}
         self.tracker.hparams(self._hyperparameters(), compared)
         result = {
             "status": "completed",
@@ -217,6 +220,9 @@ class Journal:
         rest = {
             f"train.{key}": value if isinstance(value, bool | int | float | str) else json.dumps(value)
             for key, value in typed.flat(typed.to_dict(settings)).items()
-            if value is not None and key not in said and schema.bears_on_numbers(key)
+            if value is not None
+            and key not in said
+            and schema.bears_on_numbers(key)
+            and (self.model.costs or not key.startswith(OF_COSTS))
         }
         return {**first, "seed": settings.seed, **rest}
