@@ -114,15 +114,19 @@ def check_closing_line(run: Linear, records: list[dict], shown: str) -> None:
 
 
 def check_tensorboard(run: Linear, records: list[dict]) -> None:
-    """Curves are the records, KL of each latent in its place; the projector has the codes."""
+    """Curves are the records, validation beside training; KL of each latent in its place; the projector's codes."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run.path))
+    events, validation = EventAccumulator(str(run.path)), EventAccumulator(str(run.path / "validation"))
     events.Reload()
+    validation.Reload()
+    known = set(events.Tags()["scalars"]) | set(validation.Tags()["scalars"])
     for record in records:
-        for name in set(record) - {"epoch", "step"}:
-            points = {event.step: event.value for event in events.Scalars(name)}
-            assert points[record["step"]] == pytest.approx(record[name], rel=1e-6), name
+        for key in set(record) - {"epoch", "step"}:
+            part, _, name = key.rpartition("/")
+            (tag,) = {f"{group}/{name}" for group in ("epoch", "measures", "training")} & known
+            points = {event.step: event.value for event in (validation if part == "val" else events).Scalars(tag)}
+            assert points[record["step"]] == pytest.approx(record[key], rel=1e-6), key
         for index, value in enumerate(kl(run, "val").mean(0)):
             points = {event.step: event.value for event in events.Scalars(f"latent_kl/{index:02d}")}
             assert points[record["step"]] == pytest.approx(value, rel=1e-5)

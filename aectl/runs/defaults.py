@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import aectl
 from aectl.errors import ConfigError
 from aectl.settings import typed
@@ -26,7 +24,7 @@ def of_run(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults of a training run's settings, one level, given those it has.
 
     A setting of a choice has the default of that choice, whether it is the default one or not; where its file says
-    nothing, nobody can choose. What the files leave to the environment, and what a package has brought, is not there.
+    nothing, nobody can choose. What must be given or is left to the environment is not there.
     """
     top = _read("train")
     found = {key: value for key, value in top.items() if key not in ("defaults", "hydra")}
@@ -39,7 +37,7 @@ def of_run(settings: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(chosen, Mapping):
                 said = _read(f"{group}/{chosen['name']}")
                 found[group] = {**(chosen if said else {}), **said, "name": _read(f"{group}/{usual}")["name"]}
-    return {key: value for key, value in typed.flat(found).items() if not str(value).startswith("${")}
+    return {key: value for key, value in typed.flat(found).items() if not str(value).startswith(("${", "???"))}
 
 
 def differing(settings: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -62,6 +60,8 @@ def page(command: str, settings: Mapping[str, Any]) -> str:
 
 
 def _read(name: str) -> dict[str, Any]:
+    import yaml  # which help does without
+
     path = config_dir() / f"{name}.yaml"
     return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
 

@@ -32,7 +32,7 @@ from aectl.training.standing import Alarm, Bounds
 
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
-COMPARED = ("loss", "recon", "kl", "elbo", "psnr")  # of the best epoch, in the hparams tab, which shows five columns
+COMPARED = ("loss", "psnr", "recon", "kl", "elbo")  # of the best epoch, in the hparams tab, which shows five columns
 
 log = logging.getLogger(__name__)
 OF_COSTS = ("kl_", "prior.", "objective.")  # settings that say nothing of a model whose code costs nothing
@@ -162,7 +162,11 @@ class Journal:
         names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
         final = {name: chosen[name] for name in names}
         part = "val" if chosen.get("val/loss") is not None else "train"
-        compared = {f"{part} {name}": final[f"{part}/{name}"] for name in COMPARED if f"{part}/{name}" in final}
+        compared = {
+            f"{place} {part} {name}": final[f"{part}/{name}"]  # numbered, since it sorts them by name
+            for place, name in enumerate(COMPARED, 1)
+            if f"{part}/{name}" in final
+        }
         self.tracker.hparams(self._hyperparameters(), compared)
         result = {
             "status": "completed",
