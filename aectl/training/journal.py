@@ -113,7 +113,7 @@ class Journal:
     @cached_property
     def _bounds(self) -> Bounds:
         """What the images shown take without learning."""
-        return standing.bounds(self.model, self.config, self.data.train, self._shown()[0], self.device)
+        return standing.bounds_of(self.model, self.config, self.data.train, self._shown()[0], self.device)
 
     def _shown(self) -> tuple[Images, str]:
         """The images that pictures show: validation, or the training part where there is none; and its name."""

@@ -51,7 +51,7 @@ class Bounds:
         return recon > max(self.far, best) or best < self.mean_image < recon - margin
 
 
-def bounds(model: Model, config: TrainConfig, train: Images, images: Images, device: torch.device) -> Bounds:
+def bounds_of(model: Model, config: TrainConfig, train: Images, images: Images, device: torch.device) -> Bounds:
     """Those of `images`; `train` has the mean image."""
     likelihood = model.likelihood
     mean_image = baselines.constant_recon(likelihood, likelihood.inverse_mean(train.mean()), images)

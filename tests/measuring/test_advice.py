@@ -198,7 +198,7 @@ def test_recon_before_the_first_step_does_not_go_by_a_sigma_that_was_learnt(netw
     for log_sigma in (math.log(0.2), -4.0):
         with torch.no_grad():
             model.likelihood.log_sigma.fill_(log_sigma)
-        found = standing.bounds(model, config, images, images, torch.device("cpu"))
+        found = standing.bounds_of(model, config, images, images, torch.device("cpu"))
         assert found.mean_image == pytest.approx(mean_image, rel=1e-5)
         assert found.far == pytest.approx(mean_image + 2 * max(0, expected - mean_image), rel=1e-5)
         assert found.start == pytest.approx(at_first, rel=1e-5)
