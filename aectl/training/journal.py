@@ -160,6 +160,8 @@ class Journal:
                 f"{self.run_dir / METRICS}: has no record of the best epoch, {progress.best.epoch}; was it edited?"
             )
         names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
+        if not self.model.costs:  # which an older aectl took for costs of 0
+            names = [name for name in names if not name.endswith(("/kl", "/elbo"))]
         final = {name: chosen[name] for name in names}
         part = "val" if chosen.get("val/loss") is not None else "train"
         compared = {

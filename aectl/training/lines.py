@@ -55,7 +55,7 @@ def of_best(record: dict[str, Any], model: Model, pixels: int) -> str:
         if recon is None:
             continue
         text = f"{part} recon {nats(recon)} ({model.likelihood.per_pixel(recon / pixels)})"
-        for name in (*model.costs, "elbo"):
+        for name in (*model.costs, "elbo") if model.costs else ():
             if f"{part}/{name}" in record:
                 text += f", {name.upper()} {nats(record[f'{part}/{name}'])}"
         if record.get(f"{part}/psnr") is not None:
