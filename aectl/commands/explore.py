@@ -15,8 +15,6 @@ from aectl.machine import devices
 from aectl.runs import layout, sanity
 from aectl.runs.opening import Run, open_data, open_run
 
-FILE = "explore.html"
-
 log = logging.getLogger(__name__)
 
 
@@ -27,13 +25,13 @@ def run_explore(config: ExploreConfig, folder: Path) -> None:
         ConfigError: its network has no code.
         StorageError: the output is there already, or cannot be written.
     """
-    target = folder / FILE if config.output is None else storage.expanded(config.output)
+    target = folder / layout.EXPLORER if config.output is None else storage.expanded(config.output)
     places.free(target, config.overwrite)
     device = devices.choose(config.device, config.threads)
     run = open_run(config.run, config.checkpoint, device)
     if run.model.latent is None:
         raise ConfigError(
-            f"run={run.path}: network={run.config.network.name} denoises, it has no code to explore; try aectl denoise"
+            f"run={run.path}: network={run.config.network.name} denoises, it has no code; try aectl denoise"
         )
     sanity.watch(run)
     log.info("exploring %s, %s checkpoint", run.title, config.checkpoint)

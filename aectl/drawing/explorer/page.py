@@ -16,7 +16,6 @@ from aectl.drawing.pages.filling import embedded, filled
 from aectl.files.pictures import sprites
 from aectl.files.pictures.sprites import Sprite
 from aectl.models.priors import StandardNormal
-from aectl.runs import schema
 
 LIMIT = 3_000_000  # bytes of the page
 FRAME = 120_000  # bytes for all but weights, codes and pictures
@@ -102,9 +101,11 @@ def _images(subject: Subject, room: int, *, with_reconstructions: bool) -> dict[
     return {
         "shown": shown,
         "train": {
-            "count": len(rows), "sprite": of_sprite(sprite), "codes": packed(subject.train_codes[rows]),
+            "count": len(rows),
+            "sprite": of_sprite(sprite),
+            "codes": packed(subject.train_codes[rows]),
             "of": subject.of_train,
-        },  # fmt: skip
+        },
     }
 
 

@@ -11,7 +11,9 @@ COLOURS = " Colours are labels, which training has not seen."
 GAPS = (
     " An AE was only taught to decode codes of images: its gaps decode to nonsense, and it has no prior to draw from."
 )
-RINGS = " Rings are 1 and 2 σ of the prior N(0, I), towards which training pulls the codes: so the gaps mean something."
+RINGS = (
+    " Rings are 1 and 2 σ of the prior N(0, I), towards which training pulls the codes: so the gaps mean something."
+)
 PARTS = {"val": "validation", "train": "training"}
 
 

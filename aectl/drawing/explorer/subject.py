@@ -105,9 +105,10 @@ class Subject:
 def subject_of(
     config: TrainConfig, model: Autoencoder, record: Mapping[str, Any], data: Split, device: torch.device
 ) -> Subject:
-    """A run with at most `SHOWN` of its validation images, or training images where it has none, and `TRAIN` of those."""
+    """A run with at most `SHOWN` validation images, or training images where it has none, and `TRAIN` of those."""
     train = data.train.spread(TRAIN) if isinstance(data.train, Images) else data.train
     train = train.drawn_once("explorer")
     part, shown = ("validation", data.val) if len(data.val) else ("training", train)
-    of_shown = len(data.val) or len(data.train)
-    return Subject(config, model, record, shown.spread(SHOWN), part, of_shown, train.spread(TRAIN), len(data.train), device)
+    sizes = {"of_shown": len(data.val) or len(data.train), "of_train": len(data.train)}
+    few = {"shown": shown.spread(SHOWN), "train": train.spread(TRAIN)}
+    return Subject(config, model, record, part=part, device=device, **few, **sizes)

@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const NEAREST = 6, DRAWS = 6, STEPS = 9, FIRST = 16, LAP = 4000; // of images, draws, steps from A to B, sliders; ms
+const worded = (value) => value.toFixed(2).replace("-", "−");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 class State {
@@ -81,22 +82,22 @@ class Explorer {
     const [i, j] = this.state.axes, { latent } = this.facts;
     const shown = latent <= 4 ? [...z.keys()] : i < j ? [i, j] : [j, i];
     const more = shown.length < latent ? `, and ${latent - shown.length} more` : "";
-    return shown.map((n) => `z${n + 1} = ${z[n].toFixed(2)}`).join(", ") + more;
+    return shown.map((n) => `z${n + 1} = ${worded(z[n])}`).join(", ") + more;
   }
 
   showImage() {
     const { state, shown, decoder } = this, index = state.focus();
-    $("code").textContent = `code at the cross: ${this.words(state.z)}`;
+    $("code").textContent = `Code at the cross: ${this.words(state.z)}`;
     for (const name of ["image", "again"]) $(`${name}-figure`).classList.toggle("empty", index < 0);
     if (index < 0) {
-      $("whose").textContent = `Touch a dot to see its ${this.facts.part} image.`;
+      $("whose").textContent = `Touch a dot to see the ${this.facts.part} image whose code it is.`;
       return;
     }
     shown.sprite.show(index, $("image"));
     if (decoder.grids) shown.sprite.show(shown.count + index, $("again"));
     else draw(decoder, shown.codes.at(index), $("again"));
     const label = shown.word(index);
-    $("whose").textContent = `image ${index + 1}${label && ", "}${label}: code ${this.words(shown.codes.at(index))}`;
+    $("whose").textContent = `${label || `image ${index + 1}`}: ${this.words(shown.codes.at(index))}`;
   }
 
   showNearest() {
@@ -273,7 +274,7 @@ class Explorer {
   showSliders() {
     for (const { axis, slider, value } of this.sliders) {
       slider.value = this.state.z[axis];
-      value.textContent = this.state.z[axis].toFixed(2);
+      value.textContent = worded(this.state.z[axis]);
     }
   }
 

@@ -89,11 +89,12 @@ class Plane {
     context.font = "11px system-ui, sans-serif";
     if (this.view === "map") this.drawMap();
     this.drawTicks(width, height);
-    if (this.facts.normal) this.drawPrior(width, height);
+    if (this.facts.normal) this.drawPrior(height);
     this.view === "pictures" ? this.drawPictures() : this.drawDots();
+    if (this.facts.normal) this.namePrior();
     if (this.view !== "map") this.drawNames();
     this.drawWay();
-    this.drawPosterior(height);
+    this.drawPosterior();
     this.drawCross(width, height);
   }
 
@@ -117,9 +118,9 @@ class Plane {
     context.stroke();
     context.globalAlpha = 1;
     for (let value = Math.ceil(left / step) * step; value <= right; value += step)
-      if (this.x(value) > 24 && this.x(value) < width - 24) this.halo(value.toFixed(digits), this.x(value), height - 8, "center");
+      if (this.x(value) > 24 && this.x(value) < width - 24) this.halo(value.toFixed(digits).replace("-", "−"), this.x(value), height - 8, "center");
     for (let value = Math.ceil(low / step) * step; !this.line && value <= top; value += step)
-      if (this.y(value) > 24 && this.y(value) < height - 24) this.halo(value.toFixed(digits), 6, this.y(value) + 4, "left");
+      if (this.y(value) > 24 && this.y(value) < height - 24) this.halo(value.toFixed(digits).replace("-", "−"), 6, this.y(value) + 4, "left");
     this.halo(`z${i + 1} →`, width - 8, height - 8, "right");
     if (!this.line) this.halo(`↑ z${j + 1}`, 6, 16, "left");
   }
@@ -136,7 +137,7 @@ class Plane {
   }
 
   // N(0, I): circles at 1 and 2 standard deviations, with one latent lines.
-  drawPrior(width, height) {
+  drawPrior(height) {
     const { context } = this;
     context.strokeStyle = this.ink("faint");
     context.globalAlpha = 0.7;
@@ -154,6 +155,9 @@ class Plane {
     }
     context.setLineDash([]);
     context.globalAlpha = 1;
+  }
+
+  namePrior() {
     for (const sigma of [1, 2])
       this.line ? this.halo(`${sigma} σ`, this.x(sigma) + 4, 16, "left")
         : this.halo(`${sigma} σ of the prior`, this.x(0), this.y(sigma) - 5, "center");
@@ -218,6 +222,8 @@ class Plane {
       this.todo = [];
       for (let y = 0; y < (this.line ? 1 : height); y += step)
         for (let x = 0; x < width; x += step) this.todo.push([x, y]);
+      const far = ([x, y]) => Math.hypot(x + step / 2 - width / 2, this.line ? 0 : y + step / 2 - height / 2);
+      this.todo.sort((one, other) => far(other) - far(one)); // taken from the end: the middle first
       this.tile = canvasOf(1, 1);
     }
     const began = performance.now();
@@ -247,11 +253,12 @@ class Plane {
     spots.forEach(([x, y], index) => {
       context.fillStyle = this.ink("ink");
       context.beginPath();
-      context.arc(x, y, 9, 0, 2 * Math.PI);
+      context.arc(x, y, 4, 0, 2 * Math.PI);
+      context.arc(x + 16, y - 16, 10, 0, 2 * Math.PI);
       context.fill();
       context.fillStyle = this.ink("paper");
       context.textAlign = "center";
-      context.fillText("AB"[index], x, y + 4.5);
+      context.fillText("AB"[index], x + 16, y - 11.5);
     });
     context.font = "11px system-ui, sans-serif";
   }
