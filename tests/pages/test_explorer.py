@@ -32,18 +32,8 @@ LEVELS = 2.01 / 255  # grey levels by which a picture may differ from torch's
 class Page:
     """A run's page, opened, with the run."""
 
-    def __init__(
-        self,
-        folder,
-        opened,
-        network=None,
-        model=None,
-        shape=(1, 12, 10),
-        latent=2,
-        browser=None,
-        classes=True,
-        **more,
-    ):
+    def __init__(self, folder, opened, network=None, model=None, shape=(1, 12, 10), latent=2, **more):
+        browser, classes = more.pop("browser", None), more.pop("classes", True)
         dataset = Synthetic(val_size=40, test_size=20, synthetic_size=160, synthetic_shape=list(shape))
         if not classes:
             np.save(folder / "x.npy", draw(60, shape, 0)[0])
@@ -95,7 +85,9 @@ class Page:
         return box["x"] + x, box["y"] + y
 
     def decoded(self, z):
-        return np.asarray(self.run.decode(np.atleast_2d(z).astype(np.float32)))[0].clip(0, 1)
+        """As the Python side decodes it, (C, H, W) in [0, 1]."""
+        image = self.run.decode(np.atleast_2d(z).astype(np.float32))[0].clip(0, 1)
+        return image.transpose(2, 0, 1) if self.document["shape"][0] == 3 else image.reshape(self.document["shape"])
 
     def codes(self):
         data = base64.b64decode(self.document["shown"]["codes"])
@@ -312,7 +304,9 @@ def test_one_latent_is_a_line(made):
     page = made(latent=1)
     page.drag(0.2, 0.5)
     assert np.abs(page.pixels("#decoded") - page.decoded(page.z)).max() <= LEVELS
-    assert page.z[0] == pytest.approx(page.ask("() => explorer.plane.place(0.2 * explorer.plane.size().width, 0)[0]"))
+    assert page.z[0] == pytest.approx(
+        page.ask("() => explorer.plane.place(0.2 * explorer.plane.size().width, 0)[0]"), abs=0.02
+    )
     page.page.mouse.move(*page.spot(5))
     page.settle()
     assert not page.page.locator("#image-figure.empty").count()
@@ -329,7 +323,7 @@ def test_an_ae_has_no_ellipse_no_rings_and_says_so(made):
 
 
 def test_a_convolutional_decoder_shows_pictures_made_beforehand(made):
-    page = made(network=Conv(channels=[4, 8]), shape=(1, 16, 16), latent=3)
+    page = made(network=Conv(channels=[4, 8], hidden=[]), shape=(1, 16, 16), latent=3)
     grid = page.document["decoder"]["grids"][0]
     first, second = grid["axes"]
     ends, middle = page.document["ranges"], np.array(page.document["middle"])

@@ -9,13 +9,12 @@ from torch import Tensor
 from aectl.data.images import to_uint8
 from aectl.drawing.explorer.numbers import of_sprite, packed
 from aectl.drawing.explorer.subject import Subject
-from aectl.files.pictures.sprites import QUALITIES, Sprite, sprite, thumbnails
+from aectl.files.pictures.sprites import QUALITIES, sprite, thumbnails
 from aectl.models.networks.layers import SLOPE
 from aectl.models.networks.mlp import MLPDecoder
 
 SIDES = (25, 20, 16, 12, 8)  # cells along an axis of the grid
 LINE = 101  # cells where there is one latent
-PAIRS = 6  # planes for which there is a grid, at most
 TOLERANCE = 0.5 / 255  # by which rounded weights may change a pixel
 
 
@@ -59,35 +58,35 @@ def rounding(subject: Subject) -> float:
 def grids(subject: Subject, room: int) -> dict[str, Any]:
     """Pictures over planes of two latents, those that carry most first, in `room` letters at most."""
     if subject.model.latent == 1:
-        return {"kind": "grid", "grids": [_grid(subject, (0, 0), LINE, 1, None)[0]]}
-    pairs = sorted(itertools.combinations(range(min(4, subject.model.latent)), 2), key=sum)[:PAIRS]
-    found, left = [], room
-    for first, second in pairs:
-        axes = (subject.order[first], subject.order[second])
-        grid, size = _fitting(subject, axes, left if not found else min(left, room // 3))
-        if size > left and found:
-            break
-        found.append(grid)
-        left -= size
+        return {"kind": "grid", "grids": [_grid(subject, (0, 0), LINE, 1, room)]}
+    pairs = sorted(itertools.combinations(range(min(4, subject.model.latent)), 2), key=sum)
+    axes = [(subject.order[first], subject.order[second]) for first, second in pairs]
+    found = [_square(subject, axes[0], room)]
+    each = len(found[0]["sprite"]["src"])
+    for pair in axes[1:]:
+        if (len(found) + 1) * each < room:
+            found.append(_grid(subject, pair, found[0]["across"], found[0]["up"], each))
     return {"kind": "grid", "grids": found}
 
 
-def _fitting(subject: Subject, axes: tuple[int, int], room: int) -> tuple[dict[str, Any], int]:
-    grid, size = {}, 0
-    for quality, side in ((quality, side) for quality in (None, *QUALITIES) for side in SIDES):
-        grid, size = _grid(subject, axes, side, side, quality)
-        if size <= room:
+def _square(subject: Subject, axes: tuple[int, int], room: int) -> dict[str, Any]:
+    """The finest grid that fits in `room`, else the coarsest."""
+    grid: dict[str, Any] = {}
+    for side in SIDES:
+        grid = _grid(subject, axes, side, side, room)
+        if len(grid["sprite"]["src"]) <= room:
             break
-    return grid, size
+    return grid
 
 
-def _grid(
-    subject: Subject, axes: tuple[int, int], across: int, up: int, quality: int | None
-) -> tuple[dict[str, Any], int]:
-    """The first row is that of the second latent's least value."""
+def _grid(subject: Subject, axes: tuple[int, int], across: int, up: int, room: int) -> dict[str, Any]:
+    """A PNG, or a JPEG where that would take more than `room`; the first row has the second latent's least value."""
     z, _ = cells(subject, axes, across, up)
-    made: Sprite = sprite(thumbnails(to_uint8(subject.decoded(z)).numpy()), across, quality)
-    return {"axes": list(axes), "across": across, "up": up, "sprite": of_sprite(made)}, len(made.data) * 4 // 3
+    pictures = thumbnails(to_uint8(subject.decoded(z)).numpy())
+    found = of_sprite(sprite(pictures, across))
+    if len(found["src"]) > room:
+        found = of_sprite(sprite(pictures, across, QUALITIES[0]))
+    return {"axes": list(axes), "across": across, "up": up, "sprite": found}
 
 
 def cells(subject: Subject, axes: tuple[int, int], across: int, up: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The page itself: what it shows of a subject, within its size."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from aectl.models.priors import StandardNormal
 
 LIMIT = 3_000_000  # bytes of the page
 FRAME = 120_000  # bytes for all but weights, codes and pictures
-SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)  # of the images that could be shown
+PROBE = 50  # images, by whose size that of more is judged
 FEW = 60  # images are the least for which decoding in the browser is worth it
 STYLES = ("theme.css", "explorer.css")
 SCRIPTS = ("numbers.js", "decoder.js", "space.js", "plane.js", "explorer.js")
@@ -78,16 +78,11 @@ def _images(subject: Subject, room: int, *, with_reconstructions: bool) -> dict[
 
     Where the browser cannot decode, the reconstructions stand behind the images in their sprite.
     """
-    code, images = subject.code, subject.shown.pixels
-
-    def pictures(rows: torch.Tensor) -> np.ndarray:
-        originals = images[rows]
-        if not with_reconstructions:
-            return originals.numpy()
-        return torch.cat([originals, to_uint8(subject.decoded(code.mu[rows]))]).numpy()
-
-    half = room // 2 if len(subject.train) else room
-    rows, sprite = _most(pictures, len(images), half, 8 * subject.model.latent)
+    code, room = subject.code, room // 2 if len(subject.train) else room
+    views = [sprites.thumbnails(subject.shown.pixels.numpy())]
+    if with_reconstructions:
+        views.append(sprites.thumbnails(to_uint8(subject.decoded(code.mu)).numpy()))
+    rows, sprite = _most(views, room, 8 * subject.model.latent)
     labels = subject.shown.labels
     shown = {
         "count": len(rows), "sprite": of_sprite(sprite), "codes": packed(code.mu[rows]),
@@ -96,35 +91,32 @@ def _images(subject: Subject, room: int, *, with_reconstructions: bool) -> dict[
     }  # fmt: skip
     if not len(subject.train):
         return {"shown": shown, "train": None}
-    train = subject.train.pixels
-    rows, sprite = _most(lambda rows: train[rows].numpy(), len(train), half, 4 * subject.model.latent)
-    return {
-        "shown": shown,
-        "train": {
-            "count": len(rows),
-            "sprite": of_sprite(sprite),
-            "codes": packed(subject.train_codes[rows]),
-            "of": subject.of_train,
-        },
-    }
+    rows, sprite = _most([sprites.thumbnails(subject.train.pixels.numpy())], room, 4 * subject.model.latent)
+    train = {"count": len(rows), "sprite": of_sprite(sprite), "codes": packed(subject.train_codes[rows])}
+    return {"shown": shown, "train": {**train, "of": subject.of_train}}
 
 
-def _most(
-    pictures: Callable[[torch.Tensor], np.ndarray], count: int, room: int, code_bytes: int
-) -> tuple[torch.Tensor, Sprite]:
-    """Which of `count` images, evenly spread, and the file of their `pictures`: the most that fit, in PNG if need be.
+def _most(views: Sequence[np.ndarray], room: int, code_bytes: int) -> tuple[torch.Tensor, Sprite]:
+    """Which of N images, evenly spread, and the file of their `views`, (N, C, H, W) each: as many as fit in `room`.
 
-    A JPEG is taken only where not even a tenth of them would fit as PNG.
+    It is a JPEG only where not a third of them would fit as PNG.
     """
-    rows, made = torch.arange(count), None
-    for quality, shares in ((None, SHARES), *((quality, SHARES) for quality in sprites.QUALITIES)):
-        for share in shares:
-            rows = torch.linspace(0, count - 1, max(1, round(share * count))).round().long()
-            images = sprites.thumbnails(pictures(rows))
-            made = sprites.sprite(images, max(1, math.isqrt(len(images))), quality)
-            if _letters(len(made.data)) + len(rows) * _letters(code_bytes) <= room:
-                return rows, made
-    return rows, made
+    total = len(views[0])
+
+    def made(count: int, quality: int | None) -> tuple[torch.Tensor, Sprite, int]:
+        rows = torch.linspace(0, total - 1, count).round().long()
+        pictures = np.concatenate([view[rows.numpy()] for view in views])
+        found = sprites.sprite(pictures, max(1, math.isqrt(len(pictures))), quality)
+        return rows, found, _letters(len(found.data)) + count * _letters(code_bytes)
+
+    for quality in (None, *sprites.QUALITIES):
+        *_, size = made(min(total, PROBE), quality)
+        count = min(total, int(0.9 * room * min(total, PROBE) / size))
+        if count >= total / 3 or quality == sprites.QUALITIES[-1]:
+            rows, found, size = made(max(1, count), quality)
+            if size <= room:
+                break
+    return rows, found
 
 
 def explorer(subject: Subject) -> tuple[str, dict[str, Any]]:

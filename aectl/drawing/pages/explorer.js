@@ -205,8 +205,8 @@ class Explorer {
   }
 
   say() {
-    const index = this.state.selected;
-    $("said").textContent = index < 0 ? this.words(this.state.z) : $("whose").textContent;
+    const { selected, z } = this.state;
+    $("said").textContent = selected < 0 ? this.words(z) : `${this.shown.word(selected) || `image ${selected + 1}`}: ${this.words(z)}`;
   }
 
   // ------------------------------------------------------------------------------------------- legend, sliders, axes

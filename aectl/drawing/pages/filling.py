@@ -20,7 +20,7 @@ def filled(template: str, styles: Sequence[str] = (), scripts: Sequence[str] = (
         lstrip_blocks=True,
     )  # fmt: skip
     return found.get_template(template).render(
-        policy=POLICY, style=_joined(styles), script=_joined(scripts), **values
+        policy=POLICY, style=joined(styles), script=joined(scripts), **values
     )  # fmt: skip
 
 
@@ -29,5 +29,6 @@ def embedded(document: Mapping[str, Any]) -> Markup:
     return Markup(json.dumps(document, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def _joined(names: Sequence[str]) -> Markup:
+def joined(names: Sequence[str]) -> Markup:
+    """Files of this folder, one after the other."""
     return Markup("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names))
