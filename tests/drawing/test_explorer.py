@@ -3,12 +3,14 @@
 import base64
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL
 
+from aectl import storage
 from aectl.data.images import Images, Split
 from aectl.drawing.explorer import decoders, page
 from aectl.drawing.explorer.numbers import packed
@@ -84,8 +86,7 @@ def test_every_activation_and_mean_is_known_to_the_script():
     assert {one.link for one in made} == known
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 96, 64)])
-@pytest.mark.parametrize("latent", [2, 64])
+@pytest.mark.parametrize(("shape", "latent"), [((1, 28, 28), 2), ((1, 28, 28), 256), ((3, 96, 64), 2)])
 def test_a_page_has_three_megabytes_at_most(shape, latent):
     found = subject(shape, latent, Mlp(hidden=[128]), count=300)
     text, document = page.explorer(found)
@@ -95,10 +96,8 @@ def test_a_page_has_three_megabytes_at_most(shape, latent):
 
 
 def test_what_is_not_dense_or_too_large_gets_pictures_made_beforehand():
-    for found in (
-        subject((1, 8, 8), network=Conv(channels=[4], hidden=[])),
-        subject((3, 80, 80), network=Mlp(hidden=[64])),
-    ):
+    conv, large = Conv(channels=[4], hidden=[]), Mlp(hidden=[64])
+    for found in (subject((1, 8, 8), network=conv), subject((3, 80, 80), network=large)):
         text, document = page.explorer(found)
         assert not page.is_small(found)
         assert document["decoder"]["kind"] == "grid"
@@ -140,20 +139,17 @@ def test_without_labels_there_is_no_legend():
     assert 'id="legend"' not in text
 
 
-def test_the_command_writes_the_page_and_says_where(aectl, tmp_path):
-    assert aectl("train", *SMALL, "explore=true", "epochs=1").status == 0
-    (run,) = (tmp_path / "outputs/train").iterdir()
-    assert (run / "explore.html").is_file()
-    done = aectl("explore", "device=cpu")
+def test_the_command_writes_the_page_and_says_where(aectl, tmp_path, small_run):
+    done = aectl("explore", f"run={small_run}", "device=cpu")
     assert done.status == 0
     (written,) = (tmp_path / "outputs/explore").glob("*/explore.html")
     assert str(written.relative_to(tmp_path)) in done.out + done.err
-    assert aectl("explore", "output=page.html").status == 0
-    again = aectl("explore", "output=page.html")
+    assert aectl("explore", f"run={small_run}", "output=page.html").status == 0
+    again = aectl("explore", f"run={small_run}", "output=page.html")
     assert again.status == 6
     assert "overwrite=true" in again.err
-    assert aectl("explore", "output=page.html", "overwrite=true").status == 0
-    assert aectl("explore", "output=page.txt").status == 2
+    assert aectl("explore", f"run={small_run}", "output=page.html", "overwrite=true").status == 0
+    assert aectl("explore", f"run={small_run}", "output=page.txt").status == 2
 
 
 def test_what_has_no_code_is_refused_in_a_line(aectl, identity):
@@ -163,23 +159,26 @@ def test_what_has_no_code_is_refused_in_a_line(aectl, identity):
     assert done.err.count("\n") == 1
 
 
-def test_training_says_the_page_first_and_outlives_one_that_cannot_be_written(aectl, tmp_path, monkeypatch):
-    done = aectl("train", *SMALL, "explore=true", "epochs=1", "name=a")
+def test_training_says_the_page_first_and_outlives_one_that_cannot_be_written(aectl, only_run, monkeypatch):
+    done = aectl("train", *SMALL, "explore=true", "epochs=1")
     said = done.out + done.err
-    assert said.index("look at:") < said.index("curves, pictures and checkpoints")
-    assert aectl("train", *SMALL, "epochs=1", "name=c").status == 0
-    full = OSError(28, "No space left on device")
+    assert said.index(f"look at: {only_run().relative_to(Path.cwd())}/explore.html") < said.index("curves, pictures")
+    assert (only_run() / "explore.html").is_file()
+    (only_run() / "explore.html").unlink()
 
-    def refuse(*args):
-        raise full
+    def refuse(path, data, replace=storage.replace):
+        if path.name == "explore.html":
+            raise OSError(28, "No space left on device")
+        replace(path, data)
 
-    monkeypatch.setattr(page, "explorer", refuse)
-    done = aectl("train", *SMALL, "explore=true", "epochs=1", "name=b")
+    monkeypatch.setattr(storage, "replace", refuse)
+    done = aectl("train", "resume=latest", "explore=true")
     assert done.status == 0
     assert "No space left on device" in done.out + done.err
-    by_name = {path.name.split("_")[2]: path for path in (tmp_path / "outputs/train").iterdir()}
-    weights = {name: (path / "checkpoints") for name, path in by_name.items()}
-    files = {name: sorted(path.rglob("model.safetensors"))[-1].read_bytes() for name, path in weights.items()}
-    assert files["a"] == files["b"] == files["c"]
-    assert not (by_name["b"] / "explore.html").exists()
-    assert not (by_name["c"] / "explore.html").exists()
+    assert not (only_run() / "explore.html").exists()
+
+
+def test_a_run_leaves_no_page_where_it_is_told_so_or_has_too_large_a_decoder(aectl, only_run):
+    conv = ("network=conv", "network.channels=[4]", "network.hidden=[]")
+    assert aectl("train", *SMALL, *conv, "explore=true", "epochs=1").status == 0
+    assert not (only_run() / "explore.html").exists()

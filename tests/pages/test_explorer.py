@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import time
 
 import numpy as np
 import pytest
@@ -49,10 +50,17 @@ class Page:
         self.document = json.loads(text)
         self.watched = opened(self.file, **(browser or {}))
         self.page = self.watched.page
-        self.page.wait_for_function("window.explorer && explorer.frames")
+        self.until("() => Boolean(window.explorer && explorer.frames)")
 
     def ask(self, code, *args):
         return self.page.evaluate(code, *args)
+
+    def until(self, code, *args):
+        """Wait for it to be true; playwright's own way would need `eval`, which the page forbids."""
+        end = time.monotonic() + 30
+        while not self.ask(code, *args):
+            assert time.monotonic() < end, code
+            time.sleep(0.02)
 
     def pixels(self, canvas):
         """What a canvas shows, (C, H, W) in [0, 1], after all that is pending has been drawn."""
@@ -233,7 +241,7 @@ def test_two_clicks_walk_from_one_code_to_the_other(made):
     np.testing.assert_allclose(page.z, 0.75 * a + 0.25 * b, atol=1e-5)
     assert np.abs(page.pixels("#decoded") - page.decoded(page.z)).max() <= LEVELS
     page.page.click("#play")
-    page.page.wait_for_function("(z) => Math.abs(explorer.state.z[0] - z) > 1e-4", arg=float(page.z[0]))
+    page.until("(z) => Math.abs(explorer.state.z[0] - z) > 1e-4", float(page.z[0]))
     page.page.click("#play")
     still = page.z
     page.settle()
@@ -304,9 +312,8 @@ def test_one_latent_is_a_line(made):
     page = made(latent=1)
     page.drag(0.2, 0.5)
     assert np.abs(page.pixels("#decoded") - page.decoded(page.z)).max() <= LEVELS
-    assert page.z[0] == pytest.approx(
-        page.ask("() => explorer.plane.place(0.2 * explorer.plane.size().width, 0)[0]"), abs=0.02
-    )
+    there = page.ask("() => explorer.plane.place(0.2 * explorer.plane.size().width, 0)[0]")
+    assert page.z[0] == pytest.approx(there, abs=0.02)  # a pixel
     page.page.mouse.move(*page.spot(5))
     page.settle()
     assert not page.page.locator("#image-figure.empty").count()
@@ -402,7 +409,7 @@ def test_the_light_follows_the_system_and_the_button(made):
 def test_the_map_is_the_decoder_of_each_place(made):
     page = made(shape=(1, 16, 16))
     page.page.click("[data-view=map]")
-    page.page.wait_for_function("() => explorer.plane.todo && !explorer.plane.todo.length")
+    page.until("() => explorer.plane.todo && !explorer.plane.todo.length")
     cell = page.ask(
         """() => { const data = explorer.plane.map.getContext("2d").getImageData(68, 102, 34, 34).data;
         return Array.from({ length: 34 * 34 }, (_, i) => data[4 * i]) }"""

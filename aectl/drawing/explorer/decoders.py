@@ -60,7 +60,7 @@ def grids(subject: Subject, room: int) -> dict[str, Any]:
     if subject.model.latent == 1:
         return {"kind": "grid", "grids": [_grid(subject, (0, 0), LINE, 1, room)]}
     pairs = sorted(itertools.combinations(range(min(4, subject.model.latent)), 2), key=sum)
-    axes = [(subject.order[first], subject.order[second]) for first, second in pairs]
+    axes = [tuple(sorted((subject.order[first], subject.order[second]))) for first, second in pairs]
     found = [_square(subject, axes[0], room)]
     each = len(found[0]["sprite"]["src"])
     for pair in axes[1:]:

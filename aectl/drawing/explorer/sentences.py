@@ -78,10 +78,10 @@ def _decoder(subject: Subject, decoder: dict[str, Any]) -> str:
 
 def why_pictures(subject: Subject, decoder: dict[str, Any]) -> str:
     """What is shown in place of the decoder's own answers, and why."""
-    grid, others = decoder["grids"][0], subject.model.latent - 2
+    grid = decoder["grids"][0]
     size = f"{grid['across']}×{grid['up']}" if grid["up"] > 1 else f"{grid['across']}"
     dense = subject.config.network.dense
-    why = "too large for a page" if dense else f"no dense one (network={subject.config.network.name})"
+    why = "too large for a page" if dense else f"not a dense one (network={subject.config.network.name})"
     where = "mean" if subject.model.prior is None else "median"
-    rest = f", the other {others} latents at their {where}" if others > 0 else ""
+    rest = f", every other latent at its {where}" if subject.model.latent > 2 else ""
     return f"the decoder is {why}, so pictures are blended from {size} made beforehand{rest}"

@@ -2,6 +2,9 @@
 
 const NEAR = 12, MAP_CELL = 34; // pixels of the screen
 
+// Over the map, which is mostly black, in either theme.
+const OVER_PICTURES = { ink: "#fff", faint: "#ddd", raised: "#000", paper: "#000", line: "#999", accent: "#7fb0e6" };
+
 function nice(step) {
   const power = 10 ** Math.floor(Math.log10(step));
   return power * [1, 2, 5, 10].find((factor) => factor * power >= step);
@@ -77,6 +80,7 @@ class Plane {
   }
 
   ink(name) {
+    if (this.view === "map") return OVER_PICTURES[name];
     return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   }
 
