@@ -276,3 +276,23 @@ def test_curves_are_the_records_by_epoch(drawn):
         np.testing.assert_allclose(lines["train"].get_ydata(), [10 * index + epoch for epoch in (3, 4, 5)])
         np.testing.assert_allclose(lines["validation"].get_ydata(), [100 + 10 * index + epoch for epoch in (3, 4, 5)])
     assert re.match("nats", drawn.plot("kl").get_ylabel())
+
+
+@pytest.mark.parametrize(
+    ("keys", "panel", "unit", "shown"),
+    [
+        (("train/mse", "val/mse", "val/psnr"), "mse", "squared error per pixel", {"train", "validation"}),
+        (("val/mse", "val/psnr"), "psnr", "PSNR (dB)", {"validation"}),
+        ((), None, None, None),  # as older runs have it
+    ],
+)
+def test_beside_the_curves_in_nats_is_what_people_judge_by(drawn, keys, panel, unit, shown):
+    records = [{"epoch": epoch, "train/loss": 1.0, **dict.fromkeys(keys, 10.0 * epoch)} for epoch in (1, 2)]
+    plots.curves(records, ("loss",), "curves")
+    titles = [axes.get_title() for axes in drawn.plots[0].axes]
+    assert titles == ["loss", *([panel] if panel else [])]
+    if panel:
+        axes = drawn.plot(panel)
+        assert axes.get_ylabel() == unit
+        assert {line.get_label() for line in axes.lines} == shown
+        assert all(line.get_ydata() == pytest.approx([10, 20]) for line in axes.lines)

@@ -52,7 +52,7 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
     title = f"{schema.caption(run.config)}: test images, {run.config.seen}"
     picture = views.reconstructions(run.model, test, corrupt, device, title)
     tracker = Tracker(folder)
-    tracker.scalars({f"denoise/{name}": value for name, value in found.items()}, run.progress.step)
+    tracker.scalars("measured by denoise", found)
     tracker.picture("denoised", picture, run.progress.step)
     tracker.close()
     storage.replace(folder / "metrics.json", storage.dump_json(found))

@@ -84,8 +84,7 @@ def _draw(subject: Subject, found: list[Figure], sentences: list[str], folder: P
     """Figures, sentences and pictures into TensorBoard and `folder`."""
     tracker, step = Tracker(folder), subject.run.progress.step
     try:
-        scalars = {f"eval/{one.name}": one.value for one in found if isinstance(one.value, float)}
-        tracker.scalars(scalars, step)
+        tracker.scalars("measured by eval", {one.name: one.value for one in found if isinstance(one.value, float)})
         tracker.text("diagnosis", "\n".join(sentences))
         for name, picture in _pictures(subject):
             tracker.picture(name, picture, step)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
 TRAIN, VALIDATION = BLUE, ORANGE  # in every plot that has both
 _MAX_LEGEND = 20
+_UNITS = {"mse": "squared error per pixel", "psnr": "PSNR (dB)"}  # of curves that are not in nats
 CHARACTERS = 9  # of a title in an inch of a plot
 
 
@@ -204,6 +205,15 @@ def palette(count: int) -> list[str]:
     return [to_hex(colormaps["turbo"](index / (count - 1))) for index in range(count)]
 
 
+def label_colours(count: int) -> list[str]:
+    """The colours that `scatter` gives to `count` labels, in their order."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    colours = colormaps["tab10" if count <= 10 else "tab20" if count <= 20 else "turbo"]
+    return [to_hex(colours(index) if count <= 20 else colours(index / count)) for index in range(count)]
+
+
 def shades(colour: str, count: int) -> list[str]:
     """`count` shades of one colour, from light to dark; itself for one."""
     from matplotlib.colors import to_hex, to_rgb
@@ -320,11 +330,22 @@ def histogram(values: Tensor, title: str, xlabel: str) -> np.ndarray:
     return _pixels(figure)
 
 
+def _judged(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Which figure beside nats the records have; those of older runs have none."""
+    for key in ("train/mse", "val/psnr"):
+        if any(record.get(key) is not None for record in records):
+            return [key.partition("/")[2]]
+    return []
+
+
 def curves(records: Sequence[dict[str, Any]], figures: Sequence[str], title: str) -> np.ndarray:
-    """Training and validation figures against the epoch: loss, recon, costs; the loss alone where it is recon."""
+    """Training and validation `figures` in nats against the epoch, and beside them the error that people judge by.
+
+    That is the squared error where training has it too, else the PSNR of validation.
+    """
     from matplotlib.figure import Figure
 
-    names = figures if len(figures) > 2 else figures[:1]
+    names = [*figures, *_judged(records)]
     figure = Figure(figsize=(max(5.5, 4.2 * len(names)), 3.6), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     epochs = [record["epoch"] for record in records]
@@ -339,7 +360,7 @@ def curves(records: Sequence[dict[str, Any]], figures: Sequence[str], title: str
         axes.xaxis.get_major_locator().set_params(integer=True)
         if len(epochs) == 1:
             axes.set_xticks(epochs)
-        axes.set(title=name, xlabel="epoch", ylabel="nats per image")
+        axes.set(title=name, xlabel="epoch", ylabel=_UNITS.get(name, "nats per image"))
         axes.legend(frameon=False)
     figure.suptitle(title)
     return _pixels(figure)
