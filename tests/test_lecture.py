@@ -21,7 +21,6 @@ ROOT = Path(__file__).resolve().parent.parent
 LECTURE = ROOT / "docs/lecture"
 PAGES = sorted(LECTURE.glob("[0-9]*.md"))
 GALLERY = ROOT / "docs/gallery/README.md"
-ELSEWHERE = {"photographs.png", "pairs.png"}  # of the gallery, by scripts of their own
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -169,11 +168,12 @@ def test_pictures_of_the_pages_are_there_made_by_their_commands_and_small(pages)
     assert sum(path.stat().st_size for path in files.values()) < 3_000_000
 
 
-def test_the_pictures_of_the_readme_come_from_the_gallery_too(pages):
+def test_the_gallery_has_what_its_page_makes_and_what_the_readme_shows(pages):
     made = {part.place for part in pages.parts(GALLERY.read_text()) if isinstance(part, pages.Picture)}
-    shown = set(re.findall(r"\(docs/gallery/([^)]+)\)", (ROOT / "README.md").read_text()))
-    assert shown <= made | ELSEWHERE
-    assert made <= {path.name for path in GALLERY.parent.iterdir()}
+    shown = set(re.findall(r"\(docs/gallery/([^)]+\.png)\)", (ROOT / "README.md").read_text()))
+    assert made
+    assert shown
+    assert made | shown <= {path.name for path in GALLERY.parent.iterdir()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
