@@ -110,13 +110,9 @@ def _newest_run(outputs: Path, title: tuple[str, ...]) -> Run:
 
 
 def _of_vae(run: Run) -> Iterator[Picture]:
-    words = (
-        "Loss, reconstruction and KL: validation follows training as long as what is learnt holds for other images."
-    )
+    words = "Validation follows training as long as what is learnt holds for images that were not seen."
     yield from _shown("Curves", words, run.own("curves.png"))
-    words = (
-        "Each dot is a validation image at its code of two numbers; colours are labels, which training has not seen."
-    )
+    words = "Each dot is a validation image at its code of two numbers; colours are labels, unseen in training."
     yield from _shown("The plane", words, run.own("latent_plane.png"), run.own("latent_scatter.png"))
     words = "The same plane, asked the other way: what the decoder makes of each place. Neighbours look alike."
     yield from _shown("The plane, decoded", words, run.made("sample_grid.png"), run.own("latent_map.png"))
