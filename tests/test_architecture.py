@@ -64,7 +64,7 @@ def height(name: str) -> int:
     [("hydra", {"cli"}), ("omegaconf", {"cli"}), ("tensorboard", {"runs.tracking"}),
      ("torch.utils.tensorboard", {"runs.tracking"}), ("safetensors", {"runs.checkpoint"}),
      ("onnx", {"runs.exporting"}), ("onnxscript", {"runs.exporting"}), ("onnxruntime", {"runs.exporting"}),
-     ("matplotlib", {"drawing.plots"}), ("torchvision", {"data.datasets._torchvision"}),
+     ("matplotlib", {"drawing.plots"}), ("jinja2", {"drawing.pages.filling"}), ("torchvision", {"data.datasets._torchvision"}),
      ("tifffile", {"files.pictures.tiff", "files.pictures.tiff_writing"}),
      ("imagecodecs", {"files.pictures.decoding", "files.pictures.encoding"}),
      ("importlib.metadata", {"installed", "commands.doctor"}),
