@@ -19,13 +19,14 @@ import time
 from pathlib import Path
 
 from pages import Figure, Folder, parts, walk
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 ROOT = Path(__file__).resolve().parent.parent
 LECTURE = ROOT / "docs/lecture"
 FIGURES = LECTURE / "figures.json"
 SCRATCH = ROOT / "build/gallery"
 MOST = 3_000_000  # bytes of all pictures of the lecture
+MOST_SHIFT = 2.0  # grey levels by which a palette may change a picture
 
 
 def lecture() -> list[Path]:
@@ -33,14 +34,25 @@ def lecture() -> list[Path]:
     return sorted(LECTURE.glob("[0-9]*.md"))
 
 
-def small(path: Path, colours: int = 128) -> bytes:
-    """A picture as a PNG with a palette that covers all of its colours, the rare ones of points and lines too."""
+def small(path: Path) -> bytes:
+    """A picture as a PNG with a palette.
+
+    One that covers all colours serves the rare ones of points and lines; where it would shift the others, such as the
+    light grounds of a page, a palette of the commonest colours does.
+    """
     with Image.open(path) as picture:
         rgb = picture.convert("RGB")
-    plain = rgb.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    plain = rgb.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    if _shift(rgb, plain.convert("RGB")) > MOST_SHIFT:
+        plain = rgb.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     plain.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _shift(one: Image.Image, other: Image.Image) -> float:
+    """How far two pictures are apart, grey levels, the mean over pixels and channels."""
+    return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean) / 3
 
 
 def clear(folder: Path, names: set[str]) -> None:

@@ -56,7 +56,7 @@ def shortened(line: str) -> list[str]:
     sizes = {"network.channels": "[4]"} if "network=unet" in words else {"network.hidden": "[16]"}
     changed = {**SMALL, **({} if "dataset" in own else DRAWN)}
     changed |= {key: value for key, value in sizes.items() if "network.hidden=[]" not in words}
-    changed |= {"lr": "1e-3", "seed": "0"} if own >= {"lr", "seed"} else {}  # of 120 jobs, four
+    changed |= {"lr": "1e-3,1e-2", "seed": "0"} if own >= {"lr", "seed"} else {}  # of 120 jobs, eight
     kept = [word for word in words if word.partition("=")[0] not in changed]
     return kept + [f"{key}={value}" for key, value in changed.items()]
 
@@ -365,3 +365,16 @@ def test_small_pictures_look_as_before(tmp_path):
         away = np.abs(np.asarray(picture.convert("RGB")).astype(int) - seen)
     assert away[100:].max() <= 8
     assert away.max() <= 16
+
+
+def test_light_grounds_of_a_page_stay_what_they_are(tmp_path):
+    import gallery
+
+    seen = np.full((200, 200, 3), 246, np.uint8)
+    seen[:20] = 255
+    seen[30, :] = np.random.default_rng(0).integers(0, 256, (200, 3))
+    Image.fromarray(seen).save(tmp_path / "a.png")
+    with Image.open(io.BytesIO(gallery.small(tmp_path / "a.png"))) as picture:
+        found = np.asarray(picture.convert("RGB"))
+    assert (found[0] == 255).all()
+    assert np.abs(found[100:].astype(int) - 246).max() <= 1
