@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-export bench reproduce torture mutations lint format tensorboard clean
+.PHONY: help install demo gallery test test-slow test-export bench reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 	@echo "Look at:  outputs/train/*/figures/   outputs/eval/*/figures/   outputs/sample/*/grid.png"
 	@echo "          outputs/denoise/*/figures/denoised.png"
 	@echo "Curves:   make tensorboard   (then open http://localhost:6006)"
+
+gallery: $(STAMP) ## every picture and figure of docs/lecture and the README, by their pages' commands: 15 minutes of one core
+	$(BIN)/python benchmarks/gallery.py $(PAGES)
 
 test: $(STAMP) lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
