@@ -1,4 +1,4 @@
-"""Every public name of Python has a docstring and stands on a page; what has not is a warning, so that the build fails."""
+"""Every public name of Python has a docstring and stands on a page; else the build warns, and so fails."""
 
 import inspect
 import logging
