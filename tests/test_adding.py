@@ -137,7 +137,7 @@ def test_a_package_offers_a_choice_as_the_page_says(tmp_path):
         f"{line} device=cpu" if "eval" in line else f"{line} device=cpu epochs=1 figures_every=0" for line in lines
     ]
     out = run("-c", COMMAND, "aectl train --help", *lines, path=[ROOT, site], cwd=tmp_path)
-    assert re.search(r"^noise: .*\bfog\b", out, re.MULTILINE)
+    assert re.search(r"^  noise .*\n.*\bfog\b", out, re.MULTILINE)
     found = [path.read_text(encoding="utf-8") for path in tmp_path.glob("outputs/**/config.yaml")]
     densities = sorted(re.search(r"density: (\S+)", saved)[1] for saved in found)
     assert densities == ["0.1", "0.3", "0.5"]

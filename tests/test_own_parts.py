@@ -86,8 +86,8 @@ print(sorted({{"torch", "aectl_weather"}} & set(sys.modules)))
 
 @pytest.mark.parametrize(
     ("args", "line", "shown"),
-    [(["train", "--help"], "", "noise: blocks, blur, fog, gaussian"),
-     (["train", "noise=fog", "--help"], "", "density: 0.5"),
+    [(["train", "--help"], "", "none (default), blocks, blur, fog, gaussian"),
+     (["train", "noise=fog", "--help"], "", "noise.density      0.5 "),
      (["-sc", "query=bash"], "aectl train noise=f", "noise=fog"),
      (["-sc", "query=bash"], "aectl train noise=fog noise.d", "noise.density=")],
 )  # fmt: skip

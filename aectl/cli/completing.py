@@ -1,12 +1,17 @@
-"""TAB: what may come next on a command line. Hydra knows settings and choices; commands and runs are ours."""
+"""TAB: what may come next on a command line, from the YAML files, the runs that there are, and the disk.
+
+The shell asks through `$COMP_LINE`, as Hydra's scripts for bash, zsh and fish do; Hydra itself answers for its own
+settings alone.
+"""
 
 import contextlib
 import io
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
-from aectl.cli.groups import others_than
+from aectl.cli import described, groups
 from aectl.cli.job import Job
 from aectl.cli.launching import hydra_main, without_command
 from aectl.cli.messages import Task
@@ -15,6 +20,7 @@ from aectl.runs import finding
 from aectl.settings.typed import path_keys
 
 RUNS, SWEEPS = ("run", "resume"), ("sweep", "sweep.resume")  # settings that take one
+SAFE = re.compile(r"[\w./~,=+@%-]+")  # what a shell takes as one word
 
 
 def answer(args: list[str]) -> None:
@@ -26,28 +32,66 @@ def answer(args: list[str]) -> None:
     if len(words) <= 2:
         print("\n".join(name for name in COMMANDS if name.startswith(words[-1])))
     elif words[1] in COMMANDS:
-        print("\n".join(_runs(words[1], words[-1]) or _settings(words, args)))
+        print("\n".join(_completed(words, args)))
 
 
-def _settings(words: list[str], args: list[str]) -> list[str]:
-    """What Hydra's completion says, which knows no command word, and offers every folder of configuration files."""
-    command = words[1]
+def _completed(words: list[str], args: list[str]) -> list[str]:
+    command, word = words[1], words[-1]
+    if word.startswith("hydra"):
+        return _of_hydra(words, args)
+    key, equals, begun = word.partition("=")
+    if not equals:
+        offered = _keys(command, words[2:-1])
+        return sorted(one for one in offered if one.startswith(word))
+    before, comma, begun = begun.rpartition(",")  # of a sweep's values the last is completed
+    found = _values(command, key, begun)
+    return [
+        f"{key}={before}{comma}{one}" for one in sorted(set(found)) if one.startswith(begun) and SAFE.fullmatch(one)
+    ]
+
+
+def _of_hydra(words: list[str], args: list[str]) -> list[str]:
+    """What Hydra's completion says, which knows no command word, of settings of its own."""
     without_command(words)
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        hydra_main(Job(Task(command), ""), args)
-    others = others_than(command)
-    return [word for word in said.getvalue().split() if re.split("[=/]", word, maxsplit=1)[0] not in others]
+        hydra_main(Job(Task(words[1]), ""), args)
+    return [word for word in said.getvalue().split() if word.startswith("hydra")]
 
 
-def _runs(command: str, word: str) -> list[str]:
-    """The runs or sweeps that complete a setting which takes one, by name and id; nothing for other words."""
-    key, equals, begun = word.partition("=")
-    if not equals or key not in path_keys(COMMANDS[command].schema):
-        return []
-    offered = of_runs(begun) if key in RUNS else of_sweeps() if key in SWEEPS else ()
-    return [
-        f"{key}={one}" for one in sorted(set(offered)) if one.startswith(begun) and re.fullmatch(r"[\w./-]+", one)
-    ]
+def _keys(command: str, given: list[str]) -> Iterable[str]:
+    """`model=`, `latent=`, and the settings of the choices that the line has, or that are the default."""
+    chosen = dict(word.partition("=")[::2] for word in given if "=" in word)
+    for group in described.groups_of(command).values():
+        yield f"{group.name}="
+        for key in described.settings_of_choice(group.name, chosen.get(group.name, group.default)):
+            yield f"{key}="
+    yield from (f"{key}=" for key in described.settings_of(command))
+
+
+def _values(command: str, key: str, begun: str) -> Iterable[str]:
+    if key in described.groups_of(command):
+        return groups.names_of(key)
+    if key in path_keys(COMMANDS[command].schema):
+        known = of_runs(begun) if key in RUNS else of_sweeps() if key in SWEEPS else None
+        return [*(known or ()), *(_paths(begun) if known is None or begun else ())]
+    group, dot, _ = key.partition(".")
+    if dot and group in described.groups_of(command):
+        having = (one for choice in described.choices_of(group).values() for one in choice.settings if one.key == key)
+        return (value for one in having for value in one.values)
+    setting = described.settings_of(command).get(key)
+    return setting.values if setting else ()
+
+
+def _paths(begun: str) -> Iterable[str]:
+    """Files and folders, these with a slash, that begin so; what is hidden only where a dot is typed."""
+    folder, slash, name = begun.rpartition("/")
+    top = Path(f"{folder}{slash}" or ".").expanduser()
+    try:
+        for path in sorted(top.iterdir()):
+            if path.name.startswith(name) and path.name.startswith(".") <= name.startswith("."):
+                yield f"{folder}{slash}{path.name}{'/' if path.is_dir() else ''}"
+    except OSError:
+        return
 
 
 def of_runs(begun: str) -> Iterable[str]:

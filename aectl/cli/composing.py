@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aectl.cli import messages, paths
-from aectl.cli.groups import config_dir, help_on_choices
+from aectl.cli.groups import config_dir
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, UserError
 from aectl.runs import schema
@@ -118,5 +118,3 @@ def register() -> None:
     OmegaConf.register_new_resolver("aectl.run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("aectl.run_label", run_label, replace=True)
     OmegaConf.register_new_resolver("aectl.sweep_dir", sweep_dir, replace=True)
-    OmegaConf.register_new_resolver("aectl.choices", help_on_choices, replace=True)
-    OmegaConf.register_new_resolver("aectl.help", lambda name: f"aectl {name}: {COMMANDS[name].words}", replace=True)

@@ -67,9 +67,3 @@ def example(command: str, key: str) -> Any:
     group, _, name = key.partition(".")
     found = _settings(group).values() if group in choices_of(command) else ()
     return next((settings[name] for settings in found if settings.get(name) is not None), None)
-
-
-def help_on_choices(command: str) -> str:
-    """A line of names for each group that a command chooses among, with those that installed packages offer."""
-    folders = {within: of for group in sorted(choices_of(command)) for within, of in names_by_folder(group).items()}
-    return "\n".join(f"{within}: {', '.join(sorted(of))}" for within, of in folders.items()) or "none"

@@ -10,7 +10,7 @@ import sys
 import time
 
 from aectl import __version__, errors, shell, signals
-from aectl.cli import completing, paths, words
+from aectl.cli import paths, words
 from aectl.cli.job import Job, complain, prepare_process, tell
 from aectl.cli.launching import check_overrides, hydra_main, name_launch
 from aectl.cli.messages import Task, explain
@@ -18,6 +18,7 @@ from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
 
 HELPS = ("-h", "--help", "help")
+HELPS_WITHIN = {"-h", "--help"}  # after a command
 LINES = "\n".join(f"  {name:9} {command.words}" for name, command in COMMANDS.items())
 HELP = f"""aectl {__version__}: the autoencoder workbench
 
@@ -75,7 +76,7 @@ def _reader_has_gone() -> int:
 
 def _main(args: list[str], task: Task) -> int:
     if args[:1] and args[0] in HELPS and args[1:] and not args[1].startswith("-"):
-        args = [args[1], "--help"]  # help on one command
+        args = [args[1], "--help", *args[2:]]  # help on one command
     if not args or args[0] in HELPS:
         print(HELP, end="", file=sys.stdout if args else sys.stderr)
         return 0 if args else 2
@@ -83,11 +84,18 @@ def _main(args: list[str], task: Task) -> int:
         print(f"aectl {__version__}")
         return 0
     if args[0] in ("-sc", "--shell-completion", "--shell_completion"):
+        from aectl.cli import completing
+
         completing.answer(args)
         return 0
     command, overrides = args[0], args[1:]
     if command not in COMMANDS:
         raise words.no_command(args)
+    if HELPS_WITHIN & set(overrides):
+        from aectl.cli import help
+
+        print(help.page(command, overrides), end="")
+        return 0
     if any(arg.startswith("--experimental-rerun") for arg in overrides):
         raise ConfigError("--experimental-rerun: it reads a pickle, which can run code; repeat the overrides instead")
     words.check(command, overrides)

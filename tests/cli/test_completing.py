@@ -68,3 +68,63 @@ def test_completion_of_runs_needs_no_torch_and_no_hydra(outputs):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60)
     assert done.stdout.split() == ["run=baseline", "{}"]
     assert time.perf_counter() - began < 5, "on a machine however busy; it takes a tenth of a second"
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [("train schedule=", "constant cosine steps"), ("sample mode=p", "posterior prior"),
+     ("eval robustness=", "false true"), ("train device=c", "cpu cuda"), ("train network.activation=s", "sigmoid silu"),
+     ("train dataset=folder dataset.fit=pa", "pad patches"), ("train model.posterior=std", "std std_raw"),
+     ("train experiment=lecture_v", "lecture_vae_logvar lecture_vae_std"),
+     ("train experiment=published/row1_", "published/row1_deep_ae"), ("train -m model=ae,v", "ae,vae"),
+     ("train -m latent=2,", ""), ("encode on_bad=s", "skip stop")],
+)  # fmt: skip
+def test_completion_offers_closed_lists_and_presets(monkeypatch, capsys, line, values):
+    key = line.split()[-1].partition("=")[0]
+    words = [word for word in offered(monkeypatch, capsys, f"aectl {line}") if word]
+    assert words == [f"{key}={value}" for value in values.split()]
+
+
+@pytest.mark.parametrize(
+    ("line", "keys"),
+    [("train noise=blur noise.", "noise.clip noise.sigma"), ("train noise=poisson noise.p", "noise.peak"),
+     ("train model=iwae model.", "model.logvar_clip model.posterior"), ("train adam.b", "adam.beta1 adam.beta2"),
+     ("train lat", "latent"), ("eval nois", "")],
+)  # fmt: skip
+def test_completion_offers_the_settings_of_the_chosen_choice(monkeypatch, capsys, line, keys):
+    words = [word for word in offered(monkeypatch, capsys, f"aectl {line}") if word]
+    assert words == [f"{key}=" for key in keys.split()]
+
+
+def test_completion_offers_paths(tmp_path, monkeypatch, capsys):
+    for name in ("photos", "photos/within", ".hidden"):
+        (tmp_path / name).mkdir()
+    for name in ("pair.npz", "photos/a.png", "two words.png", ".secret"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for line, words in (
+        ("aectl encode input=", ["input=pair.npz", "input=photos/"]),
+        ("aectl encode input=photos/", ["input=photos/a.png", "input=photos/within/"]),
+        ("aectl train dataset=folder dataset.root=~/ph", ["dataset.root=~/photos/"]),
+        ("aectl train data.root=.", ["data.root=.hidden/", "data.root=.secret"]),
+        ("aectl eval run=ph", ["run=photos/"]), ("aectl encode input=none/", []),
+        ("aectl denoise reference=./pho", ["reference=./photos/"]),
+    ):  # fmt: skip
+        assert [word for word in offered(monkeypatch, capsys, line) if word] == words, line
+
+
+@pytest.mark.slow
+def test_bash_completes_words_with_an_equals_sign(tmp_path):
+    """Its own completion machinery, with the script that `aectl -sc install=bash` prints."""
+    (tmp_path / "aectl").write_text(f'#!/bin/sh\nexec {sys.executable} -m aectl "$@"\n')
+    (tmp_path / "aectl").chmod(0o755)
+    script = (
+        'eval "$(aectl -sc install=bash)"\nCOMP_LINE="aectl train schedule=c"; COMP_POINT=${#COMP_LINE}\n'
+        "COMP_WORDS=(aectl train schedule=c); COMP_CWORD=2\nhydra_bash_completion\n"
+        'echo "${COMPREPLY[@]}"; complete -p aectl'
+    )
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=env, timeout=60)
+    assert done.stdout.splitlines()[0].split() == ["schedule=constant", "schedule=cosine"], done
+    assert "hydra_bash_completion" in done.stdout.splitlines()[1]
