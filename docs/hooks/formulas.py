@@ -1,7 +1,7 @@
 """Formulas of pages as MathML, made when the site is built: nothing is fetched, and nothing runs, to show them.
 
-Browsers stretch brackets and braces only with a font that has tables for mathematics, so the site brings one along, STIX
-Two Math as the package ziamath carries it.
+Browsers stretch brackets and braces only with a font that has tables for mathematics, so the site brings one along,
+STIX Two Math as the package ziamath carries it.
 """
 
 import html
@@ -16,7 +16,7 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>
 
 
 FONT = "ziamath/fonts/STIXTwoMath-Regular.ttf"
-NAMES = re.compile(r"<mi>(log|exp|min|max)</mi>")  # of functions, set apart from their arguments
+NAMES = re.compile(r"<mi>(log|exp)</mi>")  # of functions, set apart from their arguments
 
 
 def mathml(found: re.Match[str]) -> str:
