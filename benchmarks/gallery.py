@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from pages import Folder, walk
+from pages import Figure, Folder, parts, walk
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,16 +33,17 @@ def lecture() -> list[Path]:
     return sorted(LECTURE.glob("[0-9]*.md"))
 
 
-def small(path: Path, colours: int = 48) -> bytes:
-    """A picture as a PNG with a palette."""
+def small(path: Path, colours: int = 128) -> bytes:
+    """A picture as a PNG with a palette that covers all of its colours, the rare ones of points and lines too."""
     with Image.open(path) as picture:
-        plain = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        rgb = picture.convert("RGB")
+    plain = rgb.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     plain.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def clear(folder: Path, names: list[str]) -> None:
+def clear(folder: Path, names: set[str]) -> None:
     """Take away what pages left beside their runs, and runs of these names, of which there shall be one."""
     beside = [path for path in folder.iterdir() if path.name not in ("outputs", "cache")]
     for path in [*beside, *(run for name in names for run in folder.glob(f"outputs/train/*_{name}_*"))]:
@@ -55,7 +56,7 @@ def clear(folder: Path, names: list[str]) -> None:
 def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
     """Run a page; its pictures and its figures are new afterwards. The figures, as they were found."""
     text = page.read_text(encoding="utf-8")
-    clear(folder.path, re.findall(r"\bname=(\w+)", text))
+    clear(folder.path, set(re.findall(r"\bname=(\w+)", text)))
     before, began = _computed(), time.monotonic()
 
     def run(line: str) -> str:
@@ -73,6 +74,16 @@ def make(page: Path, folder: Folder) -> list[tuple[str, float | str]]:
     clock = time.monotonic() - began
     print(f"{page.relative_to(ROOT)}: {folder.seconds:.0f} s of a core, {clock:.0f} s by the clock", flush=True)
     return walked.figures
+
+
+def fill_in_times(page: Path, known: dict[str, list[tuple[str, float | str]]]) -> None:
+    """The first page has the seconds of the others: `seconds of 4-vae`."""
+    text = page.read_text(encoding="utf-8")
+    for part in reversed([part for part in parts(text) if isinstance(part, Figure)]):
+        begin, end = part.span
+        seconds = dict(known[f"{part.key.removeprefix('seconds of ')}.md"])["seconds"]
+        text = text[:begin] + part.shown(seconds) + text[end:]
+    page.write_text(text, encoding="utf-8")
 
 
 def _run(line: str, folder: Path) -> str:
@@ -104,6 +115,7 @@ def main(numbers: list[str]) -> None:
         found = make(page, Folder(SCRATCH))
         if page.parent == LECTURE:
             known[page.name] = found
+    fill_in_times(LECTURE / "README.md", known)
     FIGURES.write_text(json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
     size = sum(path.stat().st_size for path in (LECTURE / "pictures").iterdir())
     print(f"pictures of the lecture: {size / 1e6:.2f} MB")

@@ -59,16 +59,16 @@ def step(
 def _not_finite(values: Tensor, names: list[str], adam: Adam) -> Tensor | None:
     """What keeps the optimizer from moving if one of `values` or a gradient is not finite; `names` has the terms.
 
-    The sum of everything is not finite as soon as one number is not. With CUDA reading it here would make the host
-    wait: there it returns 1 instead of 0 on the device, which is noticed at the next look. Elsewhere None, or the
-    run ends at once.
+    The sum of everything is not finite as soon as one number is not, or where they are too large to be added. With
+    CUDA reading it here would make the host wait: there it returns 1 instead of 0 on the device, which is noticed at
+    the next look. Elsewhere None, or the run ends at once.
     """
     gradients = [parameter.grad for parameter in adam.parameters.values()]
     total = torch.stack([values.sum(), *[gradient.sum() for gradient in gradients]]).sum()
     if adam.waits:
         return (~total.isfinite()).float()
     if not math.isfinite(total.item()):
-        raise NotFiniteError(next(_culprits(values, names, adam)))
+        raise NotFiniteError(next(_culprits(values, names, adam), "the sum of all gradients"))
     return None
 
 

@@ -384,12 +384,19 @@ def infinite_gradient(model, terms):
     return replace(terms, recon=terms.recon + (bias - bias.detach()).square().sum().sqrt())
 
 
+def gradients_too_large_to_be_added(model, terms):
+    """Every one of them is finite, and the loss as it was."""
+    bias = model.decoder[0].bias
+    return replace(terms, recon=terms.recon + 3e38 * (bias - bias.detach()).sum())
+
+
 @pytest.mark.parametrize(
     ("culprit", "change"),
     [
         ("recon", lambda model, terms: replace(terms, recon=terms.recon * math.inf)),
         ("kl", lambda model, terms: replace(terms, costs={"kl": terms.costs["kl"] * math.nan})),
         (r"the gradient of decoder\.0\.bias", infinite_gradient),
+        ("the sum of all gradients", gradients_too_large_to_be_added),
     ],
 )
 def test_what_is_not_finite_is_named_in_its_step_before_the_optimizer_moves(tmp_path, monkeypatch, culprit, change):
