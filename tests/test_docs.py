@@ -6,6 +6,7 @@ import re
 
 import pages_of_docs as pages
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aectl.cli import groups
@@ -189,3 +190,37 @@ def test_formulas_are_mathml():
     )
     assert "&lt;" in inline or "&#x0003C;" in inline
     assert 'display="block"' in formulas.on_page_content('<div class="arithmatex">\\[\\frac{1}{2}\\]</div>')
+
+
+@pytest.mark.parametrize("path", sorted((pages.ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_command_has_a_page_with_all_its_settings(path):
+    text = hook("settings").pages()[f"reference/commands/{path.stem}.md"]
+    for key, value in keys(yaml.safe_load(path.read_text("utf-8"))):
+        if key.partition(".")[0] not in ("defaults", "hydra") and (key, value) != ("name", path.stem):
+            assert f"\n| `{key}=` | `" in text, key
+
+
+def test_every_choice_is_on_its_page_with_its_settings():
+    made = hook("settings").pages()
+    for path in (pages.ROOT / "configs").glob("*/*.yaml"):
+        if (group := path.parent.name) in ("common", "hydra"):
+            continue
+        [text] = re.findall(
+            rf"^## {group}={path.stem}$.*?(?=^## |\Z)", made[f"reference/choices/{group}.md"], re.M | re.S
+        )
+        settings = [key for key, _ in keys(yaml.safe_load(path.read_text("utf-8")))] if group != "experiment" else []
+        missing = [key for key in settings if key not in ("name", "defaults") and f"| `{group}.{key}=` |" not in text]
+        assert not missing, path
+
+
+def keys(settings, prefix=""):
+    """Dotted keys of a YAML file, with values."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def test_words_of_a_comment_are_shown_as_they_are():
+    assert hook("settings").plain("p(x|z) in [0, 1], a*b, $X <i>") == r"p(x\|z) in \[0, 1\], a\*b, \$X &lt;i>"

@@ -15,7 +15,7 @@ HEAD = "| {} | default | what it is |\n|---|---|---|\n"
 
 def plain(words: str) -> str:
     """Words of a comment as Markdown that shows them as they are, also in a table."""
-    return re.sub(r"([\\`*_\[\]$|<>])", r"\\\1", words)
+    return re.sub(r"([\\`*_\[\]$|])", r"\\\1", words).replace("<", "&lt;")
 
 
 def sentence(words: str) -> str:
