@@ -174,10 +174,14 @@ def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Drawn:
-    """What was drawn: matplotlib's figures with all that is in them; images in sheets, as rows by name or a grid."""
+    """What was drawn: matplotlib's figures with all that is in them; images in sheets, as rows by name or a grid.
+
+    `sheets` are rows as well, (label, images) each, with the title and the heads of the columns.
+    """
 
     plots: list[Any] = field(default_factory=list)
     rows: list[tuple[dict[str, torch.Tensor], str]] = field(default_factory=list)
+    sheets: list[tuple[list[tuple[str, torch.Tensor]], str, list[str]]] = field(default_factory=list)
     grids: list[tuple[torch.Tensor, str]] = field(default_factory=list)
 
     def plot(self, words: str) -> Any:
@@ -192,7 +196,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     found = Drawn()
-    draw, rows, grid = FigureCanvasAgg.draw, grids.rows, grids.grid
+    draw, rows, grid, labelled = FigureCanvasAgg.draw, grids.rows, grids.grid, grids.labelled
 
     def watched_draw(canvas: Any, *args: Any, **more: Any) -> Any:
         found.plots.append(canvas.figure)
@@ -202,6 +206,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
         found.rows.append((named, title))
         return rows(named, title)
 
+    def watched_labelled(lines: Any, title: str, heads: Any = ()) -> np.ndarray:
+        found.sheets.append((lines, title, list(heads)))
+        return labelled(lines, title, heads)
+
     def watched_grid(images: torch.Tensor, title: str, *args: Any, **more: Any) -> np.ndarray:
         found.grids.append((images, title))
         return grid(images, title, *args, **more)
@@ -209,4 +217,5 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     monkeypatch.setattr(FigureCanvasAgg, "draw", watched_draw)
     monkeypatch.setattr(grids, "rows", watched_rows)
     monkeypatch.setattr(grids, "grid", watched_grid)
+    monkeypatch.setattr(grids, "labelled", watched_labelled)
     return found

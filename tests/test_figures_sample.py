@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import Drawn
 from linear import SHAPE, D, Linear, as_float32, basis, noise_blur, planted, principal_directions, spread_codes
 from PIL import Image
 from scipy.stats import kstest, norm
@@ -107,7 +108,7 @@ def test_the_grid_of_an_autoencoder_spans_its_two_widest_latents(aectl, tmp_path
     np.testing.assert_allclose(z[..., rest], train.mean(0)[rest], atol=CLOSE)
 
 
-def test_posterior_rows_are_the_mean_and_draws_with_the_posteriors_spread(aectl, tmp_path, vae):
+def test_posterior_rows_are_the_mean_and_draws_with_the_posteriors_spread(aectl, tmp_path, vae, drawn):
     z = codes(aectl, tmp_path, vae, "posterior", 80).reshape(10, 8, 3)
     x = vae.images["test"]
     which = index_of(z[:, 0], vae.mu(x))
@@ -117,29 +118,112 @@ def test_posterior_rows_are_the_mean_and_draws_with_the_posteriors_spread(aectl,
         assert kstest(column, "norm").pvalue > 1e-3
         assert column.std() == pytest.approx(1, abs=0.3)
 
+    # The sheet has the images themselves first, and says which they are; as many of each label.
+    lines, heads = sheet(drawn)
+    assert heads == ["original", "mean", *(f"draw {number}" for number in range(1, 8))]
+    np.testing.assert_allclose(lines[1][:, 0], x[which], atol=1e-6)
+    assert lines[0] == [f"label {label}" for label in vae.labels["test"][which]]
+    assert lines[0] == sorted(lines[0])
+    assert sorted(lines[0].count(f"label {label}") for label in range(3)) == [3, 3, 4]
+    check_decoded(vae, lines[1][:, 1:], z)
+
+
+def test_each_label_has_a_row_of_draws_where_the_images_suffice(aectl, tmp_path, vae, drawn):
+    z = codes(aectl, tmp_path, vae, "posterior", 15).reshape(3, 5, 3)  # 15 of three labels are 5 each
+    (labels, _), heads = sheet(drawn)
+    assert labels == ["label 0", "label 1", "label 2"]
+    assert len(heads) == 6
+    assert vae.labels["test"][index_of(z[:, 0], vae.mu(vae.images["test"]))].tolist() == [0, 1, 2]
+
+
+def sheet(drawn: Drawn) -> tuple[tuple[list[str], np.ndarray], list[str]]:
+    """Labels of the rows of the last sheet, its images (R, columns, D), and the heads of its columns."""
+    lines, _, heads = drawn.sheets[-1]
+    shown = np.stack([images.flatten(1).double().numpy() for _, images in lines])
+    assert shown.shape[1] == len(heads)
+    return ([label for label, _ in lines], shown), heads
+
+
+def check_decoded(run: Linear, shown: np.ndarray, z: np.ndarray) -> None:
+    """What stands in a sheet is the decoder's image of codes that were read back from the files."""
+    np.testing.assert_allclose(shown.clip(0, 1), run.decode(z).clip(0, 1), atol=CLOSE)
+
 
 @pytest.mark.parametrize("model", ["vae", "ae"])
-def test_interpolations_are_even_steps_from_one_image_to_another(aectl, tmp_path, request, model):
+def test_interpolations_are_even_steps_from_one_image_to_another(aectl, tmp_path, request, model, drawn):
     run = request.getfixturevalue(model)
     z = codes(aectl, tmp_path, run, "interpolate", 24).reshape(3, 8, 3)
-    known = run.mu(run.images["test"])
-    first, last = index_of(z[:, 0], known), index_of(z[:, -1], known)
+    x, labels = run.images["test"], run.labels["test"]
+    first, last = index_of(z[:, 0], run.mu(x)), index_of(z[:, -1], run.mu(x))
     assert not set(first) & set(last)
-    for row, start, end in zip(z, first, last, strict=True):
-        np.testing.assert_allclose(row, np.linspace(known[start], known[end], 8), atol=CLOSE)
+    for row, start, end in zip(z, run.mu(x)[first], run.mu(x)[last], strict=True):
+        np.testing.assert_allclose(row, np.linspace(start, end, 8), atol=CLOSE)
+
+    # Both images stand at the ends of the row that names them.
+    lines, heads = sheet(drawn)
+    assert heads == ["original", "0%", "14%", "29%", "43%", "57%", "71%", "86%", "100%", "original"]
+    np.testing.assert_allclose(lines[1][:, 0], x[first], atol=1e-6)
+    np.testing.assert_allclose(lines[1][:, -1], x[last], atol=1e-6)
+    assert lines[0] == [f"label {labels[a]} → label {labels[b]}" for a, b in zip(first, last, strict=True)]
+    check_decoded(run, lines[1][:, 1:-1], z)
 
 
 @pytest.mark.parametrize("model", ["vae", "ae"])
-def test_traversals_go_up_from_minus_to_plus_three_most_varying_latent_first(aectl, tmp_path, request, model):
+def test_traversals_go_up_from_minus_to_plus_three_the_latent_that_tells_most_first(
+    aectl, tmp_path, request, model, drawn
+):
     run = request.getfixturevalue(model)
     z = codes(aectl, tmp_path, run, "traverse", 27).reshape(3, 9, 3)
     train = run.mu(run.images["train"])
     centre, spread = (np.zeros(3), np.ones(3)) if model == "vae" else (train.mean(0), train.std(0))
-    for row, latent in zip(z, np.argsort(-train.var(0)), strict=True):
+    worth = kl_of(run, run.images["train"]) if model == "vae" else train.var(0)
+    for row, latent in zip(z, np.argsort(-worth), strict=True):
         expected = np.tile(centre, (9, 1))
         expected[:, latent] += np.linspace(-3, 3, 9) * spread[latent]
         # Three standard deviations take some pixels out of [0, 1]; those in it still tell the code.
         np.testing.assert_allclose(row, expected, atol=0.1)
+
+    lines, heads = sheet(drawn)
+    unit = "σ" if model == "vae" else " sd"
+    assert (heads[0], heads[-1]) == (f"−3{unit}", f"+3{unit}")
+    assert heads[4] == ("0" if model == "vae" else "mean")
+    assert heads[2] == f"−1.5{unit}"
+    said = [re.fullmatch(r"z(\d), (?:KL ([\d.]+) nats|variance ([\d.]+))", label) for label in lines[0]]
+    for match, latent in zip(said, np.argsort(-worth), strict=True):
+        assert int(match[1]) == latent + 1
+        assert float(match[2 if model == "vae" else 3]) == pytest.approx(worth[latent], abs=0.006)
+
+
+def kl_of(run: Linear, x: np.ndarray) -> np.ndarray:
+    """KL of each latent, (K,), averaged over x (N, D), nats."""
+    q = torch.distributions.Normal(torch.from_numpy(run.mu(x)), torch.from_numpy(np.exp(run.logvar(x) / 2)))
+    return torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).mean(0).numpy()
+
+
+def test_a_latent_of_large_kl_goes_before_one_that_varies_more(aectl, tmp_path, drawn):
+    """A constant far from 0 has a KL and no variance."""
+    weights = drawing()
+    weights["a"] = weights["a"] + np.array([0.0, 0.0, 3.0])
+    run = planted(tmp_path / "run", weights)
+    assert np.argmax(kl_of(run, run.images["train"])) == 2 != np.argmax(run.mu(run.images["train"]).var(0))
+    done = aectl("sample", f"run={run.path}", "mode=traverse", "n=9", f"hydra.run.dir={tmp_path / 's'}")
+    assert done.status == 0, done.err
+    assert [label.split(",")[0] for label in sheet(drawn)[0][0]] == ["z3"]
+    assert "1 of 3 latents" in drawn.sheets[-1][1]
+
+
+def test_the_map_names_values_and_quantiles_and_that_its_steps_are_unequal(aectl, tmp_path, vae, drawn):
+    codes(aectl, tmp_path, vae, "grid", 16)
+    axes = drawn.plot("the plane of z1 and z2")
+    title = " ".join(axes.get_title().split())
+    assert "at the quantiles (i + ½)/4 of N(0, I): equally likely, not equally far" in title
+    assert "the other latents at their median" in title
+    values = norm.ppf((np.arange(4) + 0.5) / 4)
+    words = [f"{value:.2f}\n{share}%" for value, share in zip(values, (12.5, 37.5, 62.5, 87.5), strict=True)]
+    words = [text.replace("-", "−") for text in words]
+    for axis, length, expected in ((axes.xaxis, SHAPE[2], words), (axes.yaxis, SHAPE[1], words[::-1])):
+        assert [label.get_text() for label in axis.get_ticklabels()] == expected
+        np.testing.assert_allclose(axis.get_ticklocs(), (np.arange(4) + 0.5) * length - 0.5)
 
 
 # ------------------------------------------------------------------------------------------- codes

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,13 @@ def recon(run: Linear, part: str) -> tuple[float, float]:
     return each.mean(), math.sqrt(each.var(0).sum()) / len(x)
 
 
+def errors(run: Linear, part: str) -> tuple[float, float]:
+    """MSE per pixel and PSNR of reconstructions from the mean of the code, means over images."""
+    x, x_hat = run.images[part], run.decode(run.mu(run.seen(part)))
+    each = np.square(np.clip(x_hat, 0, 1) - x).mean(1)
+    return np.square(x_hat - x).mean(), (-10 * np.log10(each)).mean()
+
+
 def test_an_epochs_figures_are_means_over_its_images(aectl, tmp_path):
     run = planted(tmp_path / "run", spread_codes(), dataset=DATASET, noise=noise_blur(), kl_weight=0.5, lr=STILL)
     began = time.perf_counter()
@@ -68,8 +76,14 @@ def test_an_epochs_figures_are_means_over_its_images(aectl, tmp_path):
         assert (record["lr"], record["kl_weight"]) == (STILL, 0.5)
         line = next(line for line in shown.splitlines() if line.startswith(f"epoch {record['epoch']}/3"))
         for part in PARTS:
-            words = " ".join(f"{name} {record[f'{part}/{name}']:.2f}" for name in ("loss", "recon", "kl"))
+            words = " ".join(f"{name} {record[f'{part}/{name}']:>6.2f}" for name in ("loss", "recon", "kl"))
             assert f"{part} {words}" in line
+        mse, psnr = errors(run, "val")
+        assert record["val/mse"] == pytest.approx(mse, rel=1e-5)
+        assert record["val/psnr"] == pytest.approx(psnr, rel=1e-5)
+        assert f"kl {record['val/kl']:>6.2f} psnr {psnr:5.2f} dB" in line
+        assert "train/mse" not in record, "which would be that of codes that are drawn"
+        assert "mse" not in line
     # What is random in training is fresh in each epoch, in validation it is the same.
     assert records[0]["train/recon"] != records[1]["train/recon"]
     assert records[0]["val/recon"] == pytest.approx(records[1]["val/recon"], rel=1e-7)
@@ -96,18 +110,23 @@ def check_closing_line(run: Linear, records: list[dict], shown: str) -> None:
         assert [nats, divergence, elbo] == [round(best[name], 2) for name in names]
         squared = 2 * SIGMA**2 * (best[f"{part}/recon"] / D - math.log(SIGMA) - 0.5 * math.log(2 * math.pi))
         assert error == pytest.approx(squared, abs=6e-5)
+    assert line.endswith(f", PSNR {best['val/psnr']:.2f} dB"), "of validation, the only one that has been decoded"
 
 
 def check_tensorboard(run: Linear, records: list[dict]) -> None:
-    """Curves are the records, KL of each latent in its place; the projector has the codes."""
+    """Curves are the records, validation beside training; KL of each latent in its place; the projector's codes."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run.path))
+    events, validation = EventAccumulator(str(run.path)), EventAccumulator(str(run.path / "validation"))
     events.Reload()
+    validation.Reload()
+    known = set(events.Tags()["scalars"]) | set(validation.Tags()["scalars"])
     for record in records:
-        for name in set(record) - {"epoch", "step"}:
-            points = {event.step: event.value for event in events.Scalars(name)}
-            assert points[record["step"]] == pytest.approx(record[name], rel=1e-6), name
+        for key in set(record) - {"epoch", "step"}:
+            part, _, name = key.rpartition("/")
+            (tag,) = {f"{group}/{name}" for group in ("epoch", "measures", "training")} & known
+            points = {event.step: event.value for event in (validation if part == "val" else events).Scalars(tag)}
+            assert points[record["step"]] == pytest.approx(record[key], rel=1e-6), key
         for index, value in enumerate(kl(run, "val").mean(0)):
             points = {event.step: event.value for event in events.Scalars(f"latent_kl/{index:02d}")}
             assert points[record["step"]] == pytest.approx(value, rel=1e-5)
@@ -155,6 +174,18 @@ def test_the_closing_line_has_the_error_per_pixel(aectl, tmp_path, likelihood):
             nats = -norm.logpdf(x, x_hat, SIGMA).sum(1).mean()
         assert records[0][f"{part}/recon"] == pytest.approx(nats, rel=1e-5)
         assert f"{part} recon {nats:.2f} ({name} {error:.4f} per pixel)" in shown
+        assert not {f"{part}/kl", f"{part}/elbo", "kl_weight"} & set(records[0]), "it has no prior"
+    assert records[0]["val/mse"] == pytest.approx(errors(run, "val")[0], rel=1e-5)
+    mse = [f"mse {errors(run, part)[0]:.4f}" for part in PARTS]
+    (line,) = [line for line in shown.splitlines() if line.startswith("epoch 2/2")]
+    if likelihood == "gaussian":  # whose nats are a squared error and a constant
+        assert records[0]["train/mse"] == pytest.approx(errors(run, "train")[0], rel=1e-4)
+        errors_said = [f" {word}" for word in mse]
+    else:
+        assert "train/mse" not in records[0]
+        errors_said = ["", ""]
+    form = r"epoch 2/2  train loss +\S+{}  val loss +\S+{} psnr +\S+ dB  \S+ images/s"
+    assert re.fullmatch(form.format(*errors_said), line)
 
 
 def test_the_objective_is_the_least_of_validation(aectl, tmp_path):
@@ -171,3 +202,31 @@ def test_the_objective_is_the_least_of_validation(aectl, tmp_path):
     assert (result["objective"], result["best_epoch"]) == (first["val/loss"], 1)
     assert [result[name] for name in ("val/loss", "train/loss")] == [first["val/loss"], first["train/loss"]]
     assert "best epoch 1:" in shown
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model=ae", "likelihood=gaussian"),
+        ("model=dae", "noise=masking"),
+        ("model=vae", "likelihood=continuous_bernoulli", "noise=gaussian"),
+        ("model=vae", "prior=vamp", "objective=tc"),
+        ("model=iwae", "network=conv"),
+        ("model=dae", "network=unet", "likelihood=gaussian"),
+    ],
+    ids=" ".join,
+)
+def test_an_epochs_errors_are_those_that_eval_gives_of_its_checkpoint(aectl, only_run, settings):
+    """Which decodes anew whatever it measures."""
+    size = "network.channels=[4,6]" if {"network=conv", "network=unet"} & set(settings) else "network.hidden=[8]"
+    data = ("dataset=synthetic", "dataset.synthetic_size=120", "dataset.val_size=30", "dataset.test_size=30")
+    done = aectl("train", *data, *settings, size, "epochs=1", "device=cpu", "threads=1", "figures_every=0")
+    assert done.status == 0, done.err
+    (record,) = read_metrics(only_run())
+    assert aectl("eval", "run=latest", "split=val", "device=cpu", "threads=1", "hydra.run.dir=measured").status == 0
+    measured = json.loads(Path("measured/metrics.json").read_text())
+    for name in ("mse", "psnr"):
+        assert record[f"val/{name}"] == pytest.approx(measured[name], rel=1e-6), name
+    assert ("train/mse" in record) == ("likelihood=gaussian" in settings)
+    result = json.loads((only_run() / "result.json").read_text())
+    assert result["val/psnr"] == record["val/psnr"]

@@ -1,21 +1,9 @@
 """The YAML files: where they are, and what each folder of them, a group, chooses among."""
 
-from pathlib import Path
 from typing import Any
 
-import aectl
 from aectl import installed
-from aectl.errors import ConfigError
-
-
-def config_dir() -> Path:
-    """The folder of the YAML files: inside the installed package, or beside it in a source checkout."""
-    package = Path(aectl.__file__).resolve().parent
-    if (package / "configs").is_dir():
-        return package / "configs"
-    if (package.parent / "pyproject.toml").is_file() and (package.parent / "configs").is_dir():
-        return package.parent / "configs"
-    raise ConfigError(f"{package}/configs: the configuration files are missing; install aectl again")
+from aectl.runs.defaults import config_dir
 
 
 def choices_of(command: str) -> set[str]:

@@ -12,7 +12,7 @@ from aectl.errors import ConfigError
 from aectl.machine import devices
 from aectl.measuring.evaluation import denoising
 from aectl.measuring.scoring import batches
-from aectl.runs import sanity
+from aectl.runs import sanity, schema
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.runs.tracking import Tracker
 
@@ -49,10 +49,10 @@ def _measure(run: Run, config: DenoiseConfig, folder: Path, device: torch.device
     log.info("  %-18s %10s %8s", "", "PSNR (dB)", "SSIM")
     for label, name in (("doing nothing", "noisy"), ("3×3 median", "median"), ("this run", "denoised")):
         log.info("  %-18s %10.2f %8.4f", label, found[f"psnr_{name}"], found[f"ssim_{name}"])
-    title = f"test images, {run.config.seen}"
+    title = f"{schema.caption(run.config)}: test images, {run.config.seen}"
     picture = views.reconstructions(run.model, test, corrupt, device, title)
     tracker = Tracker(folder)
-    tracker.scalars({f"denoise/{name}": value for name, value in found.items()}, run.progress.step)
+    tracker.scalars("measured by denoise", found)
     tracker.picture("denoised", picture, run.progress.step)
     tracker.close()
     storage.replace(folder / "metrics.json", storage.dump_json(found))

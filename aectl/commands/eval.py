@@ -18,6 +18,7 @@ from aectl.measuring import evaluation, figures, robustness
 from aectl.measuring.diagnosis import diagnose
 from aectl.measuring.evaluation import Subject
 from aectl.measuring.figures import Figure
+from aectl.runs import schema
 from aectl.runs.layout import plain
 from aectl.runs.opening import open_data, open_run
 from aectl.runs.tracking import Tracker
@@ -83,8 +84,7 @@ def _draw(subject: Subject, found: list[Figure], sentences: list[str], folder: P
     """Figures, sentences and pictures into TensorBoard and `folder`."""
     tracker, step = Tracker(folder), subject.run.progress.step
     try:
-        scalars = {f"eval/{one.name}": one.value for one in found if isinstance(one.value, float)}
-        tracker.scalars(scalars, step)
+        tracker.scalars("measured by eval", {one.name: one.value for one in found if isinstance(one.value, float)})
         tracker.text("diagnosis", "\n".join(sentences))
         for name, picture in _pictures(subject):
             tracker.picture(name, picture, step)
@@ -94,17 +94,18 @@ def _draw(subject: Subject, found: list[Figure], sentences: list[str], folder: P
 
 def _pictures(subject: Subject) -> Iterator[tuple[str, views.View]]:
     model, images, device = subject.model, subject.images, subject.device
-    title = f"{subject.split} images"
+    run, scores = schema.caption(subject.run.config), subject.scores
+    title = f"{run}: {subject.split} images"
     yield "reconstructions", views.reconstructions(model, images, subject.noise, device, title, draws=3)
-    codes = subject.scores.codes
-    if codes is not None:
-        title = f"codes of {subject.counted}"
-        yield "latent_scatter", views.latent_scatter(codes, images.labels, title)
-        if model.latent > 1:
-            yield "latent_map", views.latent_map(model, codes, device)
-        yield "prior_samples", views.prior_samples(model, device)
-        yield from views.of_prior(model).items()
-    if subject.scores.latent_kl is not None:
-        yield "latent_kl", views.latent_kl(subject.scores.latent_kl, subject.scores.active_units)
-    title = f"squared error by image, {subject.counted}"
-    yield "errors", plots.histogram(subject.errors[0] * subject.pixels, title, "sum of squared errors per image")
+    if scores.codes is not None:
+        what = f"codes of {subject.counted}"
+        of_codes = model, scores.codes, images.labels, device, what, run
+        yield views.codes_picture(*of_codes)
+        if model.latent > 2:
+            yield "latent_plane", views.latent_plane(*of_codes)
+        yield "prior_samples", views.prior_samples(model, device, run)
+        yield from views.of_prior(model, run).items()
+    if scores.latent_kl is not None:
+        yield "latent_kl", views.latent_kl(scores.latent_kl, scores.active_units, run)
+    title = f"{run}\nsquared error of {subject.counted}"
+    yield "errors", plots.histogram(subject.errors[0] * subject.pixels, title, "squared error, summed over an image")

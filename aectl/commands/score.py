@@ -21,7 +21,7 @@ from aectl.machine import devices
 from aectl.measuring import baselines
 from aectl.measuring.detection import Detection, detect
 from aectl.measuring.oddness import MEASURES, Oddness
-from aectl.runs import sanity
+from aectl.runs import sanity, schema
 from aectl.runs.opening import Run, open_data, open_run
 
 COMPONENTS = 32  # of the PCA beside a network that has no code
@@ -79,7 +79,7 @@ def run_score(config: ScoreConfig, folder: Path) -> float | None:
         limit = _limit(odd, data, config.threshold)
         normal = _normal(config, run, scored.labels)
         storage.replace(target, _csv(scored, limit))
-        storage.replace(sheet, png.of_plot(_sheet(given, scored, device)))
+        storage.replace(sheet, png.of_plot(_sheet(given, scored, config.measure, device)))
         unusable.write(unusable.beside(target), given.bad)
     given.say_stretched()
     found = _told(scored, limit, normal, config)
@@ -193,14 +193,16 @@ def _csv(scored: Scored, limit: float | None) -> bytes:
     return tables.as_csv(list(columns), rows).encode("utf-8", "surrogateescape")
 
 
-def _sheet(given: Inputs, scored: Scored, device: torch.device) -> np.ndarray:
+def _sheet(given: Inputs, scored: Scored, measure: str, device: torch.device) -> np.ndarray:
     order = scored.order
     count = min(SHOWN, max(1, len(order) // 2))
     chosen = [*order[:count], *order[::-1][:count]]
     x = to_float(given.again(scored.sources[place] for place in chosen))
     with torch.inference_mode():
         x_hat = given.run.model.reconstruct(x.to(device)).cpu()
-    return oddest.sheet(x, x_hat, scored.scores[chosen], range(count), range(count, len(chosen)))
+    blocks = range(count), range(count, len(chosen))
+    words = schema.caption(given.run.config), MEASURES[measure].words
+    return oddest.sheet(x, x_hat, scored.scores[chosen], *blocks, *words)
 
 
 def _told(scored: Scored, limit: float | None, normal: list[str] | None, config: ScoreConfig) -> dict[str, Any]:

@@ -4,9 +4,11 @@ Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +16,23 @@ import torch
 from torch import Tensor
 
 from aectl.data.images import to_uint8
+from aectl.drawing import log_ticks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
+TRAIN, VALIDATION = BLUE, ORANGE  # in every plot that has both
 _MAX_LEGEND = 20
+_UNITS = {"mse": "squared error per pixel", "psnr": "PSNR (dB)"}  # of curves that are not in nats
+CHARACTERS = 9  # of a title in an inch of a plot
+
+
+def font_file() -> str:
+    """The font of all plots, which comes with matplotlib."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
 
 
 def _figure(width: float = 6.4, height: float = 4.6) -> tuple["Figure", Any]:
@@ -32,6 +45,12 @@ def _figure(width: float = 6.4, height: float = 4.6) -> tuple["Figure", Any]:
     return figure, axes
 
 
+def _broken(title: str, figure: "Figure") -> str:
+    """A title in lines that fit."""
+    room = int(figure.get_figwidth() * CHARACTERS)
+    return "\n".join(textwrap.fill(line, room) for line in title.split("\n"))
+
+
 def _pixels(figure: "Figure") -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -42,30 +61,89 @@ def _pixels(figure: "Figure") -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Sequence[str]) -> np.ndarray:
-    """Points (N, 2) coloured by label (N,), grey for -1, which is none; equal scales, for true distances."""
+def _dots(axes: Any, points: Tensor, labels: Tensor | None) -> dict[str, Any]:
+    """Points (N, 2) coloured by label (N,), grey for -1, which is none; what a legend of them needs."""
     from matplotlib import colormaps
 
-    figure, axes = _figure(6.8, 6.0)
     xy = points.cpu().numpy()
-    size = 16 if len(xy) <= 1000 else 6
+    size = _size(len(xy))
     if labels is None:
         axes.scatter(*xy.T, s=size, color=BLUE, alpha=0.6, linewidths=0)
-    else:
-        outside = xy[(labels < 0).numpy()]
-        if len(outside):
-            axes.scatter(*outside.T, s=size, color="0.7", alpha=0.7, linewidths=0, label="none")
-        values = labels[labels >= 0].unique().tolist()
-        colours = colormaps["tab10" if len(values) <= 10 else "tab20" if len(values) <= 20 else "turbo"]
-        for index, value in enumerate(values):
-            colour = colours(index) if len(values) <= 20 else colours(index / len(values))
-            chosen = xy[(labels == value).numpy()]
-            axes.scatter(*chosen.T, s=size, color=colour, alpha=0.7, linewidths=0, label=str(value))
-        if len(values) <= _MAX_LEGEND:
-            axes.legend(title="label", markerscale=2.5, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.set(title=title, xlabel=axis_names[0], ylabel=axis_names[1])
+        return {}
+    outside = xy[(labels < 0).numpy()]
+    if len(outside):
+        axes.scatter(*outside.T, s=size, color="0.7", alpha=0.7, linewidths=0, label="none")
+    values = labels[labels >= 0].unique().tolist()
+    colours = colormaps["tab10" if len(values) <= 10 else "tab20" if len(values) <= 20 else "turbo"]
+    for index, value in enumerate(values):
+        colour = colours(index) if len(values) <= 20 else colours(index / len(values))
+        chosen = xy[(labels == value).numpy()]
+        axes.scatter(*chosen.T, s=size, color=colour, alpha=0.7, linewidths=0, label=str(value))
+    return {"title": "label", "markerscale": 2.5, "frameon": False} if len(values) <= _MAX_LEGEND else {}
+
+
+def _size(count: int) -> int:
+    """Of a point, in points squared, where there are so many."""
+    return 16 if count <= 1000 else 6
+
+
+def scatter(points: Tensor, labels: Tensor | None, title: str, axis_names: Sequence[str]) -> np.ndarray:
+    """Points (N, 2) coloured by label (N,), grey for -1, which is none; equal scales, for true distances."""
+    figure, axes = _figure(6.8, 6.0)
+    if legend := _dots(axes, points, labels):
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), **legend)
+    axes.set(title=_broken(title, figure), xlabel=axis_names[0], ylabel=axis_names[1])
     axes.set_aspect("equal", adjustable="datalim")
     return _pixels(figure)
+
+
+def plane(
+    points: Tensor,
+    labels: Tensor | None,
+    cells: Tensor,
+    columns: int,
+    limits: Sequence[float],
+    titles: Sequence[str],
+    names: Sequence[str],
+) -> np.ndarray:
+    """Codes and what their plane decodes to, beside each other on the same axes.
+
+    Args:
+        points: codes, (N, 2).
+        labels: (N,), -1 for none, or None.
+        cells: decoded images, (M, C, H, W), row by row from the top left; they divide the plane evenly.
+        columns: how many of them are in a row.
+        limits: of both axes: least and most of the first latent, least and most of the second.
+        titles: of the picture, of the codes, of the decoded plane.
+        names: of the axes.
+    """
+    from matplotlib.figure import Figure
+
+    size = 12.5, 7.1  # inches; places are given, since to find them takes longer than all the rest
+    figure = Figure(figsize=size, dpi=110)
+    side, low = 5.3, 1.05
+    left, right = (
+        figure.add_axes((at / size[0], low / size[1], side / size[0], side / size[1])) for at in (0.8, 7.0)
+    )
+    legend = _dots(left, points, labels)
+    sheet = _sheet(cells, columns)
+    right.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased", extent=limits)
+    for axes, title in zip((left, right), titles[1:], strict=True):
+        axes.set(title=title, xlabel=names[0], ylabel=names[1], xlim=limits[:2], ylim=limits[2:])
+        axes.set_aspect("equal")
+    if legend:
+        figure.legend(loc="lower center", ncols=11, **legend)
+    figure.suptitle(titles[0])
+    return _pixels(figure)
+
+
+def _sheet(cells: Tensor, columns: int) -> np.ndarray:
+    """Images (M, C, H, W) without a gap, row by row: (rows·H, columns·W) or (rows·H, columns·W, 3), uint8."""
+    pixels = to_uint8(cells.detach().float().cpu()).permute(0, 2, 3, 1).numpy()
+    _, height, width, channels = pixels.shape
+    sheet = pixels.reshape(-1, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
+    sheet = sheet.reshape(-1, columns * width, channels)
+    return sheet if channels == 3 else sheet[..., 0]
 
 
 def spread(values: Tensor, labels: Tensor | None, title: str, axis_name: str) -> np.ndarray:
@@ -73,36 +151,33 @@ def spread(values: Tensor, labels: Tensor | None, title: str, axis_name: str) ->
     figure, axes = _figure(6.8, 4.6)
     rows = torch.zeros(len(values), dtype=torch.long) if labels is None else labels
     jitter = (torch.arange(len(values)) * 0.618034) % 1 - 0.5  # evenly filled, and the same each time
-    axes.scatter(values.cpu().numpy(), (rows + 0.7 * jitter).numpy(), s=6, color=BLUE, alpha=0.6, linewidths=0)
+    heights, size = (rows + 0.7 * jitter).numpy(), _size(len(values))
+    axes.scatter(values.cpu().numpy(), heights, s=size, color=BLUE, alpha=0.6, linewidths=0)
     if labels is None:
         axes.set_yticks([])
     else:
         axes.set(ylabel="label")
         if len(values_of := labels.unique().tolist()) <= _MAX_LEGEND:
             axes.set_yticks(values_of, ["none" if value < 0 else str(value) for value in values_of])
-    axes.set(title=title, xlabel=axis_name)
+    axes.set(title=_broken(title, figure), xlabel=axis_name)
     return _pixels(figure)
 
 
-def manifold(
-    images: Tensor, ticks: tuple[Sequence[float], Sequence[float]], title: str, names: Sequence[str]
-) -> np.ndarray:
-    """The 2-D map: side² decoded images (N, C, H, W), first row at the top, with the codes along the axes.
+def manifold(images: Tensor, ticks: Sequence[Sequence[str]], title: str, names: Sequence[str]) -> np.ndarray:
+    """A square of side² decoded images (N, C, H, W), first row at the top, with words along the axes.
 
-    `ticks` are the codes of the columns from left to right and of the rows from top to bottom.
+    `ticks` are those of the columns from left to right and of the rows from top to bottom.
     """
     side = len(ticks[0])
-    pixels = to_uint8(images.detach().float().cpu()).permute(0, 2, 3, 1).numpy()
-    _, height, width, channels = pixels.shape
-    sheet = pixels.reshape(side, side, height, width, channels).transpose(0, 2, 1, 3, 4)
-    sheet = sheet.reshape(side * height, side * width, channels)
+    height, width = images.shape[2:]
     figure, axes = _figure(6.8, min(20, max(3, 6.8 * height / width)))
-    axes.imshow(sheet if channels == 3 else sheet[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    for axis, values, length in ((axes.xaxis, ticks[0], width), (axes.yaxis, ticks[1], height)):
+    sheet = _sheet(images, side)
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    for axis, words, length in ((axes.xaxis, ticks[0], width), (axes.yaxis, ticks[1], height)):
         few = 8 if length * 4 > max(height, width) else 3  # a short side has no room for more
         shown = np.linspace(0, side - 1, min(side, few)).round().astype(int)
-        axis.set_ticks((shown + 0.5) * length - 0.5, [f"{values[i]:.2f}" for i in shown])
-    axes.set(title=title, xlabel=names[0], ylabel=names[1])
+        axis.set_ticks((shown + 0.5) * length - 0.5, [words[i] for i in shown])
+    axes.set(title=_broken(title, figure), xlabel=names[0], ylabel=names[1])
     return _pixels(figure)
 
 
@@ -142,11 +217,11 @@ def shades(colour: str, count: int) -> list[str]:
 def lines(
     given: Sequence[Line], title: str, xlabel: str, ylabel: str, *, log_x: bool = False, log_y: bool = False
 ) -> np.ndarray:
-    """Lines in one plot; on a logarithmic x axis the ticks are the values themselves.
+    """Lines in one plot; on a logarithmic x axis the ticks are the values themselves, as many as there is room for.
 
-    With `log_y` the other axis is logarithmic too if the values span enough.
+    With `log_y` the other axis is logarithmic too, if all values are above 0.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+    from matplotlib.ticker import MaxNLocator
 
     many = len(given) > 10
     figure, axes = _figure(8.4 if many else 6.8, 4.8)
@@ -172,35 +247,40 @@ def lines(
     values = sorted({x for line in given for x in line.x})
     if log_x and values[0] > 0:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(values))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticklabels([f"{value:g}" for value in values])
+        room = figure.get_figwidth() * (0.55 if many else 0.8) * figure.dpi
+        _name_ticks(axes.xaxis, log_ticks.among(values, axes.get_xlim(), room))
     elif len(values) == 1:
         axes.set_xticks(values)
     elif all(isinstance(x, int) for x in values):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    heights = [y for line in given for y in line.y]
-    if log_y and 0 < min(heights) < max(heights) / 4:  # within less there may be no 1, 2, 3 or 5
-        axes.set_yscale("log")
-        for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            which(FuncFormatter(_first_digits))
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if log_y and all(y > 0 for line in given for y in line.y):
+        axes.set_yscale("log", nonpositive="clip")
+        _name_ticks(axes.yaxis, log_ticks.between(*axes.get_ylim()))
+        ylabel += ", log scale"
+    axes.set(title=_broken(title, figure), xlabel=xlabel, ylabel=ylabel)
     axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8} if many else {}))
     return _pixels(figure)
 
 
-def _first_digits(value: float, position: int) -> str:
-    """A logarithmic axis' ticks in plain numbers, those that begin with 1, 2, 3 or 5."""
-    return f"{value:g}" if f"{value:e}"[0] in "1235" else ""
+def _name_ticks(axis: Any, ticks: Sequence[float]) -> None:
+    """Set the ticks of a logarithmic axis, named in plain numbers, and none beside them."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticklabels([f"{value:.10g}" for value in ticks])
 
 
-def bars(values: Tensor, title: str, xlabel: str, ylabel: str) -> np.ndarray:
-    """One bar for each value, (K,), largest first."""
+def bars(values: Tensor, names: Sequence[str], title: str, xlabel: str, ylabel: str) -> np.ndarray:
+    """One bar for each value, (K,), largest first, with its name below if there is room for all."""
     figure, axes = _figure()
-    ordered = values.sort(descending=True).values.cpu().numpy()
-    axes.bar(np.arange(1, len(ordered) + 1), ordered, color=BLUE, width=0.8)
+    ordered, order = values.cpu().sort(descending=True)
+    places = np.arange(1, len(ordered) + 1)
+    axes.bar(places, ordered.numpy(), color=BLUE, width=0.8)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if len(names) <= _MAX_LEGEND:
+        axes.set_xticks(places, [names[index] for index in order.tolist()])
+    axes.set(title=_broken(title, figure), xlabel=xlabel, ylabel=ylabel)
     return _pixels(figure)
 
 
@@ -235,22 +315,33 @@ def histogram(values: Tensor, title: str, xlabel: str) -> np.ndarray:
     figure, axes = _figure()
     data = values.cpu().numpy()
     axes.hist(data, bins=50, color=BLUE)
-    axes.axvline(data.mean(), color=ORANGE, linestyle="--", label=f"mean {data.mean():.4g}")
-    axes.set(title=title, xlabel=xlabel, ylabel="images")
+    axes.axvline(data.mean(), color="black", linestyle="--", label=f"mean {data.mean():.4g}")
+    axes.set(title=_broken(title, figure), xlabel=xlabel, ylabel="images")
     axes.legend(frameon=False)
     return _pixels(figure)
 
 
+def _judged(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Which figure beside nats the records have; those of older runs have none."""
+    for key in ("train/mse", "val/psnr"):
+        if any(record.get(key) is not None for record in records):
+            return [key.partition("/")[2]]
+    return []
+
+
 def curves(records: Sequence[dict[str, Any]], figures: Sequence[str], title: str) -> np.ndarray:
-    """Training and validation figures against the epoch: loss, recon, costs; the loss alone where it is recon."""
+    """Training and validation `figures` in nats against the epoch, and beside them the error that people judge by.
+
+    That is the squared error where training has it too, else the PSNR of validation.
+    """
     from matplotlib.figure import Figure
 
-    names = figures if len(figures) > 2 else figures[:1]
+    names = [*figures, *_judged(records)]
     figure = Figure(figsize=(max(5.5, 4.2 * len(names)), 3.6), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     epochs = [record["epoch"] for record in records]
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for part, colour in (("train", BLUE), ("val", ORANGE)):
+        for part, colour in (("train", TRAIN), ("val", VALIDATION)):
             values = [record.get(f"{part}/{name}") for record in records]
             if any(value is not None for value in values):
                 values = [math.nan if value is None else value for value in values]
@@ -260,7 +351,7 @@ def curves(records: Sequence[dict[str, Any]], figures: Sequence[str], title: str
         axes.xaxis.get_major_locator().set_params(integer=True)
         if len(epochs) == 1:
             axes.set_xticks(epochs)
-        axes.set(title=name, xlabel="epoch", ylabel="nats per image")
+        axes.set(title=name, xlabel="epoch", ylabel=_UNITS.get(name, "nats per image"))
         axes.legend(frameon=False)
     figure.suptitle(title)
     return _pixels(figure)

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aectl.drawing import plots, views
+from aectl.drawing import grids, plots, views
 from aectl.drawing.plots import Line
 from aectl.measuring import comparison
-from aectl.measuring.comparison import AXES, Group
+from aectl.measuring.comparison import AXES, Group, Measured
 from aectl.measuring.endings import Ending, Endings
 from aectl.measuring.scoring import codes_of
 from aectl.measuring.sweep import Bench
+from aectl.runs import schema
 
 MAX_SHOWN = 4  # series whose curves and best run are shown
 MAX_CODES = 5000  # points in a scatter
@@ -21,11 +22,15 @@ Named = tuple[str, views.View]
 
 
 class Palette:
-    """One colour for each series of a sweep, the same in all plots; shades of it where a plot divides the series."""
+    """One colour for each series of a sweep, the same in all pictures; shades of it where a plot divides the series.
+
+    Attributes:
+        bases: the colours of the series by their names.
+    """
 
     def __init__(self, groups: Sequence[Group]):
         families = list(comparison.series(groups))
-        self._base = dict(zip(families, plots.palette(len(families)), strict=True))
+        self.bases = dict(zip(families, plots.palette(len(families)), strict=True))
 
     def of(self, lines: dict[str, list[Group]]) -> dict[str, str]:
         """The colour of each line of a plot, by its name."""
@@ -35,7 +40,7 @@ class Palette:
         return {
             name: shade
             for family, names in families.items()
-            for name, shade in zip(names, plots.shades(self._base[family], len(names)), strict=True)
+            for name, shade in zip(names, plots.shades(self.bases[family], len(names)), strict=True)
         }
 
 
@@ -153,24 +158,30 @@ def _rate_distortion(groups: Sequence[Group], palette: Palette) -> views.View:
 
 
 def of_best(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group]) -> Iterator[Named]:
-    """What the best run of each series makes, by name."""
+    """What the best run of each series makes, by name, under a stripe of the series' colour."""
     by_number = {job["job"]: job for job in jobs}
-    for name, members in list(comparison.series(groups).items())[:MAX_SHOWN]:
+    lines = dict(list(comparison.series(groups).items())[:MAX_SHOWN])
+    colours = Palette(groups).bases
+    for name, members in lines.items():
         chosen = comparison.best(members)
-        job = by_number[chosen.job]
-        run, data, _ = bench.open(job)
-        images, device = bench.images(data, job), bench.device
-        settings = " ".join(f"{key}={value}" for key, value in chosen.settings.items())
-        title = f"the best of {name}: job {chosen.job}, {settings}"
-        stem = f"best_{_stem(name)}"
-        yield f"{stem}_reconstructions", views.reconstructions(run.model, images, run.config.noise, device, title)
-        if run.model.prior is not None:
-            yield f"{stem}_samples", views.prior_samples(run.model, device)
-        if run.model.latent is not None:
-            few = images.spread(MAX_CODES)
-            codes = codes_of(run.model, few, device)
-            title = f"codes of {len(codes):,} {bench.split} images, job {chosen.job}"
-            yield f"{stem}_codes", views.latent_scatter(codes, few.labels, title)
+        for kind, picture in _of_run(bench, by_number[chosen.job], chosen, name):
+            yield f"best_{_stem(name)}_{kind}", grids.banded(picture, colours[name])
+
+
+def _of_run(bench: Bench, job: dict[str, Any], chosen: Measured, name: str) -> Iterator[Named]:
+    run, data, _ = bench.open(job)
+    images, device = bench.images(data, job), bench.device
+    said = ("model", "latent", "dataset")  # by the caption
+    more = [f"{key}={value}" for key, value in chosen.settings.items() if key not in said]
+    which = ", ".join([f"the best of {name}: job {chosen.job}", schema.caption(run.config), *more])
+    yield "reconstructions", views.reconstructions(run.model, images, run.config.noise, device, which)
+    if run.model.prior is not None:
+        yield "samples", views.prior_samples(run.model, device, which)
+    if run.model.latent is not None:
+        few = images.spread(MAX_CODES)
+        codes = codes_of(run.model, few, device)
+        title = f"{which}\ncodes of {len(codes):,} {bench.split} images"
+        yield "codes", views.latent_scatter(codes, few.labels, title)
 
 
 def _stem(name: str) -> str:

@@ -6,44 +6,16 @@ from torch import Tensor
 
 from aectl.data.images import Images
 from aectl.data.noise import Noise
-from aectl.drawing import grids, plots
+from aectl.drawing import grids, planes, plots
 from aectl.models.autoencoder import Autoencoder
 from aectl.models.base import Model
-from aectl.models.priors import Prior, StandardNormal
+from aectl.models.priors import StandardNormal
 from aectl.rng import generator
 
-Axes = tuple[list[float], list[float]]
 View = np.ndarray  # (H, W, 3), uint8
 
 COLUMNS = 12  # images in a row of originals and reconstructions
 SAMPLES = 64  # images in a square of them
-
-
-def plane(codes: Tensor, side: int, prior: Prior | None, dims: tuple[int, int] = (0, 1)) -> tuple[Tensor, Axes]:
-    """Codes (side², K) over the plane of two latents, first row on top, and the axes' values (columns, rows).
-
-    With a prior the values are its quantiles at (i + ½)/side, so each cell of N(0, I) has equal probability, and the
-    other latents are at their medians. Without one they divide the range of `codes` (N, K) between its 1st and 99th
-    percentiles into equal steps, and the others are at their mean.
-    """
-    if prior is not None:
-        shares = (torch.arange(side, dtype=torch.float64) + 0.5) / side
-        across, up = prior.quantiles(shares)[:, list(dims)].float().unbind(1)
-        middle = prior.quantiles(torch.tensor([0.5]))[0].float()
-    else:
-        middle = codes.float().mean(0)
-        ends = torch.quantile(codes[:, list(dims)].float(), torch.tensor([0.01, 0.99]), dim=0)
-        across, up = (torch.linspace(ends[0, axis].item(), ends[1, axis].item(), side) for axis in (0, 1))
-    z = middle.repeat(side * side, 1)
-    z[:, dims[0]] = across.repeat(side)
-    z[:, dims[1]] = up.flip(0).repeat_interleave(side)
-    return z, (across.tolist(), up.flip(0).tolist())
-
-
-def widest(codes: Tensor) -> tuple[int, int]:
-    """The two latents whose codes (N, K ≥ 2) vary most, in order of their index."""
-    first, second = sorted(codes.var(0, correction=0).topk(2).indices.tolist())
-    return first, second
 
 
 @torch.inference_mode()
@@ -67,34 +39,59 @@ def reconstructions(
 
 
 @torch.inference_mode()
-def prior_samples(model: Autoencoder, device: torch.device, n: int = SAMPLES) -> View:
+def prior_samples(model: Autoencoder, device: torch.device, run: str, n: int = SAMPLES) -> View:
     """Codes from the prior, decoded; for an AE from N(0, I), which shows why it is no generator."""
     prior = model.prior or StandardNormal(model.latent)
     z = prior.sample(n, generator("cpu", "prior samples"))
-    title = f"samples: z ~ {prior.words}"
-    if model.prior is None:
-        title = f"z ~ {prior.words}: an AE has no prior, so these are arbitrary"
-    return grids.grid(model.decode(z.to(device)), title)
+    what = "" if model.prior is not None else ": an AE has no prior, so these are arbitrary"
+    return grids.grid(model.decode(z.to(device)), f"{run}: {n} samples, z ~ {prior.words}{what}")
 
 
-def of_prior(model: Autoencoder) -> dict[str, View]:
+def of_prior(model: Autoencoder, run: str) -> dict[str, View]:
     """What the prior itself is made of, by name, where it can be looked at."""
     made_of = {} if model.prior is None else model.prior.images()
     return {
-        name.replace("-", "_"): grids.grid(images[:SAMPLES].cpu(), f"{name} of the prior, {len(images)} in all")
+        name.replace("-", "_"): grids.grid(
+            images[:SAMPLES].cpu(), f"{run}: {min(SAMPLES, len(images))} of {len(images)} {name} of the prior"
+        )
         for name, images in made_of.items()
     }
 
 
+def codes_picture(
+    model: Autoencoder, codes: Tensor, labels: Tensor | None, device: torch.device, what: str, run: str
+) -> tuple[str, View]:
+    """Where all of the codes (N, K) lie, with the picture's name: the plane of two, else `latent_scatter`.
+
+    Args:
+        model: the model that they are of.
+        codes: (N, K).
+        labels: (N,), -1 for none, or None.
+        device: that decodes.
+        what: they are: codes of 500 test images.
+        run: whose.
+    """
+    if model.latent == 2:
+        return "latent_plane", latent_plane(model, codes, labels, device, what, run)
+    return "latent_scatter", latent_scatter(codes, labels, f"{run}\n{what}")
+
+
 @torch.inference_mode()
-def latent_map(model: Autoencoder, codes: Tensor, device: torch.device, side: int = 20) -> View:
-    """The plane of a code's two widest latents, decoded cell by cell."""
-    dims = widest(codes)
-    z, ticks = plane(codes, side, model.prior, dims)
-    where = "the codes' range" if model.prior is None else f"quantiles of the prior {model.prior.words}"
-    rest = "" if codes.shape[1] == 2 else f", the others at their {'mean' if model.prior is None else 'median'}"
+def latent_plane(
+    model: Autoencoder, codes: Tensor, labels: Tensor | None, device: torch.device, what: str, run: str
+) -> View:
+    """The codes of the two widest latents, and beside them what their plane decodes to, on the same axes."""
+    dims = planes.widest(codes)
+    limits = planes.square(codes, model.prior, dims)
+    rows, columns = planes.cells(*model.decode(codes[:1].to(device)).shape[2:])
+    z = planes.even(codes, model.prior, dims, limits, (rows, columns)).z
+    rest = "mean" if model.prior is None else "median"
+    which = (
+        f": the two latents that vary most, the other {model.latent - 2} at their {rest}" if model.latent > 2 else ""
+    )
+    titles = (f"{run}{which}", what, "what the plane decodes to, in equal steps")
     names = tuple(f"z{index + 1}" for index in dims)
-    return plots.manifold(model.decode(z.to(device)), ticks, f"the latent plane, {where}{rest}", names)
+    return plots.plane(codes[:, list(dims)], labels, model.decode(z.to(device)), columns, limits, titles, names)
 
 
 def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> View:
@@ -105,7 +102,8 @@ def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> View:
     return plots.scatter(points, labels, title, names)
 
 
-def latent_kl(kl: Tensor, active: int | None) -> View:
+def latent_kl(kl: Tensor, active: int | None, run: str) -> View:
     """KL of each latent, (K,), with the number of active units where that is known."""
-    title = f"KL of each latent: {kl.sum():.2f} nats" + ("" if active is None else f", {active} of {len(kl)} active")
-    return plots.bars(kl, title, "latents in order of their KL", "KL (nats)")
+    title = f"{run}\nKL {kl.sum():.2f} nats" + ("" if active is None else f", {active} of {len(kl)} latents active")
+    names = [f"z{index + 1}" for index in range(len(kl))]
+    return plots.bars(kl, names, title, "latents in order of their KL", "KL of each latent (nats per image)")

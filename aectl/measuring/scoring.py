@@ -1,7 +1,7 @@
 """The objective and the codes of a model over a set of images: one copy, for validation and for `aectl eval`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from aectl.data.images import Images, to_float
 from aectl.data.noise import Noise
 from aectl.machine import threads
+from aectl.measuring import metrics
 from aectl.models import objectives
 from aectl.models.base import Model
 from aectl.models.objectives import Loss, Terms
@@ -33,11 +34,14 @@ class Scores:
         loss: mean over images, nats.
         terms: of all images.
         codes: means of q(z|x) of the clean images, (N, K), on the CPU; None for a network without a code.
+        mse, psnr: of each reconstruction from the mean of its code, (N,), on the CPU; see `aectl.measuring.metrics`.
     """
 
     loss: float
     terms: Terms
     codes: Tensor | None
+    mse: Tensor
+    psnr: Tensor
 
     @cached_property
     def each(self) -> dict[str, Tensor]:
@@ -61,6 +65,11 @@ class Scores:
         means = {name: values.mean().item() for name, values in self.each.items() if name != "elbo"}
         found = objectives.with_elbo({"loss": self.loss, **means})
         return found if self.active_units is None else {**found, "active_units": self.active_units}
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """What people judge reconstructions by, means over images: `mse` per pixel, `psnr` in dB."""
+        return {"mse": self.mse.mean().item(), "psnr": self.psnr.mean().item()}
 
 
 def batches(
@@ -106,14 +115,16 @@ def score(
 
     Free bits go by the KL averaged over all of the images.
     """
-    parts, codes, noisy = [], [], corrupt.corrupts or images.paired
+    parts, codes, errors, noisy = [], [], [], corrupt.corrupts or images.paired
     for x, x_noisy, eps in batches(images, corrupt, device, seed, batch_size, model.draw):
         terms = model.terms(x, x_noisy, eps)
-        parts.append(terms)
+        x_hat = model.reconstructed(x_noisy, terms)
+        errors.append(torch.stack([metrics.mse(x_hat, x), metrics.psnr(x_hat, x)]).cpu())
+        parts.append(replace(terms, decoded=None))
         if model.latent is not None:
             codes.append((model.codes(x) if noisy else terms.code.mu).cpu())
     terms = Terms.cat(parts)
-    return Scores(loss(terms, beta).item(), terms, torch.cat(codes) if codes else None)
+    return Scores(loss(terms, beta).item(), terms, torch.cat(codes) if codes else None, *torch.cat(errors, dim=1))
 
 
 @torch.inference_mode()

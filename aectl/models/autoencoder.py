@@ -84,6 +84,10 @@ class Autoencoder(Model):
         """x̂ from the mean of q(z|x), nothing drawn: (N, C, H, W) → (N, C, H, W)."""
         return self.decode(self.encode(x).mu)
 
+    def reconstructed(self, x_noisy: Tensor, terms: Terms) -> Tensor:
+        """`reconstruct(x_noisy)` without encoding again, and for a point without decoding: (N, C, H, W)."""
+        return self.decode(terms.code.mu) if terms.decoded is None else self.likelihood.mean(terms.decoded)
+
     def parts(self) -> dict[str, Part]:
         """Encoder, decoder, and both as a denoiser; a point is called z, what a Gaussian has mu and logvar."""
 
@@ -101,8 +105,10 @@ class Autoencoder(Model):
 
     def neg_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """−log p(x|z) for x of (N, C, H, W) and z of (S, N, K): (S, N), in nats."""
-        decoded = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2]).to(x.dtype)
-        return self.likelihood.neg_log_prob(x, decoded)
+        return self.likelihood.neg_log_prob(x, self._decoded(z).to(x.dtype))
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        return self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor | None:
         """ε ~ N(0, 1), (S, n, K) on the generator's device; a point has none."""
@@ -118,7 +124,8 @@ class Autoencoder(Model):
         code = self.encode(x_noisy)
         z = code.at(eps)
         if self.prior is None:
-            return Terms(self.neg_log_prob(x, z), code=code, z=z)
+            decoded = self._decoded(z).to(x.dtype)
+            return Terms(self.likelihood.neg_log_prob(x, decoded), code=code, z=z, decoded=decoded[0])
         ratio = self.prior.log_ratio(code, z) if self.of_draws or not self.by_latent else None
         recon = self.neg_log_prob(x, z)
         kl = self.prior.kl(code) if self.by_latent else ratio.mean(0)[:, None]

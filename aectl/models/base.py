@@ -64,6 +64,10 @@ class Model(nn.Module):
         """x̂ of x, nothing drawn: (N, C, H, W) → (N, C, H, W)."""
         raise NotImplementedError
 
+    def reconstructed(self, x_noisy: Tensor, terms: Terms) -> Tensor:
+        """`reconstruct(x_noisy)`, of which `terms` has done a part: (N, C, H, W)."""
+        return self.reconstruct(x_noisy) if terms.decoded is None else self.likelihood.mean(terms.decoded)
+
     def codes(self, x: Tensor) -> Tensor:
         """What is known of an image in few numbers: (N, C, H, W) → (N, K); where there is a code, its mean."""
         raise NotImplementedError

@@ -30,7 +30,8 @@ class Denoiser(Model):
 
     def terms(self, x: Tensor, x_noisy: Tensor, eps: None) -> Terms:
         """−log p(x | x̃), and nothing that costs; nothing is drawn."""
-        return Terms(self.likelihood.neg_log_prob(x, self.network(x_noisy))[None])
+        decoded = self.network(x_noisy)
+        return Terms(self.likelihood.neg_log_prob(x, decoded)[None], decoded=decoded)
 
     def untrained(self, x_noisy: Tensor) -> Tensor:
         """It adds to what it sees."""

@@ -45,11 +45,19 @@ class Likelihood:
 
         What is learnt beside the decoder is what fits them best.
         """
+        return self.mean_recon(pairs)
+
+    def mean_recon(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+        """Recon in nats per image of images and what is decoded for them, pairs of (N, C, H, W)."""
         total, count = 0.0, 0
         for x, decoded in pairs:
             total += self.neg_log_prob(x, decoded).cpu().sum(dtype=torch.float64).item()
             count += len(x)
         return total / count
+
+    def squared_error(self, recon: float) -> float | None:
+        """The squared error per pixel that `recon`, nats per pixel, comes from; None where another might as well."""
+        return None
 
     def per_pixel(self, recon: float) -> str:
         """`recon`, nats per pixel, in the words and the unit that courses use."""
@@ -253,7 +261,7 @@ class Normal(nn.Module, Likelihood):
     def fitted_recon(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
         """Recon in nats per image; a σ that learns is the one that fits best, the root of the mean squared error."""
         if not self.learned:
-            return super().fitted_recon(pairs)
+            return self.mean_recon(pairs)
         sse, count, values = 0.0, 0, 0
         for x, decoded in pairs:
             sse += (x - self.mean(decoded)).square().cpu().sum(dtype=torch.float64).item()
@@ -261,11 +269,16 @@ class Normal(nn.Module, Likelihood):
             values += x.numel()
         return values / count / 2 * math.log(2 * math.pi * math.e * max(sse / values, 1e-12))
 
+    def squared_error(self, recon: float) -> float | None:
+        """2σ²·(recon − constant), where σ is fixed."""
+        return None if self.learned else max(0.0, 2 * self.sigma**2 * (recon - self.constant))
+
     def per_pixel(self, recon: float) -> str:
         """A squared error, or where σ learns the nats and σ."""
-        if self.learned:
+        error = self.squared_error(recon)
+        if error is None:
             return f"{recon:.4f} nats per pixel, σ {self.sigma:.4f} at the end"
-        return f"squared error {max(0.0, 2 * self.sigma**2 * (recon - self.constant)):.4f} per pixel"
+        return f"squared error {error:.4f} per pixel"
 
     def figures(self) -> dict[str, tuple[float, str]]:
         """σ, where it is learnt."""

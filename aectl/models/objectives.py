@@ -31,6 +31,7 @@ class Terms:
             the KL of q(z|x) from the prior. What is deterministic has none.
         log_ratio: log q(z|x) − log p(z) of each draw, (S, N), where the objective or the KL goes by draws.
         code, z: q(z|x) and its draws, (S, N, K); None without a code.
+        decoded: what the likelihood has scored, (N, C, H, W), where nothing is drawn: kept for a batch only.
     """
 
     recon: Tensor
@@ -38,6 +39,7 @@ class Terms:
     log_ratio: Tensor | None = None
     code: Code | None = None
     z: Tensor | None = None
+    decoded: Tensor | None = None
 
     @cached_property
     def means(self) -> dict[str, Tensor]:

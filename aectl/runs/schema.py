@@ -119,3 +119,8 @@ def title_of(config: Any) -> tuple[str, str]:
     if noisy and model != "ae":
         kind = f"denoising {kind}"
     return kind, "unet" if network == "unet" else f"latent {config.latent}"
+
+
+def caption(config: Any) -> str:
+    """Whose picture it is: `vae, latent 2, mnist5k`."""
+    return ", ".join((*title_of(config), config.dataset.name))

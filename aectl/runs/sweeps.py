@@ -22,6 +22,7 @@ COLUMNS = (
     "val/recon",
     "val/kl",
     "val/elbo",
+    "val/psnr",
     "val/active_units",
     "best_epoch",
     "seconds",

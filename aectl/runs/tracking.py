@@ -2,8 +2,9 @@
 
 import json
 import shutil
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -13,11 +14,32 @@ from aectl import storage
 from aectl.files.pictures import png
 from aectl.runs.layout import METRICS, plain, read_metrics
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 MAX_LATENT_CURVES = 64  # beyond it, per-latent KL goes into the histogram alone
+VALIDATION = "validation"  # the folder of its curves
+
+# Groups of TensorBoard in the order of their names: curves come first, how training went on comes last. The columns
+# of its table of runs are sorted by code points, in which a space comes before a slash: what the best epoch reached
+# comes before the curves there, and after them in the charts, where a name comes before one that is longer.
+CURVES, BEST = "epoch", "epoch (best)"
+_GROUPS = {
+    "elbo": "measures", "active_units": "measures", "lr": "training", "kl_weight": "training",
+    "images_per_s": "training",
+}  # fmt: skip
+
+
+def tag_of(name: str) -> str:
+    """How a figure of an epoch is called, such as `epoch/loss`: of training and of validation the same."""
+    return f"{_GROUPS.get(name, CURVES)}/{name}"
 
 
 class Tracker:
     """Writes into one folder; `close` flushes.
+
+    TensorBoard goes by names: it sorts groups by what stands before the slash, and draws in one chart what has one
+    name in several folders. So validation has a folder of its own within the run's, and curves come first.
 
     Args:
         folder: the run's folder.
@@ -26,34 +48,47 @@ class Tracker:
     """
 
     def __init__(self, folder: Path, step: int | None = None):
-        from torch.utils.tensorboard import SummaryWriter
-
         self.folder = folder
         self.figures = folder / "figures"
         self.figures.mkdir(parents=True, exist_ok=True)
+        self._step = step
         if step is not None:
             kept = [record for record in read_metrics(folder) if record["step"] <= step]
             lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
             storage.replace(folder / METRICS, lines.encode())
-        self._writer = SummaryWriter(str(folder), purge_step=None if step is None else step + 1, flush_secs=10)
+        self._writer = self._writes(folder)
+
+    def _writes(self, folder: Path) -> "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(folder), purge_step=None if self._step is None else self._step + 1, flush_secs=10)
+
+    @cached_property
+    def _validation(self) -> "SummaryWriter":
+        return self._writes(self.folder / VALIDATION)
 
     def epoch(self, record: dict[str, Any]) -> None:
         """One epoch's figures: a line of metrics.jsonl, and a curve each."""
         storage.append(self.folder / METRICS, json.dumps(plain(record), allow_nan=False))
-        self.scalars({key: value for key, value in record.items() if key not in ("epoch", "step")}, record["step"])
-        self._writer.flush()
+        step = record["step"]
+        for key, value in record.items():
+            if value is None or key in ("epoch", "step"):
+                continue
+            part, _, name = key.rpartition("/")
+            writer = self._validation if part == "val" else self._writer
+            writer.add_scalar(tag_of(name), value, step)
+            writer.flush()
 
-    def scalars(self, values: dict[str, float], step: int) -> None:
-        """A point of one curve for each of `values`."""
+    def scalars(self, group: str, values: dict[str, float]) -> None:
+        """A dot for each of `values`: what was found once."""
         for name, value in values.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, step)
+            self._writer.add_scalar(f"{group}/{name}", value, 0)
 
     def latent_kl(self, kl: Tensor, step: int) -> None:
         """KL of each latent, (K,), in nats: a curve each and a histogram."""
         for index, value in enumerate(kl[:MAX_LATENT_CURVES].tolist()):
             self._writer.add_scalar(f"latent_kl/{index:02d}", value, step)
-        self._writer.add_histogram("latent_kl", kl, step)
+        self._writer.add_histogram("latent_kl/all", kl, step)
 
     def picture(self, name: str, pixels: np.ndarray, step: int) -> None:
         """An RGB picture, (H, W, 3) uint8: TensorBoard, and `figures/<name>.png`."""
@@ -64,7 +99,8 @@ class Tracker:
         # The same bytes: `add_image` would compress them again, which takes as long as some hundred steps.
         height, width, _ = pixels.shape
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=file)
-        self._writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+        value = Summary.Value(tag=f"pictures/{name}", image=image)
+        self._writer.file_writer.add_summary(Summary(value=[value]), step)
 
     def text(self, name: str, text: str) -> None:
         """A page of preformatted text."""
@@ -84,8 +120,9 @@ class Tracker:
         self._writer.add_embedding(codes, names, images, step, tag="codes")
 
     def hparams(self, parameters: dict[str, bool | int | float | str], metrics: dict[str, float]) -> None:
-        """The hparams tab's row, in this run itself; `SummaryWriter.add_hparams` would make a run of its own.
+        """The hparams tab's row: what defines the run, and what its best epoch reached.
 
+        It stands in this run itself; `SummaryWriter.add_hparams` would make a run of its own.
         TensorBoard shows five columns of each kind unasked. Where no run describes the whole experiment, it takes all
         runs together and puts first the parameters that differ between them, then goes by name. With a description,
         torch's third summary, it would take that of any one run for all, in the order of the names.
@@ -99,8 +136,10 @@ class Tracker:
         _, start, end = hparams(simple, metrics)
         for summary in (start, end):
             self._writer.file_writer.add_summary(summary)
-        self.scalars(metrics, 0)
+        self.scalars(BEST, metrics)
 
     def close(self) -> None:
         """Write out what is pending."""
         self._writer.close()
+        if "_validation" in self.__dict__:
+            self._validation.close()

@@ -4,7 +4,8 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,25 @@ from aectl.data.images import Images, Split, to_float
 from aectl.drawing import plots, views
 from aectl.errors import DataError
 from aectl.files import unusable
-from aectl.measuring import advice, baselines
-from aectl.measuring.scoring import Scores, batches, codes_of, score
+from aectl.measuring.scoring import Scores, codes_of, score
 from aectl.models.base import Model
 from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import Loss, per_pixel_weight
-from aectl.runs import schema
+from aectl.runs import defaults, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, METRICS, RESULT, SPLIT, plain, read_metrics
 from aectl.runs.opening import Progress, chosen_by
 from aectl.runs.tracking import Tracker
 from aectl.settings import typed
+from aectl.training import lines, standing
+from aectl.training.standing import Alarm, Bounds
 
 MAX_SHOWN = 5000  # points in a scatter
 MAX_EMBEDDED = 1000  # images in the projector
+COMPARED = ("loss", "psnr", "recon", "kl", "elbo")  # of the best epoch, in the hparams tab, which shows five columns
 
 log = logging.getLogger(__name__)
+OF_COSTS = ("kl_", "prior.", "objective.")  # settings that say nothing of a model whose code costs nothing
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,15 @@ class Journal:
     loss: Loss
     device: torch.device
     tracker: Tracker
+    alarm: Alarm = field(default_factory=Alarm)
 
     def begin(self, progress: Progress, command: str) -> None:
         """Say what is about to be trained, and save the resolved configuration."""
         settings, data, model = self.config, self.data, self.model
-        text = yaml.safe_dump(typed.to_dict(settings), sort_keys=False, allow_unicode=True)
-        self.tracker.text("config", text)
+        plain_settings = typed.to_dict(settings)
+        self.tracker.text("config", defaults.page(command, plain_settings))
         if progress.step == 0:
+            text = yaml.safe_dump(plain_settings, sort_keys=False, allow_unicode=True)
             saved = f"# {command}\n{text}"
             storage.replace(self.run_dir / CONFIG, saved.encode())
             self._save_split()
@@ -76,6 +82,7 @@ class Journal:
             log.warning("note: %s", line)
         if progress.step:
             log.info("resuming after step %d (epoch %d of %d)", progress.step, progress.epoch, settings.epochs)
+            self.alarm.hear(read_metrics(self.run_dir))
             if progress.epoch == settings.epochs:
                 log.info("nothing is left to train; epochs=<more> would go on")
 
@@ -96,19 +103,17 @@ class Journal:
         self.tracker.epoch(record)
         if scores is not None and scores.latent_kl is not None:
             self.tracker.latent_kl(scores.latent_kl, record["step"])
-        log.info("%s", self._line(record))
+        log.info("%s", lines.of_epoch(record, self.config.epochs, self.model))
+        if warning := self.alarm.look(record, self._bounds, self.config):
+            log.warning("%s", warning)
         every = self.config.figures_every
         if every and record["epoch"] % every == 0 and record["epoch"] < self.config.epochs:
             self.draw(progress)
 
-    def _line(self, record: dict[str, Any]) -> str:
-        names = self.model.figures if self.model.costs else ("loss",)  # without costs it is the reconstruction
-        parts = [f"epoch {record['epoch']}/{self.config.epochs}"]
-        for part in ("train", "val"):
-            if f"{part}/loss" in record:
-                values = " ".join(f"{name} {record[f'{part}/{name}']:.2f}" for name in names)
-                parts.append(f"{part} {values}")
-        return "  ".join(parts) + f"  {record['images_per_s']:,.0f} images/s"
+    @cached_property
+    def _bounds(self) -> Bounds:
+        """What the images shown take without learning."""
+        return standing.bounds_of(self.model, self.config, self.data.train, self._shown()[0], self.device)
 
     def _shown(self) -> tuple[Images, str]:
         """The images that pictures show: validation, or the training part where there is none; and its name."""
@@ -122,18 +127,17 @@ class Journal:
         images, part = self._shown()
         images = images.spread(MAX_SHOWN)
         scores = score(model, self.loss, images, noise, self.config.kl_weight, device)
-        when = f"epoch {progress.epoch}, {part} images"
+        run = schema.caption(self.config)
+        when = f"{run}: {part} images, epoch {progress.epoch}"
         self._picture("reconstructions", views.reconstructions(model, images, noise, device, when), progress)
         if model.latent is None:
             return scores
-        self._picture("prior_samples", views.prior_samples(model, device), progress)
-        for name, picture in views.of_prior(model).items():
-            self._picture(name, picture, progress)
+        self._picture("prior_samples", views.prior_samples(model, device, run), progress)
         codes = codes_of(model, images, device)
-        title = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
-        self._picture("latent_scatter", views.latent_scatter(codes, images.labels, title), progress)
-        if model.latent == 2:
-            self._picture("latent_map", views.latent_map(model, codes, device), progress)
+        what = f"codes of {len(images):,} {part} images, epoch {progress.epoch}"
+        shown = views.codes_picture(model, codes, images.labels, device, what, run)
+        for name, picture in (*views.of_prior(model, run).items(), shown):
+            self._picture(name, picture, progress)
         return scores
 
     def _picture(self, name: str, picture: views.View, progress: Progress) -> None:
@@ -154,13 +158,16 @@ class Journal:
             raise DataError(
                 f"{self.run_dir / METRICS}: has no record of the best epoch, {progress.best.epoch}; was it edited?"
             )
-        images, _ = self._shown()
-        likelihood = self.model.likelihood
-        reference = baselines.constant_recon(likelihood, likelihood.inverse_mean(self.data.train.mean()), images)
         names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
+        if not self.model.costs:  # which an older aectl took for costs of 0
+            names = [name for name in names if not name.endswith(("/kl", "/elbo"))]
         final = {name: chosen[name] for name in names}
-        part = "val/" if chosen.get("val/loss") is not None else "train/"
-        compared = {f"hparam/{name}": value for name, value in final.items() if name.startswith(part)}
+        part = "val" if chosen.get("val/loss") is not None else "train"
+        compared = {
+            f"{place} {part} {name}": final[f"{part}/{name}"]  # numbered, since it sorts them by name
+            for place, name in enumerate(COMPARED, 1)
+            if f"{part}/{name}" in final
+        }
         self.tracker.hparams(self._hyperparameters(), compared)
         result = {
             "status": "completed",
@@ -174,15 +181,15 @@ class Journal:
             "step": progress.step,
             "seconds": round(progress.seconds, 3),
             "objective": progress.best.value,
-            "mean_image_recon": reference,
-            "learnt": _recon(chosen) < reference,
+            "mean_image_recon": self._bounds.mean_image,
+            "learnt": standing.recon_of(chosen) < self._bounds.mean_image,
             **final,
         }
         storage.replace(self.run_dir / RESULT, storage.dump_json(plain(result)))
         if progress.epoch < self.config.epochs:
             log.info("stopped early: no better validation objective for %d epochs", progress.since_best)
-        log.info("best epoch %d: %s", progress.best.epoch, self._figures_line(chosen))
-        if verdict := self._verdict(chosen, records, reference, self._untrained(images)):
+        log.info("best epoch %d: %s", progress.best.epoch, lines.of_best(chosen, self.model, self._pixels))
+        if verdict := standing.verdict(self.config, chosen, records, self._bounds):
             log.warning("%s", verdict)
         log.info("curves, pictures and checkpoints: %s", self.run_dir)
         log.info("%s", shell.what_next(*self._next()))
@@ -192,40 +199,14 @@ class Journal:
         """Those of this moment, the curves, and codes for the projector."""
         scores = self.draw(progress)
         if scores.latent_kl is not None:
-            self._picture("latent_kl", views.latent_kl(scores.latent_kl, scores.active_units), progress)
+            bars = views.latent_kl(scores.latent_kl, scores.active_units, schema.caption(self.config))
+            self._picture("latent_kl", bars, progress)
         if records:
-            title = ", ".join((*schema.title_of(self.config), self.config.dataset.name))
-            self._picture("curves", plots.curves(records, self.model.figures, title), progress)
+            curves = plots.curves(records, lines.names_of(self.model), schema.caption(self.config))
+            self._picture("curves", curves, progress)
         few = self._shown()[0].spread(MAX_EMBEDDED)
         codes = codes_of(self.model, few, self.device)
         self.tracker.embedding(codes, few.labels, to_float(few.pixels), progress.step)
-
-    @torch.inference_mode()
-    def _untrained(self, images: Images) -> float:
-        """Recon before the first step, nats per image."""
-        triples = batches(images, self.config.noise, self.device, self.config.seed)
-        return self.model.likelihood.fitted_recon((x, self.model.untrained(noisy)) for x, noisy, _ in triples)
-
-    def _verdict(
-        self, chosen: dict[str, Any], records: Sequence[dict[str, Any]], reference: float, untrained: float
-    ) -> str | None:
-        """What to know of a run that is no better than `reference`, the mean image's recon, or not any more.
-
-        It diverged if it is further from that than twice the way to `untrained`, that of a network before its first
-        step.
-        """
-        unit = self.model.likelihood.per_pixel(reference / self._pixels).partition(", σ")[0]
-        best, last = _recon(chosen), _recon(records[-1])
-        than = f"{reference:.2f} ({unit}), which the mean training image has in place of every reconstruction"
-        if best > reference + 2 * max(untrained - reference, 0) or last >= reference > best:
-            when = f" after its best epoch, {chosen['epoch']}" if best < reference else ""
-            tips = advice.against_divergence(self.config)
-            return f"it diverged{when}: recon came to {last:.2f}, worse than {than}; {advice.words(tips)}"
-        if best >= reference:
-            recons = [record["train/recon"] for record in records]
-            tips = advice.against_not_learning(self.config, recons, chosen.get("val/active_units"))
-            return f"it has not learnt: recon {best:.2f} is no better than {than}; {advice.words(tips)}"
-        return None
 
     def _next(self) -> list[str]:
         """Commands that fit the run, each as a line to paste."""
@@ -234,20 +215,6 @@ class Journal:
         commands = [shell.command(name, run) for name in ("eval", then) if name]
         root = next((str(path) for path in self.run_dir.parents if path.name == "outputs"), str(self.run_dir))
         return [*commands, shell.line("tensorboard", "--logdir", root)]
-
-    def _figures_line(self, record: dict[str, Any]) -> str:
-        """Training and validation in nats per image, and in the unit that courses print: an error per pixel."""
-        texts = []
-        for part in ("train", "val"):
-            recon = record.get(f"{part}/recon")
-            if recon is None:
-                continue
-            text = f"{part} recon {recon:.2f} ({self.model.likelihood.per_pixel(recon / self._pixels)})"
-            for name in (*self.model.costs, "elbo"):
-                if f"{part}/{name}" in record:
-                    text += f", {name.upper()} {record[f'{part}/{name}']:.2f}"
-            texts.append(text)
-        return "; ".join(texts)
 
     def _hyperparameters(self) -> dict[str, Any]:
         """What defines the run, and as `train.` whatever else bears on its numbers: TensorBoard goes by name."""
@@ -259,12 +226,9 @@ class Journal:
         rest = {
             f"train.{key}": value if isinstance(value, bool | int | float | str) else json.dumps(value)
             for key, value in typed.flat(typed.to_dict(settings)).items()
-            if value is not None and key not in said and schema.bears_on_numbers(key)
+            if value is not None
+            and key not in said
+            and schema.bears_on_numbers(key)
+            and (self.model.costs or not key.startswith(OF_COSTS))
         }
         return {**first, "seed": settings.seed, **rest}
-
-
-def _recon(record: dict[str, Any]) -> float:
-    """An epoch's reconstruction, of validation images where there are any, in nats per image."""
-    recon = record["val/recon" if "val/loss" in record else "train/recon"]
-    return math.inf if recon is None else recon

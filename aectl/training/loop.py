@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aectl import shell
@@ -25,7 +24,8 @@ from aectl.runs.opening import Best, Progress
 from aectl.runs.schedules import kl_weight_at, lr_at
 from aectl.runs.tracking import Tracker
 from aectl.signals import StopRequest
-from aectl.training import processes
+from aectl.training import lines, processes
+from aectl.training.bar import Bar
 from aectl.training.feeding import feed
 from aectl.training.journal import Journal
 from aectl.training.pace import Pace
@@ -114,11 +114,7 @@ def _loop(session: Session, told: Journal | None) -> None:
         step = Replayed(step, device)
     images, n, size = session.data.train.to(device), len(session.data.train), config.batch_size
     pace = Pace()
-    silent = None if world.first else True  # None: where nobody watches
-    bar = tqdm(
-        total=per_epoch * config.epochs, initial=progress.step, unit="step", disable=silent, dynamic_ncols=True,
-        leave=False,
-    )  # fmt: skip
+    bar = Bar(per_epoch * config.epochs, progress.step, shown=world.first)
     with logging_redirect_tqdm(), StopRequest() as request, bar:
         while progress.epoch < config.epochs and not _stops_early(config, progress):
             order = torch.randperm(n, generator=generator("cpu", config.seed, "order", progress.epoch))
@@ -146,7 +142,7 @@ def _loop(session: Session, told: Journal | None) -> None:
             elapsed = time.perf_counter() - began
             progress.seconds += elapsed
             if progress.batch == per_epoch:
-                _end_epoch(session, told, (n - first) / elapsed)
+                bar.latest = _end_epoch(session, told, (n - first) / elapsed)
             _refresh(bar, session)
             if stopping or _asked_to_stop(request, world, progress.step):
                 if progress.step not in session.keeper.verified:
@@ -169,10 +165,10 @@ def _asked_to_stop(request: StopRequest, world: World, step: int) -> bool:
     return step % REFRESH == 0 and world.any(asked)
 
 
-def _end_epoch(session: Session, told: Journal | None, images_per_s: float) -> None:
-    """Validate, record, draw, and save if it is time to."""
+def _end_epoch(session: Session, told: Journal | None, images_per_s: float) -> dict[str, Any]:
+    """Validate, record, draw, and save if it is time to; return the record."""
     config, progress, model = session.config, session.progress, session.model
-    trained = objectives.with_elbo(_means(session, len(session.data.train)))
+    trained = _trained(session)
     model.eval()
     scores = None
     if len(session.data.val):
@@ -184,9 +180,9 @@ def _end_epoch(session: Session, told: Journal | None, images_per_s: float) -> N
         "epoch": progress.epoch,
         "step": progress.step,
         **{f"train/{name}": value for name, value in trained.items()},
-        **{f"val/{name}": value for name, value in (scores.named() if scores else {}).items()},
+        **{f"val/{name}": value for name, value in (scores.named() | scores.errors if scores else {}).items()},
         "lr": lr_at(progress.step - 1, session.steps_per_epoch, config),
-        "kl_weight": kl_weight_at(progress.step - 1, session.steps_per_epoch, config),
+        **({"kl_weight": kl_weight_at(progress.step - 1, session.steps_per_epoch, config)} if model.costs else {}),
         "images_per_s": images_per_s,
     }
     improved = _note_best(config, progress, session.world, record)
@@ -196,6 +192,15 @@ def _end_epoch(session: Session, told: Journal | None, images_per_s: float) -> N
     if improved or last or progress.epoch % config.checkpoint_every == 0:
         session.keeper.keep(progress)
     model.train()
+    return record
+
+
+def _trained(session: Session) -> dict[str, float]:
+    """The epoch's training figures; `mse` too where nothing is drawn and it follows from the nats."""
+    model, images = session.model, session.data.train
+    found = objectives.with_elbo(_means(session, len(images)))
+    error = None if model.costs else model.likelihood.squared_error(found["recon"] / math.prod(images.shape))
+    return found if error is None else {**found, "mse": error}
 
 
 def _note_best(config: TrainConfig, progress: Progress, world: World, record: dict[str, Any]) -> bool:
@@ -227,10 +232,9 @@ def _means(session: Session, images: int) -> dict[str, float]:
     return session.running.means(session.world, images)
 
 
-def _refresh(bar: tqdm, session: Session) -> None:
-    progress, config = session.progress, session.config
+def _refresh(bar: Bar, session: Session) -> None:
+    progress, config, figures = session.progress, session.config, ""
     if progress.batch:
         values = _means(session, min(progress.batch * config.batch_size, len(session.data.train)))
-        bar.set_postfix_str(", ".join(f"{name} {value:.2f}" for name, value in values.items()), refresh=False)
-    bar.set_description_str(f"epoch {min(progress.epoch + 1, config.epochs)}/{config.epochs}", refresh=False)
-    bar.update(progress.step - bar.n)
+        figures = lines.beside_bar(values, session.model, math.prod(session.data.train.shape), bar.latest)
+    bar.show(progress.step, f"epoch {min(progress.epoch + 1, config.epochs)}/{config.epochs}", figures)

@@ -73,7 +73,8 @@ def test_completion_of_runs_needs_no_torch_and_no_hydra(outputs):
 @pytest.mark.parametrize(
     ("line", "values"),
     [("train schedule=", "constant cosine steps"), ("sample mode=p", "posterior prior"),
-     ("eval robustness=", "false true"), ("train device=c", "cpu cuda"), ("train network.activation=s", "sigmoid silu"),
+     ("eval robustness=", "false true"), ("train device=c", "cpu cuda"),
+     ("train network.activation=s", "sigmoid silu"),
      ("train dataset=folder dataset.fit=pa", "pad patches"), ("train model.posterior=std", "std std_raw"),
      ("train experiment=lecture_v", "lecture_vae_logvar lecture_vae_std"),
      ("train experiment=published/row1_", "published/row1_deep_ae"), ("train -m model=ae,v", "ae,vae"),

@@ -179,6 +179,7 @@ def test_the_strip_has_the_best_and_the_worst_in_their_order(tmp_path, gains, or
     rows = []
     for line in strip:
         before, after, reference = (line[round((at + 0.5) * width)] for at in range(3))
-        if after == before + 1 and reference == 255 and (not rows or rows[-1] != before // 2):
+        picture = before < 100 and after == before + 1 and reference == 255  # and no edge of a letter
+        if picture and (not rows or rows[-1] != before // 2):
             rows.append(before // 2)
     assert rows == order

@@ -50,13 +50,13 @@ def test_train_then_eval_sample_and_denoise(aectl, only_run, tmp_path):
     assert found["sse"] == pytest.approx(784 * found["mse"])
     assert "psnr_denoised" not in found
     names = {path.stem for path in (folder / "figures").iterdir()}
-    assert names == {"reconstructions", "latent_scatter", "latent_map", "latent_kl", "errors", "prior_samples"}
+    assert names == {"reconstructions", "latent_plane", "latent_kl", "errors", "prior_samples"}
 
     for mode in ("prior", "grid", "posterior", "interpolate", "traverse"):
         sampled = aectl("sample", f"mode={mode}", "n=16", f"hydra.run.dir={tmp_path / mode}")
         assert sampled.status == 0, sampled.err
         images = sorted((tmp_path / mode / "images").iterdir())
-        assert len(images) == (9 if mode == "traverse" else 16)
+        assert len(images) == {"traverse": 9, "posterior": 3 * 5}.get(mode, 16)  # rows of 9; of 5 for three labels
         assert opened(images[0]) == ((28, 28), "L")
         assert opened(tmp_path / mode / "grid.png")[1] == "RGB"
 

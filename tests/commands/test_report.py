@@ -2,6 +2,7 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from albums import own
@@ -203,7 +204,7 @@ def test_no_column_of_the_page_is_cut(tmp_path):
     assert "display: block; overflow" not in report_page.STYLE
 
 
-def test_the_report_of_a_sweep(aectl, tmp_path):
+def test_the_report_of_a_sweep(aectl, tmp_path, drawn):
     sweep = ("latent=2,4", "model=ae,vae", "seed=0,1", "figures_every=0", "epochs=1")
     assert aectl("train", "-m", *SMALL, *sweep).status == 0
     for path in tmp_path.glob("outputs/multirun/*/*_ae-*/result.json"):  # a KL of 0 there is none's
@@ -248,6 +249,7 @@ def test_the_report_of_a_sweep(aectl, tmp_path):
     assert {"reconstruction_by_latent", "elbo_by_latent", "active_units_by_latent", "rate_distortion", "curves_ae",
             "curves_vae", "best_vae_samples", "best_ae_reconstructions"} <= pictures  # fmt: skip
     assert "best_ae_samples" not in pictures
+    check_colours(folder / "pictures", drawn)
     for name in pictures:
         assert f"(pictures/{name}.png)" in page
         with Image.open(folder / f"pictures/{name}.png") as image:
@@ -256,6 +258,26 @@ def test_the_report_of_a_sweep(aectl, tmp_path):
     assert html.count("data:image/png;base64,") == len(pictures)
     assert "pictures/" not in html.replace("(pictures/", "")
     assert "<table>" in html
+
+
+def check_colours(pictures, drawn):
+    """A model has one colour in every plot, and what its best run makes stands under a stripe of it; PCA is grey."""
+    found = {}
+    for axes in (axes for figure in drawn.plots for axes in figure.axes):
+        for container in axes.containers:
+            if container.get_label() in ("ae", "vae", "PCA", "all of them"):
+                found.setdefault(container.get_label(), set()).add(container.lines[0].get_color())
+    assert {name: len(colours) for name, colours in found.items()} == dict.fromkeys(found, 1)
+    assert found["PCA"] == found["all of them"] == {plots.GREY}
+    (ae,), (vae,) = found["ae"], found["vae"]
+    assert ae != vae
+    for name, colour in (("ae", ae), ("vae", vae)):
+        of_best = list(pictures.glob(f"best_{name}_*.png"))
+        assert len(of_best) == (3 if name == "vae" else 2)
+        for path in of_best:
+            with Image.open(path) as image:
+                stripe = np.asarray(image.convert("RGB"))[:4]
+            assert (stripe == tuple(bytes.fromhex(colour[1:]))).all(), path
 
 
 def test_what_did_not_finish_is_said_and_the_rest_is_measured(aectl, tmp_path):

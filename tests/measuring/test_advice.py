@@ -31,8 +31,7 @@ from aectl.models.table import build_model
 from aectl.runs.config import TrainConfig
 from aectl.runs.sweeps import table
 from aectl.settings import common, typed
-from aectl.training import loop
-from aectl.training.journal import Journal
+from aectl.training import loop, standing
 from configs import train_config
 
 
@@ -138,6 +137,9 @@ def test_a_run_that_is_no_better_than_the_mean_image_says_so(tmp_path, caplog, c
     assert result["learnt"] == learnt == (result["val/recon"] < result["mean_image_recon"])
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("it ")]
     assert len(said) == (not learnt)
+    exploded = "it diverged" in caplog.text
+    assert len(re.findall(r"epoch 1: it explodes: recon .*a smaller lr than 100", caplog.text)) == exploded
+    assert caplog.text.count("explodes") == exploded, "which is said once, at the epoch that shows it"
     assert words is None or re.match(words, said[0])
     _, ((_, status, *_),) = table([{"job": "0", "folder": tmp_path, "overrides": [], **result}])
     assert status == ("completed" if learnt else "completed, not learnt")
@@ -155,7 +157,8 @@ def test_a_run_that_diverges_after_its_best_epoch_says_so(tmp_path, caplog, monk
 
     monkeypatch.setattr(loop, "_note_best", worse)
     loop.train(small(lr=0.01, epochs=12), tmp_path)
-    assert re.search(r"it diverged after its best epoch, \d+: recon came to 1000000000.00, worse than", caplog.text)
+    assert re.search(r"it diverged after its best epoch, \d+: recon came to 1e\+09, worse than", caplog.text)
+    assert re.findall(r"epoch (\d+): it explodes: recon (\S+) is worse than", caplog.text) == [("12", "1e+09")]
 
 
 def test_where_no_validation_loss_is_finite_the_run_diverged(tmp_path, monkeypatch):
@@ -182,20 +185,25 @@ def test_what_constant_reconstructions_cost():
 
 
 @pytest.mark.parametrize("network", [Mlp(hidden=[4]), Unet(channels=[4, 8], blocks=1)], ids=["mlp", "unet"])
-def test_recon_before_the_first_step_does_not_go_by_a_sigma_that_was_learnt(tmp_path, network):
+def test_recon_before_the_first_step_does_not_go_by_a_sigma_that_was_learnt(network):
     """An autoencoder then decodes zeros, a u-net its noisy input; σ is the root of their mean squared error."""
     pixels = torch.randint(0, 256, (25, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     images, noise = Images(pixels, None), noises.Gaussian(sigma=0.5, clip=False)
     likelihood = likelihoods.Gaussian(sigma=0.2, learn=True)
     config = train_config(network=network, model=Ae(), likelihood=likelihood, noise=noise, seed=3)
-    told = Journal(config, tmp_path, None, build_model(config, (1, 8, 8)), None, torch.device("cpu"), None)
+    model = build_model(config, (1, 8, 8))
     ((x, x_noisy, _),) = batches(images, noise, torch.device("cpu"), 3)
     error = (x if isinstance(network, Mlp) else x - x_noisy).double().numpy()
     expected = -stats.norm(0, math.sqrt((error**2).mean())).logpdf(error).sum() / 25
-    assert told._untrained(images) == pytest.approx(expected, rel=1e-5)
-    with torch.no_grad():
-        told.model.likelihood.log_sigma.fill_(-4)
-    assert told._untrained(images) == pytest.approx(expected, rel=1e-5)
+    mean_image = constant_recon(model.likelihood, images.mean(), images)
+    at_first = -stats.norm(0, 0.2).logpdf(error).sum() / 25
+    for log_sigma in (math.log(0.2), -4.0):
+        with torch.no_grad():
+            model.likelihood.log_sigma.fill_(log_sigma)
+        found = standing.bounds_of(model, config, images, images, torch.device("cpu"))
+        assert found.mean_image == pytest.approx(mean_image, rel=1e-5)
+        assert found.far == pytest.approx(mean_image + 2 * max(0, expected - mean_image), rel=1e-5)
+        assert found.start == pytest.approx(at_first, rel=1e-5)
 
 
 def test_a_kl_that_costs_nothing_is_not_blamed():

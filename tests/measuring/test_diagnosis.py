@@ -355,7 +355,7 @@ def test_one_image_for_validation_and_one_for_the_test(aectl, tmp_path, model):
     more = ("nll_samples=12",) if model == "vae" else ()
     shown = aectl("eval", f"run={run}", *more, f"hydra.run.dir={tmp_path / 'e'}")
     assert shown.status == 0, shown.err
-    assert {"latent_scatter", "latent_map"} <= {path.stem for path in (tmp_path / "e/figures").iterdir()}
+    assert {"latent_scatter", "latent_plane"} <= {path.stem for path in (tmp_path / "e/figures").iterdir()}
     found = json.loads((tmp_path / "e/metrics.json").read_text())
     assert None not in found.values()
     assert not [name for name in found if "se_images" in name or name in ("standard_errors", "active_units")]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ def test_validation_and_eval_of_the_validation_images_agree_in_every_figure(aect
     record = json.loads((only_run() / "metrics.jsonl").read_text().splitlines()[-1])
     found = measured(aectl, tmp_path / "e", "split=val", "checkpoint=last")
     validated = {name.removeprefix("val/"): value for name, value in record.items() if name.startswith("val/")}
-    assert set(validated) == {"loss", "recon", "kl", "elbo", "active_units"}
+    assert set(validated) == {"loss", "recon", "kl", "elbo", "active_units", "mse", "psnr"}
     for name, value in validated.items():
         assert found[name] == pytest.approx(value, rel=1e-6), name
 
@@ -203,14 +204,17 @@ def test_an_ae_has_neither_kl_nor_elbo_anywhere(aectl, tmp_path):
     for kind, run in runs_of.items():
         shown = aectl("eval", f"run={run}", f"hydra.run.dir={tmp_path / kind}")
         assert shown.status == 0, shown.err
-        events = EventAccumulator(str(run))
-        events.Reload()
+        tags = []
+        for folder in (run, run / "validation"):
+            events = EventAccumulator(str(folder))
+            events.Reload()
+            tags += events.Tags()["scalars"]
         record = json.loads((run / "metrics.jsonl").read_text())
         figures = json.loads((tmp_path / kind / "metrics.json").read_text())
         result = json.loads((run / "result.json").read_text())
         table = [line.split()[0] for line in shown.out.splitlines() if line.startswith("  ")]
-        names = [*record, *result, *figures, *figures["standard_errors"], *events.Tags()["scalars"], *table]
-        about = {name for name in names if name.rpartition("/")[2] in ("kl", "elbo") or "latent_kl" in name}
+        names = [*record, *result, *figures, *figures["standard_errors"], *tags, *table]
+        about = {name for name in names if {"kl", "elbo"} & set(re.split("[/_ ]", name))}
         assert bool(about) == (kind == "va"), about
         assert {"train/recon", "val/recon", "val/active_units"} <= set(record)
 
@@ -225,8 +229,10 @@ def test_a_run_of_an_older_version_whose_ae_had_a_kl_is_resumed(aectl, only_run)
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     resumed = aectl("train", "resume=latest", "epochs=3")
     assert resumed.status == 0, resumed.err
+    assert "ELBO" not in resumed.out
     result = json.loads((run / "result.json").read_text())
     assert result["epochs"] == 3
+    assert not {"train/kl", "val/kl", "train/elbo"} & set(result)
     assert "train/kl" not in json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
 
 

@@ -1,7 +1,9 @@
 """The hparams tab, as TensorBoard's own plugin answers the page for it."""
 
+import json
 from pathlib import Path
 
+import pytest
 from conftest import SMALL
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -45,12 +47,23 @@ def test_a_sweep_is_compared_by_what_differs_between_its_jobs(aectl, tmp_path):
     ends = experiment.hparam_infos[0].domain_interval
     assert (ends.min_value, ends.max_value) == (2, 3)
     metrics = [info.name.tag for info in experiment.metric_infos][:SHOWN]
-    assert "hparam/val/loss" in metrics
-    assert all(name.startswith("hparam/val/") for name in metrics)
+    names_of_metrics = ("1 val loss", "2 val psnr", "3 val recon", "4 val kl", "5 val elbo")
+    assert metrics == [f"epoch (best)/{name}" for name in names_of_metrics]
     assert sorted(tuple(plain(row.hparams[name]) for name in names[:4]) for row in rows) == [
         (2, "ae", 5, 0.01), (2, "vae", 0, 0.001), (3, "vae", 0, 0.001)
     ]  # fmt: skip
-    assert all(any(value.name.tag == "hparam/val/loss" for value in row.metric_values) for row in rows)
+    results = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.rglob("result.json")}
+    assert len(rows) == len(results) == 3
+    for row in rows:
+        shown = {value.name.tag: value.value for value in row.metric_values}
+        result = results[Path(row.sessions[0].name).name]
+        for name in names_of_metrics:
+            key = name[2:].replace(" ", "/")
+            assert (f"epoch (best)/{name}" in shown) == (key in result), "an AE has no KL and no ELBO"
+            if key in result:
+                assert shown[f"epoch (best)/{name}"] == pytest.approx(result[key], rel=1e-6)
+    ae = next(row for row in rows if plain(row.hparams["model"]) == "ae")
+    assert not [name for name in ae.hparams if name.startswith(("train.kl", "train.prior", "train.objective"))]
     # Where things lie and what computes them is nobody's hyperparameter.
     assert not set(names) & {f"train.{key}" for key in ("device", "threads", "figures_every", "data.memory_gb")}
 
@@ -63,4 +76,4 @@ def test_a_single_run_is_shown_by_what_defines_it(aectl, tmp_path):
     assert [plain(row.hparams[name]) for name in first] == ["synthetic", 2, "dae", "mlp", 7]
     assert plain(row.hparams["train.noise.clip"]) == "true"
     metrics = [info.name.tag for info in experiment.metric_infos]
-    assert metrics[0].startswith("hparam/train/"), "there are no validation images"
+    assert metrics[:2] == ["epoch (best)/1 train loss", "epoch (best)/3 train recon"], "there is no validation"

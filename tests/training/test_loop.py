@@ -105,7 +105,7 @@ def test_a_run_leaves_everything_it_promises(tmp_path):
     assert (tmp_path / "config.yaml").read_text().startswith("# aectl train latent=2\n")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["latent"] == 2
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert names == {"reconstructions", "prior_samples", "latent_scatter", "latent_map", "latent_kl", "curves"}
+    assert names == {"reconstructions", "prior_samples", "latent_plane", "latent_kl", "curves"}
     _, (first, second) = contents(tmp_path)
     parts = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "recon", "kl", "elbo")}
     assert parts | {"epoch", "step", "lr", "kl_weight"} <= set(first)
@@ -115,29 +115,27 @@ def test_a_run_leaves_everything_it_promises(tmp_path):
     assert result["status"] == "completed"
 
 
-def test_tensorboard_finds_curves_pictures_text_projector_and_hparams_in_one_run(tmp_path):
+def test_tensorboard_finds_curves_pictures_text_projector_and_hparams(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     loop.train(small(), tmp_path)
-    events = EventAccumulator(str(tmp_path))
+    events, validation = EventAccumulator(str(tmp_path)), EventAccumulator(str(tmp_path / "validation"))
     events.Reload()
+    validation.Reload()
     tags = events.Tags()
-    wanted = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "recon", "kl", "elbo")}
-    wanted |= {
-        "kl_weight",
-        "lr",
-        "images_per_s",
-        "val/active_units",
-        "latent_kl/00",
-        "latent_kl/01",
-        "hparam/val/loss",
-    }
-    assert wanted <= set(tags["scalars"])
-    assert {"reconstructions", "prior_samples", "latent_scatter", "latent_map", "curves"} <= set(tags["images"])
+    curves = {f"epoch/{name}" for name in ("loss", "recon", "kl")} | {"measures/elbo"}
+    best = {f"epoch (best)/{name}" for name in ("1 val loss", "2 val psnr", "3 val recon", "4 val kl", "5 val elbo")}
+    how = {f"training/{name}" for name in ("lr", "kl_weight", "images_per_s")}
+    assert set(tags["scalars"]) == curves | best | how | {"latent_kl/00", "latent_kl/01"}
+    errors = {"epoch/mse", "epoch/psnr", "measures/active_units"}
+    assert set(validation.Tags()["scalars"]) == curves | errors
+    pictures = {"reconstructions", "prior_samples", "latent_plane", "latent_kl", "curves"}
+    assert set(tags["images"]) == {f"pictures/{name}" for name in pictures}
+    assert tags["distributions"] == ["latent_kl/all"]
     assert "config/text_summary" in tags["tensors"]
     assert "_hparams_/session_start_info" in events.summary_metadata
     assert (tmp_path / "projector_config.pbtxt").is_file()
-    assert not [path for path in tmp_path.rglob("events.*") if path.parent != tmp_path]
+    assert {path.parent for path in tmp_path.rglob("events.*")} == {tmp_path, tmp_path / "validation"}
 
 
 def test_validation_uses_the_loss_of_training_at_the_full_weight(tmp_path):
