@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from aectl.cli import groups
+from aectl.cli import groups, help
 from aectl.cli.composing import composed
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
@@ -51,7 +51,7 @@ def command_lines() -> list[tuple[str, ...]]:
 
 
 def is_command(words: list[str]) -> bool:
-    return words[0][0] != "-" and words not in WRONG_ON_PURPOSE + BEGUN
+    return words[0][0] != "-" and "--help" not in words and words not in WRONG_ON_PURPOSE + BEGUN
 
 
 def jobs(words: list[str]) -> list[tuple[str, ...]]:
@@ -95,6 +95,15 @@ def test_every_command_line_of_the_pages_composes(name):
     assert name in COMMANDS
     for line in together([line for line in LINES if line[0] == name]):
         composed(*line)
+
+
+def test_help_that_the_pages_name_is_there():
+    asked = [
+        words for page in pages.PAGES for words in pages.commands(page) if "--help" in words and words[0] in COMMANDS
+    ]
+    assert ["train", "--help", "noise"] in asked
+    for name, *words in asked:
+        assert len(help.page(name, words)) > 100
 
 
 def test_lines_are_found_in_blocks_in_backquotes_and_in_sweeps(tmp_path):
