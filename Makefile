@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo gallery test test-slow test-export docs bench reproduce torture mutations lint format tensorboard clean
+.PHONY: help install demo gallery test test-slow test-pages test-export docs bench reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ test: $(STAMP) lint ## lint, then the whole test suite
 
 test-slow: $(STAMP) ## the tests that start many processes: kills, sweeps side by side, torchrun, other systems: 3 minutes
 	$(BIN)/python -m pytest -m slow
+
+test-pages: $(STAMP) ## the pages that commands write, in a real Chromium: 3 minutes
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { \
+	  echo "make test-pages: there is no Chromium; apt-get install chromium, or CHROMIUM=<its file>" >&2; exit 2; }
+	$(BIN)/python -m pytest -m pages tests/pages
 
 test-export: $(STAMP) ## train each preset for an epoch, export it, and compare the files with torch: 2 minutes
 	$(BIN)/python -m pytest -n 0 -m presets -s tests/commands/test_export.py

@@ -20,5 +20,5 @@ def of(command: str, *overrides: str, **changes: Any) -> Any:
 
 
 def train_config(**changes: Any) -> TrainConfig:
-    """An autoencoder's, some of them changed."""
-    return of("train", "model=ae", **changes)
+    """An autoencoder's that leaves no page, some of them changed."""
+    return of("train", "model=ae", "explore=false", **changes)

@@ -85,6 +85,17 @@ class WritingConfig(RunConfig):
 
 
 @dataclass
+class ExploreConfig(WritingConfig):
+    """`aectl explore`: the page of a run, in its own output folder unless `output` says where."""
+
+    def check(self) -> None:
+        """Refuse the first value out of its range."""
+        super().check()
+        if self.output is not None and Path(self.output).suffix not in (".html", ".htm"):
+            fail("output", self.output, "is no page; its name must end in .html")
+
+
+@dataclass
 class FilesConfig(WritingConfig):
     """And those that read files as well."""
 

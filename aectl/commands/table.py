@@ -42,6 +42,12 @@ def _sample() -> Loaded:
     return schemas.SampleConfig, run_sample
 
 
+def _explore() -> Loaded:
+    from aectl.commands.explore import run_explore
+
+    return schemas.ExploreConfig, run_explore
+
+
 def _score() -> Loaded:
     from aectl.commands.score import run_score
 
@@ -94,6 +100,7 @@ COMMANDS = {
     "train": Command("train an autoencoder; everything it makes lands in a run folder", TrainSchema, _train),
     "eval": Command("measure a trained run: metrics, baselines, figures, a diagnosis", schemas.EvalConfig, _eval),
     "sample": Command("draw new images from a trained run", schemas.SampleConfig, _sample),
+    "explore": Command("a page to play with the latent space of a run, in one file", schemas.ExploreConfig, _explore),
     "score": Command("how odd each picture is, the oddest first", schemas.ScoreConfig, _score),
     "denoise": Command("clean pictures with a trained run", schemas.DenoiseSchema, _denoise),
     "encode": Command("pictures to codes in a file: .npz, .csv or .parquet", schemas.EncodeConfig, _encode),

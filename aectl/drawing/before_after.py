@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aectl.drawing.pages.filling import POLICY, joined
 from aectl.errors import one_line
 from aectl.files.pictures.previews import Preview
 
@@ -32,10 +33,6 @@ class Shown:
 
 
 STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #282828; --faint: #666; --line: #ddd; --accent: #3b6ea8 }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #17181a; --ink: #e4e4e4; --faint: #a0a0a0; --line: #3a3a3a; --accent: #7fb0e6 }
-}
 * { box-sizing: border-box }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1.5rem;
   background: var(--paper); color: var(--ink) }
@@ -88,16 +85,13 @@ for (const figure of document.querySelectorAll("figure")) {
 }
 """
 
-# Nothing from elsewhere, whatever a picture is called.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
 
 def page(title: str, facts: Sequence[str], shown: Sequence[Shown]) -> str:
     """The page, with a paragraph for each of `facts` and a figure for each of `shown`."""
     head = "".join([
         '<meta charset="utf-8">', f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{_text(title)}</title>", f"<style>{STYLE}</style>",
+        f"<title>{_text(title)}</title>", f"<style>{joined(['theme.css'])}{STYLE}</style>",
     ])  # fmt: skip
     words = "".join(f"<p>{_text(fact)}</p>" for fact in facts)
     figures = "\n".join(_figure(number, one) for number, one in enumerate(shown))

@@ -205,6 +205,15 @@ def palette(count: int) -> list[str]:
     return [to_hex(colormaps["turbo"](index / (count - 1))) for index in range(count)]
 
 
+def label_colours(count: int) -> list[str]:
+    """The colours that `scatter` gives to `count` labels, in their order."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    colours = colormaps["tab10" if count <= 10 else "tab20" if count <= 20 else "turbo"]
+    return [to_hex(colours(index) if count <= 20 else colours(index / count)) for index in range(count)]
+
+
 def shades(colour: str, count: int) -> list[str]:
     """`count` shades of one colour, from light to dark; itself for one."""
     from matplotlib.colors import to_hex, to_rgb

@@ -23,10 +23,13 @@ class Likelihood:
     Attributes:
         support: the values of a pixel over which it is normalised.
         binary: whether those are 0 and 1 alone; on grey pixels it is a score then, no likelihood.
+        link: the name of what `mean` does with each value, by which another program can do the same: identity,
+            sigmoid or continuous_bernoulli; empty for something else.
     """
 
     support: ClassVar[str]
     binary: ClassVar[bool] = False
+    link: ClassVar[str] = ""
 
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """−log p(x|z) in nats, summed over channels and pixels: (N, C, H, W) and (..., N, C, H, W) → (..., N)."""
@@ -108,6 +111,7 @@ class Bernoulli(LikelihoodChoice, Likelihood):
     name: ClassVar[str] = "bernoulli"
     support: ClassVar[str] = "{0, 1}"
     binary: ClassVar[bool] = True
+    link: ClassVar[str] = "sigmoid"
 
     def build(self) -> Likelihood:
         """It has no parameters."""
@@ -140,6 +144,7 @@ class ContinuousBernoulli(LikelihoodChoice, Likelihood):
 
     name: ClassVar[str] = "continuous_bernoulli"
     support: ClassVar[str] = "[0, 1]"
+    link: ClassVar[str] = "continuous_bernoulli"
 
     def build(self) -> Likelihood:
         """It has no parameters."""
@@ -233,6 +238,11 @@ class Normal(nn.Module, Likelihood):
         self.bounded = bounded
         self.learned = learn
         self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma))) if learn else math.log(sigma)
+
+    @property
+    def link(self) -> str:
+        """x̂ as a function of each value that the decoder gives."""
+        return "sigmoid" if self.bounded else "identity"
 
     @property
     def sigma(self) -> float:

@@ -17,6 +17,7 @@ OUTPUTS = Path("outputs")
 RESULT = "result.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+EXPLORER = "explore.html"
 LOCK = ".lock"
 SPLIT = "split.json"  # which of people's own pictures are in which part
 MAX_MANIFEST = 2**30  # bytes

@@ -7,12 +7,12 @@ from typing import Any
 def updated(settings: Any) -> Any:
     """A saved configuration, plain data, with every choice of today; one that has them stays as it is.
 
-    In 0.1.0 IWAE was a model, free bits stood at the root, as did a schedule's name and settings, and every prior was
-    N(0, I). What is of no such form is left to the checks.
+    In 0.1.0 IWAE was a model, free bits stood at the root, as did a schedule's name and settings, every prior was
+    N(0, I), and no run left a page. What is of no such form is left to the checks.
     """
     if not isinstance(settings, Mapping):
         return settings
-    found = {"prior": {"name": "normal"}, "name": None, **settings}
+    found = {"prior": {"name": "normal"}, "name": None, "explore": True, **settings}
     if "objective" not in found and isinstance(found.get("model"), Mapping):
         found |= _objective(found["model"], found.pop("free_bits", 0.0))
     if isinstance(found.get("schedule"), str):

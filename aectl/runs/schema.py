@@ -75,6 +75,7 @@ class TrainSchema:
     execution: str
     figures_every: int
     checkpoint_every: int
+    explore: bool
     name: str | None
     resume: str | None = field(metadata=PATH)
     sweep: SweepConfig
@@ -92,7 +93,7 @@ RENAMED = {
 # computes, what is saved and drawn on the way. Runs that differ in them alone are the same experiment.
 WITHOUT_BEARING = (
     "name", "resume", "device", "threads", "data.root", "data.memory_gb", "figures_every", "checkpoint_every",
-    "sweep.resume",
+    "explore", "sweep.resume",
 )  # fmt: skip
 
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.

@@ -15,7 +15,9 @@ import yaml
 from aectl import shell, storage
 from aectl.data.images import Images, Split, to_float
 from aectl.drawing import plots, views
-from aectl.errors import DataError
+from aectl.drawing.explorer import page
+from aectl.drawing.explorer.subject import subject_of
+from aectl.errors import DataError, brief
 from aectl.files import unusable
 from aectl.measuring.scoring import Scores, codes_of, score
 from aectl.models.base import Model
@@ -23,7 +25,7 @@ from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import Loss, per_pixel_weight
 from aectl.runs import defaults, schema
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import CONFIG, METRICS, RESULT, SPLIT, plain, read_metrics
+from aectl.runs.layout import CONFIG, EXPLORER, METRICS, RESULT, SPLIT, plain, read_metrics
 from aectl.runs.opening import Progress, chosen_by
 from aectl.runs.tracking import Tracker
 from aectl.settings import typed
@@ -191,6 +193,8 @@ class Journal:
         log.info("best epoch %d: %s", progress.best.epoch, lines.of_best(chosen, self.model, self._pixels))
         if verdict := standing.verdict(self.config, chosen, records, self._bounds):
             log.warning("%s", verdict)
+        if (written := self._explorer(records[-1])) is not None:
+            log.info("look at: %s (the latent space, to play with in a browser)", written)
         log.info("curves, pictures and checkpoints: %s", self.run_dir)
         log.info("%s", shell.what_next(*self._next()))
         return progress.best.value
@@ -207,6 +211,23 @@ class Journal:
         few = self._shown()[0].spread(MAX_EMBEDDED)
         codes = codes_of(self.model, few, self.device)
         self.tracker.embedding(codes, few.labels, to_float(few.pixels), progress.step)
+
+    def _explorer(self, record: dict[str, Any]) -> Path | None:
+        """The page of a run that is small; a finished run loses no more than that where it cannot be written."""
+        images = isinstance(self.data.train, Images)  # others would have to be cut first
+        if not (self.config.explore and images) or self.model.latent is None:
+            return None
+        target = self.run_dir / EXPLORER
+        try:
+            found = subject_of(self.config, self.model, record, self.data, self.device)
+            if not page.is_small(found):
+                return None
+            text, _ = page.explorer(found)
+            storage.replace(target, text.encode())
+        except Exception as error:
+            log.warning("note: %s could not be written (%s)", target, brief(error, 200))
+            return None
+        return target
 
     def _next(self) -> list[str]:
         """Commands that fit the run, each as a line to paste."""

@@ -152,7 +152,7 @@ def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainC
         log.warning("passed over a damaged checkpoint: %s", reason)
     settings, _ = opening.read_config(saved)
     given = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    for key in ("epochs", "device", "threads", "figures_every", "checkpoint_every"):
+    for key in ("epochs", "device", "threads", "figures_every", "checkpoint_every", "explore"):
         if key in given:
             setattr(settings, key, getattr(config, key))
     for key in ("root", "memory_gb"):

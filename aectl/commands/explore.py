@@ -1,0 +1,54 @@
+"""`aectl explore`: a page on which the latent space of a run can be played with, in one file."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from aectl import storage
+from aectl.commands.schemas import ExploreConfig
+from aectl.drawing.explorer import page, sentences
+from aectl.drawing.explorer.subject import Subject, subject_of
+from aectl.errors import ConfigError, counted
+from aectl.files import places
+from aectl.machine import devices
+from aectl.runs import layout, sanity
+from aectl.runs.opening import Run, open_data, open_run
+
+log = logging.getLogger(__name__)
+
+
+def run_explore(config: ExploreConfig, folder: Path) -> None:
+    """The page of a run, into `config.output` or `folder`.
+
+    Raises:
+        ConfigError: its network has no code.
+        StorageError: the output is there already, or cannot be written.
+    """
+    target = folder / layout.EXPLORER if config.output is None else storage.expanded(config.output)
+    places.free(target, config.overwrite)
+    device = devices.choose(config.device, config.threads)
+    run = open_run(config.run, config.checkpoint, device)
+    if run.model.latent is None:
+        raise ConfigError(
+            f"run={run.path}: network={run.config.network.name} denoises, it has no code; try aectl denoise"
+        )
+    sanity.watch(run)
+    log.info("exploring %s, %s checkpoint", run.title, config.checkpoint)
+    found = _subject(run, config.data.root, device)
+    with places.prepared([target]):
+        text, document = page.explorer(found)
+        storage.replace(target, text.encode())
+    if document["decoder"]["kind"] == "grid":
+        log.info("note: %s", sentences.why_pictures(found, document["decoder"]))
+    shown, train = document["shown"], document["train"]
+    more = f", {train['count']:,} training images" if train else ""
+    log.info("%s%s, %.1f MB; open it in a browser: %s",
+             counted(shown["count"], f"{found.part} image"), more, len(text.encode()) / 1e6, target)  # fmt: skip
+
+
+def _subject(run: Run, root: str | None, device: torch.device) -> Subject:
+    data = open_data(run, root)
+    records = layout.read_metrics(layout.run_of(run.path))
+    record = next((one for one in records if one.get("step") == run.progress.step), {"epoch": run.progress.epoch})
+    return subject_of(run.config, run.model, record, data, device)
