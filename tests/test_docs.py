@@ -47,7 +47,9 @@ def test_every_example_of_the_page_on_python(tmp_path, monkeypatch, capsys):
 def command_lines() -> list[tuple[str, ...]]:
     """Each command line of the pages once, without flags; of a sweep each choice, and one value of each setting."""
     typed = [words for page in pages.PAGES if page != CHOICES for words in pages.commands(page)]
-    return sorted({(words[0], *job) for words in typed if is_command(words) for job in jobs(words[1:])})
+    found = sorted({(words[0], *job) for words in typed if is_command(words) for job in jobs(words[1:])})
+    assert {name for name, *_ in found} == set(COMMANDS), "a word that is no command, or a command without a line"
+    return found
 
 
 def is_command(words: list[str]) -> bool:
@@ -73,28 +75,31 @@ def values(word: str) -> list[str]:
 
 
 def together(lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Lines that choose the same and contradict each other nowhere, as one, for composing takes its time."""
+    """Lines that choose the same and contradict each other in numbers alone, as one, for composing takes its time."""
     packs: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for name, *words in lines:
         choosing = groups.choices_of(name)
         chosen = tuple(sorted(word for word in words if word.partition("=")[0] in choosing))
         said = {word.partition("=")[0]: word for word in words}
         fitting = packs.setdefault((name, *chosen), [])
-        pack = next((one for one in fitting if all(one.get(key, word) == word for key, word in said.items())), None)
+        pack = next(
+            (one for one in fitting if all(alike(one.get(key, word), word) for key, word in said.items())), None
+        )
         if pack is None:
             fitting.append(pack := {})
         pack.update(said)
     return [(name, *pack.values()) for (name, *_), fitting in packs.items() for pack in fitting]
 
 
-LINES = command_lines()
+def alike(one: str, other: str) -> bool:
+    """Whether two words of the same setting are equal, or both a number."""
+    numbers = [re.fullmatch(r"[\w.]+=-?[\d.]+(e-?\d+)?", word) for word in (one, other)]
+    return one == other or all(numbers)
 
 
-@pytest.mark.parametrize("name", sorted({name for name, *_ in LINES}))
-def test_every_command_line_of_the_pages_composes(name):
-    assert name in COMMANDS
-    for line in together([line for line in LINES if line[0] == name]):
-        composed(*line)
+@pytest.mark.parametrize("line", together(command_lines()), ids=" ".join)
+def test_every_command_line_of_the_pages_composes(line):
+    composed(*line)
 
 
 def test_help_that_the_pages_name_is_there():
@@ -129,7 +134,12 @@ def test_a_dead_setting_does_not_compose(line):
 
 def test_lines_that_choose_otherwise_are_not_put_together():
     lines = [("train", "noise=blur", "noise.sigma=1"), ("train", "noise.sigma=1"), ("train", "lr=1", "noise=blur")]
-    assert together(lines) == [("train", "noise=blur", "noise.sigma=1", "lr=1"), ("train", "noise.sigma=1")]
+    lines += [("train", "noise.sigma=null"), ("train", "noise.sigma=3")]
+    assert together(lines) == [
+        ("train", "noise=blur", "noise.sigma=1", "lr=1"),
+        ("train", "noise.sigma=3"),
+        ("train", "noise.sigma=null"),
+    ]
 
 
 # ---------------------------------------------------------------------------------------- links, the README, the site
