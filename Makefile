@@ -29,7 +29,7 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 	@echo "          outputs/denoise/*/figures/denoised.png"
 	@echo "Curves:   make tensorboard   (then open http://localhost:6006)"
 
-gallery: $(STAMP) ## every picture and figure of docs/lecture and the README, by their pages' commands: 15 minutes of one core
+gallery: $(STAMP) ## make the pictures and figures of docs/lecture and the README, with Chromium: 30 minutes of one core
 	$(BIN)/python benchmarks/gallery.py $(PAGES)
 
 test: $(STAMP) lint ## lint, then the whole test suite

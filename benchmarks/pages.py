@@ -184,12 +184,16 @@ def walk(text: str, folder: Folder, run: Callable[[str], str]) -> Walked:
                 (folder.path / name).write_text(code)
             case Picture(place, source):
                 pictures[place] = folder.newest(source)
-            case Figure(_, key, span):
+            case Figure(_, key, span) if key != "seconds":
                 figures.append((key, folder.value(key)))
                 new.append((span, part.shown(figures[-1][1])))
             case Lines(_, pattern, span):
                 figures.append((f"lines: {pattern}", folder.lines(pattern)))
                 new.append((span, figures[-1][1]))
-    for (begin, end), instead in reversed(new):
+    for part in parts(text):
+        if isinstance(part, Figure) and part.key == "seconds":  # of the whole page, wherever it says them
+            figures.append((part.key, folder.value(part.key)))
+            new.append((part.span, part.shown(figures[-1][1])))
+    for (begin, end), instead in sorted(new, reverse=True):
         text = text[:begin] + instead + text[end:]
     return Walked(text, figures, pictures)
