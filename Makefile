@@ -25,9 +25,8 @@ demo: $(STAMP) ## train a VAE and a DAE on 5,000 real digits, evaluate, sample, 
 	$(BIN)/aectl train model=dae latent=32 epochs=60
 	$(BIN)/aectl denoise
 	@echo
-	@echo "Look at:  outputs/train/*/figures/   outputs/eval/*/figures/   outputs/sample/*/grid.png"
-	@echo "          outputs/denoise/*/figures/denoised.png"
 	@echo "Curves:   make tensorboard   (then open http://localhost:6006)"
+	@$(BIN)/python benchmarks/demo.py
 
 gallery: $(STAMP) ## make the pictures and figures of docs/lecture and the README, with Chromium: 30 minutes of one core
 	$(BIN)/python benchmarks/gallery.py $(PAGES)

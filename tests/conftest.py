@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from chromium import browser, opened  # noqa: F401  (fixtures)
 
 from aectl.cli import main
 from aectl.data import noise as noises

@@ -432,6 +432,12 @@ FIGURES = [
            "pass", "runs/test_exporting.py -k this_machine"),
     Defect("the README's pictures are not scaled to 1", "commands/instructions.py", "astype(np.float32) / 255\"",
            "astype(np.float32)\"", "commands/test_export.py -k readme_prepares"),
+    Defect("the explorer's grid has its axes exchanged", "drawing/explorer/decoders.py",
+           "z[:, axes[0]] = first.repeat(up)", "z[:, axes[0]] = first.repeat_interleave(up)",
+           "drawing/test_explorer.py -k grid_is_the_decoder"),
+    Defect("the explorer's latents are not in order", "drawing/explorer/subject.py",
+           "argsort(descending=True, stable=True)", "argsort(stable=True)",
+           "drawing/test_explorer.py -k sorted_by_kl"),
 ]  # fmt: skip
 
 DEFECTS = [*RELIABILITY, *FIGURES]

@@ -77,7 +77,12 @@ class Tracker:
             part, _, name = key.rpartition("/")
             writer = self._validation if part == "val" else self._writer
             writer.add_scalar(tag_of(name), value, step)
+        for writer in self._writers():
             writer.flush()
+
+    def _writers(self) -> list["SummaryWriter"]:
+        """Those that have been needed."""
+        return [self._writer, *([self._validation] if "_validation" in self.__dict__ else [])]
 
     def scalars(self, group: str, values: dict[str, float]) -> None:
         """A dot for each of `values`: what was found once."""
@@ -140,6 +145,5 @@ class Tracker:
 
     def close(self) -> None:
         """Write out what is pending."""
-        self._writer.close()
-        if "_validation" in self.__dict__:
-            self._validation.close()
+        for writer in self._writers():
+            writer.close()
