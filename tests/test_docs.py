@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from aectl.cli import groups, help
+from aectl.cli import groups, help, paths
 from aectl.cli.composing import composed
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
@@ -75,7 +75,7 @@ def values(word: str) -> list[str]:
 
 
 def together(lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Lines that choose the same and contradict each other in numbers alone, as one, for composing takes its time."""
+    """Lines that choose the same and contradict each other in numbers and names alone, as one, for composing takes its time."""
     packs: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for name, *words in lines:
         choosing = groups.choices_of(name)
@@ -92,9 +92,9 @@ def together(lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether two words of the same setting are equal, or both a number."""
+    """Whether two words of the same setting are equal, both a number, or paths and names, of which any will do."""
     numbers = [re.fullmatch(r"[\w.]+=-?[\d.]+(e-?\d+)?", word) for word in (one, other)]
-    return one == other or all(numbers)
+    return one == other or all(numbers) or paths.key_of(one) in paths.AS_TYPED
 
 
 @pytest.mark.parametrize("line", together(command_lines()), ids=" ".join)
