@@ -75,7 +75,7 @@ def values(word: str) -> list[str]:
 
 
 def together(lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Lines that choose the same and contradict each other in numbers and names alone, as one, for composing takes its time."""
+    """Lines that choose alike and differ in numbers and names at most, as one: composing takes its time."""
     packs: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for name, *words in lines:
         choosing = groups.choices_of(name)
