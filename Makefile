@@ -46,6 +46,7 @@ test-export: $(STAMP) ## train each preset for an epoch, export it, and compare 
 	$(BIN)/python -m pytest -n 0 -m presets -s tests/commands/test_export.py
 
 docs: $(STAMP) ## the site of docs/, into site/ (open site/index.html); a dead link or a missing description fails
+	@# Not --quiet: that drops the warnings which fail the build.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md: ROWS="2 7" SEEDS="0 1" FRESH=1
