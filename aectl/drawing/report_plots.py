@@ -76,7 +76,7 @@ def _endings(ended: Endings) -> views.View:
     _, rows = ended.table()
     words = [[cell.replace(" (", "\n(") for cell in cells] for _, *cells in rows]
     title = "runs that ended better than the mean image"
-    return plots.cells(shares, words, title, (ended.rows, ended.columns), AXIS_NAMES.get(ended.axis, ""))
+    return plots.share_table(shares, words, title, (ended.rows, ended.columns), AXIS_NAMES.get(ended.axis, ""))
 
 
 def _along(groups: Sequence[Group], axis: str, palette: Palette) -> Iterator[Named]:
