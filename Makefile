@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo gallery test test-slow test-pages test-export bench reproduce torture mutations lint format tensorboard clean
+.PHONY: help install demo gallery test test-slow test-pages test-export docs bench reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ test-pages: $(STAMP) ## the pages that commands write, in a real Chromium: 3 min
 
 test-export: $(STAMP) ## train each preset for an epoch, export it, and compare the files with torch: 2 minutes
 	$(BIN)/python -m pytest -n 0 -m presets -s tests/commands/test_export.py
+
+docs: $(STAMP) ## the site of docs/, into site/ (open site/index.html); a dead link or a missing description fails
+	@# Not --quiet: that drops the warnings which fail the build.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md: ROWS="2 7" SEEDS="0 1" FRESH=1
 	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FRESH),--fresh)

@@ -63,7 +63,16 @@ def train(*words: str) -> "TrainedRun":
 
 
 class TrainedRun(OnArrays):
-    """A run, ready for use; images and codes are as `OnArrays` has them.
+    """A run, ready for use. Images and codes go in and come out as NumPy arrays.
+
+    Images are (N, H, W) where they are grey, (N, H, W, C) or (N, C, H, W), uint8, bool or floats in [0, 1]; or lists
+    of PIL images or paths, which are brought to `shape` as the run's own were. What comes back is float32 in [0, 1],
+    in the layout of an array that was given, else (N, H, W), or (N, H, W, C) in colour. Codes are (N, K), float32.
+
+    Attributes:
+        module: the `torch.nn.Module`, in evaluation mode, on `device`.
+        shape: (C, H, W) of its images.
+        device: where it computes.
 
     Raises:
         ValueError: (each method) what was given does not fit, or this run cannot do that; it says what would.

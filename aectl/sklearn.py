@@ -40,7 +40,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     Args:
         model: `ae`, `dae`, `vae` or `iwae`.
         latent: size of the code.
-        epochs, batch_size, lr, kl_weight: as of `aectl train`; None is its own value.
+        epochs: as of `aectl train`, and so the next three; None is its own value.
+        batch_size: images in a step.
+        lr: Adam's learning rate.
+        kl_weight: β, the weight on the KL.
         words: more of them, such as `("network=conv", "noise=masking")`.
         image_shape: (C, H, W) of the rows, where X is (N, D); None: (1, √D, √D) where D is a square, else (1, 1, D).
         limits: (black, white), the values of X that become 0 and 1; None: 0 and 255 for uint8, 0 and 1 where the

@@ -293,7 +293,7 @@ def bars(values: Tensor, names: Sequence[str], title: str, xlabel: str, ylabel: 
     return _pixels(figure)
 
 
-def cells(
+def share_table(
     shares: Sequence[Sequence[float | None]],
     words: Sequence[Sequence[str]],
     title: str,

@@ -45,10 +45,15 @@ class Palette:
 
 
 def along(groups: Sequence[Group], ended: Endings) -> Iterator[Named]:
-    """Plots of what varies, by name; first of how the runs ended, where not all have learnt."""
+    """Plots of what varies, by name; first of how the runs ended, where not all have learnt.
+
+    Along the learning rate they show only runs that have: one that exploded would flatten all others.
+    """
     palette = Palette(groups)
     if ended.differ:
         yield "endings", _endings(ended)
+    if comparison.varies(groups, "lr"):
+        groups = comparison.that_learnt(groups)
     for axis in AXES:
         if comparison.varies(groups, axis):
             yield from _along(groups, axis, palette)
@@ -71,7 +76,7 @@ def _endings(ended: Endings) -> views.View:
     _, rows = ended.table()
     words = [[cell.replace(" (", "\n(") for cell in cells] for _, *cells in rows]
     title = "runs that ended better than the mean image"
-    return plots.cells(shares, words, title, (ended.rows, ended.columns), AXIS_NAMES.get(ended.axis, ""))
+    return plots.share_table(shares, words, title, (ended.rows, ended.columns), AXIS_NAMES.get(ended.axis, ""))
 
 
 def _along(groups: Sequence[Group], axis: str, palette: Palette) -> Iterator[Named]:
@@ -97,8 +102,8 @@ def _along(groups: Sequence[Group], axis: str, palette: Palette) -> Iterator[Nam
         if figure == "active_units" and axis == "latent":
             sizes = sorted({group.value("latent") for members in shown.values() for group in members})
             lines.append(Line("all of them", sizes, sizes, dashed=True))
-        picture = plots.lines(lines, f"{title} against {against}", against, label, log_x=True, log_y=figure == "sse")
-        yield f"{stem}_by_{axis}", picture
+        told = f"{title} against {against}{' (runs that have learnt)' if axis == 'lr' else ''}"
+        yield f"{stem}_by_{axis}", plots.lines(lines, told, against, label, log_x=True, log_y=figure == "sse")
 
 
 def _line(name: str, members: Sequence[Group], axis: str, figure: str, colour: str) -> Line:

@@ -24,6 +24,7 @@ class Measured:
         seed: that of its training.
         data, likelihood: what it was measured on and scored by; where they differ, figures mean different things.
         curve: its objective at each epoch, on validation images where there are any.
+        learnt: whether its last epoch was better than the mean image, as far as that is known.
     """
 
     job: str
@@ -34,6 +35,7 @@ class Measured:
     data: str = ""
     likelihood: str = ""
     curve: Sequence[float | None] = ()
+    learnt: bool = True
 
     @property
     def not_finite(self) -> list[str]:
@@ -86,6 +88,12 @@ def grouped(runs: Sequence[Measured]) -> list[Group]:
             key = tuple((name, value) for name, value in run.settings.items() if name != SEED)
             found.setdefault(key, []).append(run)
     return [Group(dict(key), members) for key, members in found.items()]
+
+
+def that_learnt(groups: Sequence[Group]) -> list[Group]:
+    """The groups with those of their runs alone that have learnt; all as they are where none has."""
+    found = [Group(group.settings, [run for run in group.runs if run.learnt]) for group in groups]
+    return [group for group in found if group.runs] or list(groups)
 
 
 def series(groups: Sequence[Group], axis: str | None = None) -> dict[str, list[Group]]:

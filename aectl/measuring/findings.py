@@ -8,7 +8,7 @@ every step has it, else where the extremes are.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from aectl.measuring.comparison import Group, apart, label, series, varies
+from aectl.measuring.comparison import Group, apart, label, series, that_learnt, varies
 from aectl.measuring.tables import cell
 
 WORDS = {
@@ -18,14 +18,22 @@ WORDS = {
 
 
 def findings(groups: Sequence[Group]) -> list[str]:
-    """A paragraph for each series along a setting, or else on what differs; the last ones are on the spread."""
+    """A paragraph for each series along a setting, or else on what differs; the last ones are on the spread.
+
+    Where learning rates differ they are on the runs that have learnt: one that exploded has no figures to compare.
+    """
+    runs = [run for group in groups for run in group.runs]
+    if varies(groups, "lr"):
+        groups = that_learnt(groups)
+    left = sum(len(group.runs) for group in groups)
+    whose = [f"All that follows is of the {left} of {len(runs)} runs that have learnt."] if left < len(runs) else []
     said = []
     for axis, about in (("latent", _along_latent), ("kl_weight", _along_weight)):
         for name, members in series(groups, axis).items() if varies(groups, axis) else ():
             if len(members) > 1 and (sentences := about(members)):
                 said.append(f"**{name}**: {' '.join(sentences)}")
     said = said or (_beside(groups) if len(groups) > 1 else [_alone(group) for group in groups])
-    return said + _spread(groups)
+    return whose + said + _spread(groups)
 
 
 def _along_latent(members: Sequence[Group]) -> list[str]:

@@ -10,9 +10,10 @@ import torch
 from aectl.data.datasets.base import Dataset
 from aectl.data.images import Images, Split
 from aectl.machine import facts
-from aectl.measuring import baselines, comparison, evaluation, figures
+from aectl.measuring import baselines, comparison, endings, evaluation, figures
 from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
+from aectl.measuring.endings import Ending
 from aectl.measuring.evaluation import Subject
 from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
@@ -102,6 +103,7 @@ class Bench:
             where,
             run.config.likelihood.name,
             [record[f"{part}/loss"] for record in read_metrics(run.path)],
+            endings.of(job) in (Ending.LEARNT, None),
         )
 
     def _note(self, run: Run, data: Split, where: str) -> None:

@@ -17,6 +17,7 @@ from aectl.drawing import plots, report_page, report_plots
 from aectl.measuring import comparison, tables
 from aectl.measuring.comparison import Measured
 from aectl.measuring.endings import Endings
+from aectl.measuring.findings import findings
 from aectl.measuring.sweep import Circumstances, data_words
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
@@ -28,6 +29,25 @@ def measured(job: str, *, latent: float = 2, beta: float = 1.0, given=None, **se
     found = {"recon": 90.0, "elbo": -100.0, "chosen_by": 100.0, "sse": 30.0, "active_units": 2, **(given or {})}
     values = {"latent": latent, "kl_weight": beta, "lr": 1e-3}
     return Measured(job, settings, values, found, int(settings.get("seed", 0)))
+
+
+def test_plots_along_the_learning_rate_are_of_runs_that_learnt(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "lines", lambda given, title, *more, **options: drawn.update({title: given}))
+    runs = [
+        Measured(f"{lr} {seed}", {"lr": str(lr), "seed": str(seed)}, {"latent": 2, "kl_weight": 1.0, "lr": lr},
+                 {"sse": sse}, seed, learnt=sse < 50)
+        for lr, found in ((0.1, (90.0, 40.0)), (0.01, (20.0, 30.0)), (1.0, (1e9, 1e9)))
+        for seed, sse in enumerate(found)
+    ]  # fmt: skip
+    list(report_plots.along(comparison.grouped(runs), NO_ENDINGS))
+    ((line,),) = drawn.values()
+    assert (line.x, line.y) == ([0.01, 0.1], [25.0, 40.0])
+    assert "runs that have learnt" in next(iter(drawn))
+    said = findings(comparison.grouped(runs))
+    assert said[0] == "All that follows is of the 3 of 6 runs that have learnt."
+    assert said[1].startswith("The squared error per image is least with lr=0.01 (25.00 ± 7.07), against 40.00")
+    assert comparison.that_learnt(comparison.grouped(runs[-1:])) == comparison.grouped(runs[-1:]), "none has"
 
 
 def test_seeds_are_averaged_and_nothing_else():

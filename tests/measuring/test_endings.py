@@ -60,7 +60,7 @@ def test_seeds_are_counted_together_along_the_learning_rate(tmp_path, monkeypatc
         "Of 7 runs 4 ended better than the mean image, 2 ended no better, 1 ended at a number that is not finite."
     ]
     drawn = []
-    monkeypatch.setattr(report_plots.plots, "cells", lambda shares, words, *more: drawn.append((shares, words)))
+    monkeypatch.setattr(report_plots.plots, "share_table", lambda shares, words, *more: drawn.append((shares, words)))
     list(report_plots.along([], found))
     assert drawn == [([[0.5, 0.0], [1.0, 1.0]], [["1 of 2", "0 of 2\n(1 not finite)"], ["1 of 1", "2 of 2"]])]
 

@@ -11,7 +11,7 @@ NAN = float("nan")
 def runs(settings: str, figures: dict[str, list[float]], *, data="", likelihood=""):
     """A run for each seed; settings such as `latent=8 model=vae`; a figure has one value for each seed."""
     given = dict(item.split("=", 1) for item in settings.split())
-    values = {"latent": float(given.get("latent", 2)), "kl_weight": float(given.get("kl_weight", 1))}
+    values = {"latent": float(given.get("latent", 2)), "kl_weight": float(given.get("kl_weight", 1)), "lr": 1e-3}
     return [
         Measured(
             f"{settings} {seed}", {**given, "seed": str(seed)}, values,
