@@ -347,6 +347,9 @@ def test_a_convolutional_decoder_shows_pictures_made_beforehand(made):
     page.settle()
     index = page.ask("() => explorer.state.hovered")
     assert np.abs(page.pixels("#again") - page.decoded(page.codes()[index])).max() <= LEVELS
+    page.page.mouse.click(*page.spot(3))
+    other = ({0, 1, 2} - {first, second}).pop()
+    assert page.z[other] == pytest.approx(middle[other], abs=1e-5)  # what is said is what is shown
     page.page.select_option("#pair", "1")
     assert page.ask("() => explorer.state.axes") == page.document["decoder"]["grids"][1]["axes"]
 

@@ -141,8 +141,10 @@ class Explorer {
 
   // ------------------------------------------------------------------------------------------- what changes
 
+  // Pictures made beforehand have every latent but two in the middle, and so has the cross.
   set(z) {
-    this.state.z = Float32Array.from(z);
+    const { axes } = this.state, { middle } = this.facts;
+    this.state.z = Float32Array.from(z, (value, n) => (this.decoder.grids && !axes.includes(n) ? middle[n] : value));
     this.render();
   }
 
