@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE = "demo.html"
 
 
-WIDE = 1.8  # width over height from which a picture has a row for itself
+WIDE = 1.5  # width over height from which a picture has a row for itself
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,10 @@ def _of_vae(run: Run) -> Iterator[Picture]:
     words = "Validation follows training as long as what is learnt holds for images that were not seen."
     yield from _shown("Curves", words, run.own("curves.png"))
     words = "Each dot is a validation image at its code of two numbers; colours are labels, unseen in training."
-    yield from _shown("The plane", words, run.own("latent_plane.png"), run.own("latent_scatter.png"))
-    words = "The same plane, asked the other way: what the decoder makes of each place. Neighbours look alike."
-    yield from _shown("The plane, decoded", words, run.made("sample_grid.png"), run.own("latent_map.png"))
+    words += " Beside it the same plane, asked the other way: what each place decodes to. Neighbours look alike."
+    yield from _shown("The plane", words, run.own("latent_plane.png"))
+    words = "The plane once more, each image standing for an equal share of the prior."
+    yield from _shown("The plane, by the prior", words, run.made("sample_grid.png"))
     words = "Codes drawn from the prior N(0, I), decoded: images that nobody made."
     yield from _shown("Samples", words, run.made("sample_prior.png"), run.own("prior_samples.png"))
     words = "Test images, what two numbers keep of them, and what draws of z add."

@@ -32,7 +32,7 @@ def test_it_shows_both_runs_and_what_was_made_of_them(aectl, opened, tmp_path):
     assert page.locator("h2").all_inner_texts()[:2] == ["VAE, latent 2, on synthetic", "DAE, latent 4, on synthetic"]
     assert "name=first" in page.locator("pre").first.inner_text()
     titles = page.locator("h3").all_inner_texts()
-    assert {"Curves", "The plane", "The plane, decoded", "Samples", "Reconstructions", "Denoised"} == set(titles)
+    assert {"Curves", "The plane", "The plane, by the prior", "Samples", "Reconstructions", "Denoised"} == set(titles)
     assert all(page.evaluate("() => [...document.images].map((image) => image.naturalWidth > 0)"))
     links = page.locator("a.play")
     assert links.count() == 2
