@@ -34,7 +34,7 @@ from aectl.runs import checkpoint
 from aectl.training import loop
 from configs import train_config
 
-SMALL = ["experiment=smoke", "device=cpu", "threads=1", "explore=false"]
+SMALL = ["experiment=smoke", "device=cpu", "threads=1", "explore=false", "figures_every=0"]
 
 # A shell makes deaf to Ctrl-C what it starts in the background.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
