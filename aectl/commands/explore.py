@@ -9,11 +9,11 @@ from aectl import storage
 from aectl.commands.schemas import ExploreConfig
 from aectl.drawing.explorer import page, sentences
 from aectl.drawing.explorer.subject import Subject, subject_of
-from aectl.errors import ConfigError, counted
+from aectl.errors import counted
 from aectl.files import places
 from aectl.machine import devices
 from aectl.runs import layout, sanity
-from aectl.runs.opening import Run, open_data, open_run
+from aectl.runs.opening import Run, open_data, open_with_code
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +28,8 @@ def run_explore(config: ExploreConfig, folder: Path) -> None:
     target = folder / layout.EXPLORER if config.output is None else storage.expanded(config.output)
     places.free(target, config.overwrite)
     device = devices.choose(config.device, config.threads)
-    run = open_run(config.run, config.checkpoint, device)
-    if run.model.latent is None:
-        raise ConfigError(
-            f"run={run.path}: network={run.config.network.name} denoises, it has no code; try aectl denoise"
-        )
+    run = open_with_code(config.run, config.checkpoint, device)
     sanity.watch(run)
-    log.info("exploring %s, %s checkpoint", run.title, config.checkpoint)
     found = _subject(run, config.data.root, device)
     with places.prepared([target]):
         text, document = page.explorer(found)

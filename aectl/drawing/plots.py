@@ -63,8 +63,6 @@ def _pixels(figure: "Figure") -> np.ndarray:
 
 def _dots(axes: Any, points: Tensor, labels: Tensor | None) -> dict[str, Any]:
     """Points (N, 2) coloured by label (N,), grey for -1, which is none; what a legend of them needs."""
-    from matplotlib import colormaps
-
     xy = points.cpu().numpy()
     size = _size(len(xy))
     if labels is None:
@@ -74,9 +72,7 @@ def _dots(axes: Any, points: Tensor, labels: Tensor | None) -> dict[str, Any]:
     if len(outside):
         axes.scatter(*outside.T, s=size, color="0.7", alpha=0.7, linewidths=0, label="none")
     values = labels[labels >= 0].unique().tolist()
-    colours = colormaps["tab10" if len(values) <= 10 else "tab20" if len(values) <= 20 else "turbo"]
-    for index, value in enumerate(values):
-        colour = colours(index) if len(values) <= 20 else colours(index / len(values))
+    for value, colour in zip(values, label_colours(len(values)), strict=True):
         chosen = xy[(labels == value).numpy()]
         axes.scatter(*chosen.T, s=size, color=colour, alpha=0.7, linewidths=0, label=str(value))
     return {"title": "label", "markerscale": 2.5, "frameon": False} if len(values) <= _MAX_LEGEND else {}

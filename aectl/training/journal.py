@@ -17,7 +17,7 @@ from aectl.data.images import Images, Split, to_float
 from aectl.drawing import plots, views
 from aectl.drawing.explorer import page
 from aectl.drawing.explorer.subject import subject_of
-from aectl.errors import DataError, brief
+from aectl.errors import DataError, UserError, brief
 from aectl.files import unusable
 from aectl.measuring.scoring import Scores, codes_of, score
 from aectl.models.base import Model
@@ -224,7 +224,7 @@ class Journal:
                 return None
             text, _ = page.explorer(found)
             storage.replace(target, text.encode())
-        except Exception as error:
+        except (OSError, UserError, RuntimeError, MemoryError) as error:  # the disk refuses, or memory is short
             log.warning("note: %s could not be written (%s)", target, brief(error, 200))
             return None
         return target
