@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from aectl.cli.composing import composed
 from aectl.data import noise as noises
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.images import Images
@@ -22,7 +23,7 @@ from aectl.measuring import advice
 from aectl.measuring.baselines import constant_recon
 from aectl.measuring.scoring import batches
 from aectl.models import likelihoods
-from aectl.models.autoencoder import Ae, Vae
+from aectl.models.autoencoder import WIDEST, Ae, Vae
 from aectl.models.likelihoods import Bernoulli, Normal
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
@@ -105,6 +106,10 @@ def test_the_likeliest_cause_comes_first_and_lr_only_where_it_is_high_or_nothing
         "kl_warmup=1",
     ]
     assert advice.against_not_learning(small(), [6, 5], 2) == ["more epochs than 3"]
+
+
+def test_the_limits_that_are_advised_are_the_default():
+    assert composed("train").model.logvar_clip == list(WIDEST)
 
 
 def test_advice_that_is_followed_ends_the_divergence(tmp_path):
