@@ -15,7 +15,7 @@ from aectl.cli import calling
 from aectl.cli.composing import composed
 from aectl.commands.cleaning import through
 from aectl.commands.export import run_export
-from aectl.commands.sample import Origin, from_prior
+from aectl.commands.sampling import Origin, from_prior
 from aectl.drawing import grids
 from aectl.errors import ConfigError
 from aectl.files.given import as_array, check_values, lossless

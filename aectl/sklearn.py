@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aectl import storage
 from aectl.cli.composing import composed
-from aectl.commands.sample import from_mixture
+from aectl.commands.sampling import from_mixture
 from aectl.measuring.oddness import Oddness
 from aectl.models.arrays import at_once
 from aectl.models.base import Model

@@ -37,7 +37,7 @@ def quantiles(side: int, prior: Prior, dims: tuple[int, int] = (0, 1)) -> Plane:
     Hence the steps are unequal. The other latents are at their medians.
     """
     across, up = prior.quantiles(shares(side))[:, list(dims)].float().unbind(1)
-    return _crossed(across, up, _middle(None, prior), dims)
+    return _crossed(across, up, middle(None, prior), dims)
 
 
 def shares(side: int) -> Tensor:
@@ -49,7 +49,7 @@ def spanned(side: int, codes: Tensor, dims: tuple[int, int]) -> Plane:
     """Side² codes in equal steps from the 1st to the 99th percentile of `codes` (N, K), the others at their means."""
     ends = torch.quantile(codes[:, list(dims)].float(), torch.tensor([0.01, 0.99]), dim=0)
     across, up = (torch.linspace(ends[0, axis].item(), ends[1, axis].item(), side) for axis in (0, 1))
-    return _crossed(across, up, _middle(codes, None), dims)
+    return _crossed(across, up, middle(codes, None), dims)
 
 
 def even(codes: Tensor, prior: Prior | None, dims: tuple[int, int], limits: Limits, shape: tuple[int, int]) -> Plane:
@@ -59,7 +59,7 @@ def even(codes: Tensor, prior: Prior | None, dims: tuple[int, int], limits: Limi
     """
     (rows, columns), (left, right, bottom, top) = shape, limits
     across, up = left + (right - left) * shares(columns), bottom + (top - bottom) * shares(rows)
-    return _crossed(across.float(), up.float(), _middle(codes, prior), dims)
+    return _crossed(across.float(), up.float(), middle(codes, prior), dims)
 
 
 def square(codes: Tensor, prior: Prior | None, dims: tuple[int, int]) -> Limits:
@@ -88,13 +88,13 @@ def widest(codes: Tensor) -> tuple[int, int]:
     return first, second
 
 
-def _middle(codes: Tensor | None, prior: Prior | None) -> Tensor:
+def middle(codes: Tensor | None, prior: Prior | None) -> Tensor:
     """Where latents are that do not vary, (K,): at the prior's medians, without one at the means of the codes."""
     return codes.float().mean(0) if prior is None else prior.quantiles(torch.tensor([0.5]))[0].float()
 
 
-def _crossed(across: Tensor, up: Tensor, middle: Tensor, dims: tuple[int, int]) -> Plane:
-    z = middle.repeat(len(up) * len(across), 1)
+def _crossed(across: Tensor, up: Tensor, others: Tensor, dims: tuple[int, int]) -> Plane:
+    z = others.repeat(len(up) * len(across), 1)
     z[:, dims[0]] = across.repeat(len(up))
     z[:, dims[1]] = up.flip(0).repeat_interleave(len(across))
     return Plane(z, across.tolist(), up.flip(0).tolist())

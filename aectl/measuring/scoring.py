@@ -14,6 +14,8 @@ from aectl.measuring import metrics
 from aectl.models import objectives
 from aectl.models.base import Model
 from aectl.models.objectives import Loss, Terms
+from aectl.models.posteriors import Code
+from aectl.models.priors import Prior
 from aectl.rng import generator
 
 ACTIVE = 0.01  # variance of the code's mean above which a latent is active (Burda et al., 2016)
@@ -24,6 +26,15 @@ BLOCK = 20
 def active_units(codes: Tensor) -> int:
     """How many latents of the codes' means, (N, K), vary over images: Var_x(E_q[z]) > 0.01."""
     return int((codes.var(0, correction=0) > ACTIVE).sum())
+
+
+def carried(code: Code, prior: Prior | None) -> tuple[Tensor, str]:
+    """What each latent of codes (N, K) carries, (K,), and what: its KL in nats, else the variance over images.
+
+    A point, and a prior whose KL is no sum over latents, have the latter alone.
+    """
+    kl = None if prior is None else prior.kl(code)
+    return (code.mu.var(0, correction=0), "variance") if kl is None else (kl.mean(0), "KL")
 
 
 @dataclass(frozen=True)

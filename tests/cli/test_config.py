@@ -7,7 +7,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from aectl.cli.composing import config_dir
-from aectl.commands import runs, sample, schemas
+from aectl.commands import runs, sampling, schemas
 from aectl.commands.table import COMMANDS
 from aectl.data import noise as noises
 from aectl.data.datasets.table import DATASETS
@@ -86,7 +86,7 @@ def test_a_value_is_stated_once_and_a_type_once():
 
 def test_names_that_a_command_line_knows_without_torch_are_those_of_the_tables():
     assert set(schemas.SCORE_MEASURES) == set(oddness.MEASURES)
-    assert set(schemas.SAMPLE_MODES) == set(sample.MODES)
+    assert set(schemas.SAMPLE_MODES) == set(sampling.MODES)
     assert set(schemas.EXPORT_FORMATS) == set(exporting.FORMATS)
     assert set(schemas.RUN_ORDERS) == set(runs.ORDERS)
 

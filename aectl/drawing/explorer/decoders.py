@@ -1,6 +1,7 @@
 """The decoder for a browser: a dense one as its weights, every other as pictures made beforehand."""
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def rounding(subject: Subject) -> float:
     rounded = {name: value.half().float() for name, value in exact.items()}
     after = subject.model.likelihood.mean(torch.func.functional_call(decoder, rounded, codes))
     change = (after.clamp(0, 1) - before.clamp(0, 1)).abs().max().item()
-    return change if change == change else float("inf")
+    return math.inf if math.isnan(change) else change
 
 
 def grids(subject: Subject, room: int) -> dict[str, Any]:

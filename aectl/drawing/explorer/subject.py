@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from aectl.data.images import Images, Split, to_float
-from aectl.measuring.scoring import codes_of
+from aectl.drawing import planes
+from aectl.measuring.scoring import carried, codes_of
 from aectl.models.autoencoder import Autoencoder
 from aectl.models.posteriors import Code
-from aectl.models.priors import StandardNormal
 from aectl.runs.config import TrainConfig
 
 SHOWN, TRAIN = 1000, 2000  # images, at most
@@ -66,11 +66,7 @@ class Subject:
     @cached_property
     def weights(self) -> tuple[Tensor, str]:
         """What each latent carries, (K,), and what it is: its KL in nats, or the variance of the codes."""
-        prior, code = self.model.prior, self.code
-        kl = None if prior is None or code.logvar is None or not isinstance(prior, StandardNormal) else prior.kl(code)
-        if kl is None:
-            return code.mu.var(0, correction=0), "variance"
-        return kl.mean(0), "KL"
+        return carried(self.code, self.model.prior)
 
     @cached_property
     def order(self) -> list[int]:
@@ -80,9 +76,7 @@ class Subject:
     @cached_property
     def middle(self) -> Tensor:
         """Where latents are that nobody moves, (K,): the prior's median, or without one the mean code."""
-        if self.model.prior is None:
-            return self.code.mu.mean(0).float()
-        return self.model.prior.quantiles(torch.tensor([0.5]))[0].float()
+        return planes.middle(self.code.mu, self.model.prior)
 
     @cached_property
     def ranges(self) -> Tensor:
