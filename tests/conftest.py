@@ -25,8 +25,8 @@ from aectl.cli import main
 from aectl.data import noise as noises
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.drawing import grids
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Vae
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.base import Network
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
@@ -154,7 +154,7 @@ def trained_denoiser(folder: Path, network: Network, colours: int = 1) -> Path:
     config = train_config(
         dataset=Synthetic(val_size=20, test_size=20, synthetic_size=100, synthetic_shape=[colours, 12, 10]),
         noise=noises.Gaussian(sigma=0.2), network=network, model=Ae(), latent=6,
-        likelihood=likelihoods.Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,
+        likelihood=Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,
     )  # fmt: skip
     loop.train(config, folder)
     return folder

@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter
 from aectl.data import noise as noises
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.data.split import build_dataset
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Vae
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import TrainConfig
@@ -79,7 +79,7 @@ class Linear:
 def planted(folder: Path, weights: dict[str, np.ndarray], **settings) -> Linear:
     """A run of one epoch with these weights in the place of what it has learnt."""
     latent = len(weights["W"])
-    settings = {"model": VAE, "likelihood": likelihoods.Gaussian(sigma=0.3), "dataset": DATASET, **settings}
+    settings = {"model": VAE, "likelihood": Gaussian(sigma=0.3), "dataset": DATASET, **settings}
     config = train_config(
         network=Mlp(hidden=[]), latent=latent, epochs=1, device="cpu", threads=1, figures_every=0,
         **settings,

@@ -17,8 +17,8 @@ PACKAGE = ROOT / "aectl"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From what a user types down to what everybody stands on: an import goes down, or stays in its wing.
 WINGS = (
-    "__main__", "sklearn", "api", "cli", "commands", "training", "drawing", "measuring", "runs", "data", "models",
-    "files", "settings", "machine",
+    "__main__", "sklearn", "api", "cli", "commands", "training", "drawing", "measuring", "runs", "data", "coding",
+    "models", "files", "settings", "machine",
 )  # fmt: skip
 GROUND = len(WINGS)  # errors, storage, rng, ...: modules that stand in no wing
 
@@ -63,6 +63,7 @@ def height(name: str) -> int:
     ("library", "owners"),
     [("hydra", {"cli"}), ("omegaconf", {"cli"}), ("tensorboard", {"runs.tracking"}),
      ("torch.utils.tensorboard", {"runs.tracking"}), ("safetensors", {"runs.checkpoint"}),
+     ("constriction", {"coding.stack"}),
      ("onnx", {"runs.exporting"}), ("onnxscript", {"runs.exporting"}), ("onnxruntime", {"runs.exporting"}),
      ("matplotlib", {"drawing.plots"}), ("jinja2", {"drawing.pages.filling"}),
      ("torchvision", {"data.datasets._torchvision"}),

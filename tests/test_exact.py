@@ -18,8 +18,8 @@ from aectl.machine.devices import choose
 from aectl.measuring import baselines, importance
 from aectl.measuring.metrics import psnr
 from aectl.measuring.scoring import batches
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Vae
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.mlp import Mlp
 from aectl.models.objectives import Elbo, Iwae
 from aectl.models.table import build_model
@@ -38,7 +38,7 @@ def linear(latent: int, **changes) -> TrainConfig:
     """A linear autoencoder on squared error."""
     settings = {
         "dataset": DATASET, "network": Mlp(hidden=[], output_bias="data_mean"),
-        "model": Ae(), "likelihood": likelihoods.Gaussian(sigma=1.0), "latent": latent,
+        "model": Ae(), "likelihood": Gaussian(sigma=1.0), "latent": latent,
         "batch_size": 100, "schedule": Cosine(), "figures_every": 0, "threads": 1,
     }  # fmt: skip
     return train_config(**{**settings, **changes})
@@ -120,7 +120,7 @@ def probabilistic_pca(off: float):
     """
     config = train_config(
         network=Mlp(hidden=[]), model=Vae(posterior="logvar"),
-        likelihood=likelihoods.Gaussian(sigma=SIGMA), latent=LATENT,
+        likelihood=Gaussian(sigma=SIGMA), latent=LATENT,
     )  # fmt: skip
     model = build_model(config, SHAPE).double()
     rng = torch.Generator().manual_seed(0)

@@ -26,8 +26,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aectl.measuring import baselines
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
+from aectl.models.likelihoods.bernoulli import Bernoulli
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.objectives import Elbo
 
 # What says what was measured, instead of how much.
@@ -207,7 +208,7 @@ def test_figures_of_a_denoising_vae(aectl, tmp_path, denoising, part):
 def test_figures_of_grey_pixels_and_free_bits(aectl, tmp_path):
     weights = spread_codes()
     weights["W"], weights["b"] = 4 * weights["W"], np.full(D, -2.0)
-    settings = {"likelihood": likelihoods.Bernoulli(), "objective": Elbo(free_bits=1.2), "kl_weight": 2.0}
+    settings = {"likelihood": Bernoulli(), "objective": Elbo(free_bits=1.2), "kl_weight": 2.0}
     run = planted(tmp_path / "run", weights, **settings)
     found, _ = evaluated(aectl, tmp_path, run, "nll_samples=50")
     x = run.images["test"]
@@ -270,7 +271,7 @@ def test_nll_of_an_exact_posterior_is_that_of_the_gaussian(aectl, tmp_path):
 
 def test_figures_of_an_autoencoder_and_a_learned_sigma(aectl, tmp_path):
     run = planted(tmp_path / "run", spread_codes(posterior=False), model=Ae(),
-                  likelihood=likelihoods.Gaussian(sigma=0.7, learn=True))  # fmt: skip
+                  likelihood=Gaussian(sigma=0.7, learn=True))  # fmt: skip
     found, _ = evaluated(aectl, tmp_path, run)
     x = run.images["test"]
     sigma = found["sigma"]

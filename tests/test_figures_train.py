@@ -17,8 +17,8 @@ from linear import D, Linear, noise_blur, plant, planted, spread_codes
 from scipy.stats import norm
 
 from aectl.data.datasets.synthetic import Synthetic
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
+from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.runs.layout import read_metrics
 
 STILL = 1e-30
@@ -160,7 +160,7 @@ def test_the_closing_line_has_the_error_per_pixel(aectl, tmp_path, likelihood):
     weights = spread_codes(posterior=False)
     if likelihood == "bernoulli":
         weights["W"], weights["b"] = 4 * weights["W"], np.full(D, -2.0)
-    scored = likelihoods.LIKELIHOODS.read({"name": likelihood, "sigma": SIGMA if likelihood == "gaussian" else None})
+    scored = LIKELIHOODS.read({"name": likelihood, "sigma": SIGMA if likelihood == "gaussian" else None})
     run = planted(tmp_path / "run", weights, dataset=DATASET, model=Ae(), likelihood=scored, lr=STILL)
     records, shown = gone_on(aectl, run, epochs=2)
     assert "best epoch 2:" in shown, "whose figures are in the line"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aectl.data.images import Images, to_float
-from aectl.models.likelihoods import Likelihood
+from aectl.models.likelihoods.base import Likelihood
 
 CHUNK = 1000  # images at a time
 MAX_EXACT = 4096  # values in an image, for a covariance of all of them
@@ -76,9 +76,9 @@ def principal(images: Images) -> Principal:
 
 
 def constant_recon(likelihood: Likelihood, decoded: Tensor, images: Images) -> float:
-    """What recon is, in nats per image, if the decoder gives `decoded`, (C, H, W), for every one of `images`."""
+    """What recon is, in nats per image, if the decoder gives `decoded`, (m·C, H, W), for each of `images`."""
     parts = map(to_float, images.chunks(CHUNK))
-    return likelihood.fitted_recon((x, decoded.expand_as(x)) for x in parts)
+    return likelihood.fitted_recon((x, decoded.expand(len(x), -1, -1, -1)) for x in parts)
 
 
 def median_filter(x: Tensor) -> Tensor:

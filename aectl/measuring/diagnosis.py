@@ -128,7 +128,7 @@ def _floor(run: Run, found: dict[str, Any]) -> list[str]:
 
 
 def _density(run: Run, found: dict[str, Any]) -> list[str]:
-    if "nll" not in found or run.model.likelihood.binary:
+    if "nll" not in found or run.model.likelihood.levels:
         return []
     return [
         f"Its NLL is that of a density over {run.model.likelihood.support} for each pixel: compare it with the "

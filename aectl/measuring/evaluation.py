@@ -120,6 +120,10 @@ def objective(subject: Subject) -> list[Figure]:
     ]
     if subject.grey:
         found.append(Figure("recon_floor", grey_floor(subject.images), NATS))
+    elif subject.model.likelihood.levels and "elbo" in errors:
+        bits = subject.pixels * math.log(2)
+        se = errors["elbo"] and errors["elbo"] / bits
+        found.append(Figure("elbo_bits_per_dim", -scores.named()["elbo"] / bits, "bits per value", se))
     return found + [Figure(name, *figure) for name, figure in subject.model.likelihood.figures().items()]
 
 

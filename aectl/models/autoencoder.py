@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aectl.models.base import Choices, Model, ModelChoice
 from aectl.models.denoiser import Denoiser
-from aectl.models.likelihoods import Likelihood
+from aectl.models.likelihoods.base import Likelihood
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Terms
 from aectl.models.parts import Part, Result
@@ -138,8 +138,10 @@ class Autoencoder(Model):
         A convolution has one bias for each channel, which gets the channel's mean.
         """
         bias = [module.bias for module in self.decoder.modules() if hasattr(module, "bias")][-1]
-        target = mean.flatten() if len(bias) == mean.numel() else mean.mean((1, 2))
-        bias.copy_(self.likelihood.inverse_mean(target))
+        target = self.likelihood.inverse_mean(mean)
+        if len(bias) != target.numel():
+            target = self.likelihood.inverse_mean(mean.mean((1, 2), keepdim=True))
+        bias.copy_(target.flatten())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +170,18 @@ class Ae(ModelChoice):
         """An encoder and a decoder, or the network alone."""
         if not choices.network.has_code:
             return Denoiser(choices.network.denoiser(shape[0]), choices.likelihood.build())
-        encoder, decoder = choices.network.build(shape, choices.latent, choices.latent)
-        return Autoencoder(encoder, decoder, choices.latent, choices.likelihood.build())
+        likelihood = choices.likelihood.build()
+        networks = _networks(choices, shape, choices.latent, likelihood)
+        return Autoencoder(*networks, choices.latent, likelihood)
+
+
+def _networks(choices: Choices, shape: Shape, outputs: int, likelihood: Likelihood) -> tuple[nn.Module, nn.Module]:
+    """An encoder of so many outputs, and a decoder that gives what the likelihood takes."""
+    encoder, decoder = choices.network.build(shape, outputs, choices.latent)
+    if likelihood.per_value > 1:
+        wide = (likelihood.per_value * shape[0], *shape[1:])
+        _, decoder = choices.network.build(wide, outputs, choices.latent)
+    return encoder, decoder
 
 
 WIDEST = (-20, 5)  # limits of log σ² that leave a run of an ordinary rate as it is, and one of a high rate finite
@@ -201,12 +213,11 @@ class Vae(ModelChoice):
 
     def build(self, choices: Choices, shape: Shape) -> Model:
         """An encoder of two numbers for each latent, a decoder, and the prior."""
-        encoder, decoder = choices.network.build(shape, 2 * choices.latent, choices.latent)
+        likelihood = choices.likelihood.build()
         return Autoencoder(
-            encoder,
-            decoder,
+            *_networks(choices, shape, 2 * choices.latent, likelihood),
             choices.latent,
-            choices.likelihood.build(),
+            likelihood,
             self.posterior,
             logvar_clip=self.logvar_clip,
             prior=choices.prior,

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from aectl.models.likelihoods import Likelihood, LikelihoodChoice
+from aectl.models.likelihoods.base import Likelihood, LikelihoodChoice
 from aectl.models.networks.base import Network
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Objective, Terms
@@ -73,8 +73,8 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def untrained(self, x_noisy: Tensor) -> Tensor:
-        """About what the network gives before it has learnt anything, as the likelihood takes it, (N, C, H, W)."""
-        return torch.zeros_like(x_noisy)
+        """About what the network gives before it has learnt anything, as the likelihood takes it, (N, m·C, H, W)."""
+        return torch.zeros_like(x_noisy).repeat(1, self.likelihood.per_value, 1, 1)
 
     def tiles(self, shape: Shape, size: tuple[int, int]) -> Tiles:
         """How a picture of `size` is cut for `reconstruct`: in the training images' own `shape`, half overlapping."""

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from aectl.models.base import Model, Tiles
-from aectl.models.likelihoods import Likelihood
+from aectl.models.likelihoods.base import Likelihood
 from aectl.models.networks.layers import Shape
 from aectl.models.networks.unet import UNet
 from aectl.models.objectives import Terms

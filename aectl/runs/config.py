@@ -8,7 +8,8 @@ from aectl.data.datasets.base import Dataset
 from aectl.data.datasets.table import DATASETS
 from aectl.data.noise import NOISES, Noise
 from aectl.models.base import ModelChoice
-from aectl.models.likelihoods import LIKELIHOODS, LikelihoodChoice
+from aectl.models.likelihoods.base import LikelihoodChoice
+from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.models.networks.base import Network
 from aectl.models.networks.table import NETWORKS
 from aectl.models.objectives import ELBO_WEIGHT, OBJECTIVES, Objective

@@ -19,7 +19,8 @@ from torch.export import Dim, ExportedProgram
 from aectl import __version__
 from aectl.errors import ConfigError, brief
 from aectl.models.base import Model, ModelChoice
-from aectl.models.likelihoods import LIKELIHOODS, LikelihoodChoice
+from aectl.models.likelihoods.base import LikelihoodChoice
+from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.models.networks.base import Network
 from aectl.models.networks.table import NETWORKS
 from aectl.models.objectives import OBJECTIVES, Objective

@@ -13,8 +13,9 @@ from aectl.data import noise as noises
 from aectl.data.datasets.table import DATASETS
 from aectl.errors import ConfigError
 from aectl.measuring import oddness
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
+from aectl.models.likelihoods.gaussian import Gaussian
+from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.models.networks.table import NETWORKS
 from aectl.models.objectives import OBJECTIVES
 from aectl.models.priors import PRIORS
@@ -26,7 +27,7 @@ from aectl.settings import common, typed
 from configs import train_config
 
 GROUPS = {"dataset": DATASETS, "noise": noises.NOISES, "network": NETWORKS,
-          "likelihood": likelihoods.LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
+          "likelihood": LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
           "objective": OBJECTIVES, "schedule": SCHEDULES}  # fmt: skip
 OWN = {"dataset=folder": ["dataset.root=somewhere"], "dataset=array": ["dataset.root=somewhere"],
        "schedule=steps": ["schedule.after=[1]"]}  # fmt: skip
@@ -242,7 +243,7 @@ def test_from_dict_checks_every_type_and_interpolates_nothing():
 def test_settings_without_effect_are_mentioned():
     assert any("kl_weight=3 is ignored" in line for line in train_config(kl_weight=3.0).notices())
     assert train_config().notices() == []
-    wide = train_config(likelihood=likelihoods.Gaussian(sigma=25.0))
+    wide = train_config(likelihood=Gaussian(sigma=25.0))
     assert any("likelihood.sigma=0.09804" in line for line in wide.notices())
 
 

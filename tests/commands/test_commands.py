@@ -65,7 +65,7 @@ def test_train_then_eval_sample_and_denoise(aectl, only_run, tmp_path):
     ("overrides", "name"),
     [(["dataset.binarize=dynamic"], "nll"), (["dataset.binarize=threshold", "model=iwae"], "nll"),
      ([], "grey_bce_bound"), (["likelihood=gaussian", "likelihood.learn=true"], "nll"),
-     (["likelihood=continuous_bernoulli"], "nll")],
+     (["likelihood=continuous_bernoulli"], "nll"), (["likelihood=logistic256"], "nll")],
 )  # fmt: skip
 def test_the_bound_is_called_nll_only_where_it_is_one(aectl, tmp_path, overrides, name):
     aectl("train", *SMALL, *overrides)
@@ -73,6 +73,8 @@ def test_the_bound_is_called_nll_only_where_it_is_one(aectl, tmp_path, overrides
     found = json.loads((tmp_path / "e/metrics.json").read_text())
     assert ({"nll", "grey_bce_bound"} & set(found)) == {name}
     assert ("bits_per_dim" in found) == (name == "nll")
+    of_levels = name == "nll" and not any("gaussian" in one or "continuous" in one for one in overrides)
+    assert ("elbo_bits_per_dim" in found) == of_levels
     assert ("recon_floor" in found) == (name == "grey_bce_bound")
     assert found[name] < -found["elbo"] + 4 * found[f"{name}_se_draws"]
     assert found[f"{name}_se_images"] > 0

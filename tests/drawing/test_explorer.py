@@ -18,7 +18,8 @@ from aectl.drawing.explorer.subject import subject_of
 from aectl.drawing.pages.filling import FOLDER, embedded
 from aectl.files.pictures import sprites
 from aectl.models.autoencoder import Ae, Vae
-from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
+from aectl.models.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.layers import ACTIVATIONS
 from aectl.models.networks.mlp import Mlp

@@ -22,9 +22,9 @@ from aectl.errors import DivergedError
 from aectl.measuring import advice
 from aectl.measuring.baselines import constant_recon
 from aectl.measuring.scoring import batches
-from aectl.models import likelihoods
 from aectl.models.autoencoder import WIDEST, Ae, Vae
-from aectl.models.likelihoods import Bernoulli, Normal
+from aectl.models.likelihoods.bernoulli import Bernoulli
+from aectl.models.likelihoods.gaussian import Gaussian, Normal
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.models.objectives import Elbo
@@ -65,7 +65,7 @@ def configurations(draw) -> TrainConfig:
         grad_clip=draw(st.sampled_from([None, 0.5, 1.0, 5.0])),
         precision=draw(st.sampled_from(["float32", "bf16"])),
         likelihood=(
-            likelihoods.Gaussian(sigma=sigma, learn=draw(st.booleans())) if gaussian else likelihoods.Bernoulli()
+            Gaussian(sigma=sigma, learn=draw(st.booleans())) if gaussian else Bernoulli()
         ),
         noise=draw(st.sampled_from([noises.Clean(), noises.Gaussian(sigma=0.5, clip=False)])),
     )  # fmt: skip
@@ -131,7 +131,7 @@ def test_advice_that_is_followed_ends_the_divergence(tmp_path):
      ({"lr": 1e-5, "epochs": 1}, False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"kl_weight": 1e4, "lr": 0.01}, False, "it has not learnt: .*a smaller kl_weight than 10000"),
      ({"network": Unet(channels=[4], blocks=1), "noise": noises.Gaussian(sigma=0.5),
-       "model": Ae(), "likelihood": likelihoods.Gaussian(sigma=1.0), "epochs": 1, "lr": 1e-6},
+       "model": Ae(), "likelihood": Gaussian(sigma=1.0), "epochs": 1, "lr": 1e-6},
       False, "it has not learnt: .*; train it anew with more epochs than 1"),
      ({"model": Ae(), "lr": 0.01, "epochs": 12}, True, None)],
 )  # fmt: skip
@@ -194,7 +194,7 @@ def test_recon_before_the_first_step_does_not_go_by_a_sigma_that_was_learnt(netw
     """An autoencoder then decodes zeros, a u-net its noisy input; σ is the root of their mean squared error."""
     pixels = torch.randint(0, 256, (25, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     images, noise = Images(pixels, None), noises.Gaussian(sigma=0.5, clip=False)
-    likelihood = likelihoods.Gaussian(sigma=0.2, learn=True)
+    likelihood = Gaussian(sigma=0.2, learn=True)
     config = train_config(network=network, model=Ae(), likelihood=likelihood, noise=noise, seed=3)
     model = build_model(config, (1, 8, 8))
     ((x, x_noisy, _),) = batches(images, noise, torch.device("cpu"), 3)

@@ -14,9 +14,10 @@ from aectl.measuring import evaluation, figures, importance
 from aectl.measuring.diagnosis import diagnose
 from aectl.measuring.figures import Figure
 from aectl.measuring.importance import Bound
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Vae
 from aectl.models.base import ModelChoice
+from aectl.models.likelihoods.bernoulli import ContinuousBernoulli
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.models.objectives import Elbo
@@ -219,9 +220,9 @@ def test_pixels_that_are_nearly_binary_have_none_worth_a_word(floor):
 
 def test_a_density_is_compared_with_its_own_kind():
     figures = {"nll": -30.0, "nll_scarce": 0.0}
-    gaussian = run_of(likelihood=likelihoods.Gaussian(sigma=0.5))
+    gaussian = run_of(likelihood=Gaussian(sigma=0.5))
     assert "a density over the real line" in said(gaussian, table(**figures), "density")
-    continuous = run_of(likelihood=likelihoods.ContinuousBernoulli())
+    continuous = run_of(likelihood=ContinuousBernoulli())
     assert "a density over [0, 1]" in said(continuous, table(**figures), "density")
     assert said(run_of(), table(**figures), "density") == ""
     assert said(gaussian, table(), "density") == ""

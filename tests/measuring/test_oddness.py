@@ -14,7 +14,7 @@ from aectl.data.split import build_dataset
 from aectl.errors import ConfigError
 from aectl.measuring.oddness import MEASURES, Oddness
 from aectl.models.autoencoder import Ae
-from aectl.models.likelihoods import Gaussian
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.models.table import build_model

@@ -2,11 +2,14 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Normal
+from aectl.models.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from aectl.models.likelihoods.gaussian import Normal
+from aectl.models.likelihoods.logistic import Logistic256
 from aectl.models.objectives import Elbo, Terms, importance_bound, per_pixel_weight
 from aectl.models.posteriors import Code
 from aectl.models.priors import StandardNormal
@@ -90,6 +93,55 @@ def test_the_mean_has_an_inverse_and_every_likelihood_states_its_support(likelih
     mean = torch.linspace(0.002, 0.998, 50, dtype=torch.float64)
     torch.testing.assert_close(likelihood.mean(likelihood.inverse_mean(mean)), mean)
     assert likelihood.support in ("{0, 1}", "[0, 1]", "the real line")
+
+
+def every_level() -> torch.Tensor:
+    """The 256 values of a pixel, (256, 1, 1, 1), float32 as images are."""
+    return (torch.arange(256).float() / 255).view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_logistic256_is_a_mixture_of_logistics_by_scipy(components):
+    likelihood = Logistic256(components=components)
+    rng = torch.Generator().manual_seed(components)
+    decoded = 2 * torch.randn(1, likelihood.per_value * 2, 1, 1, generator=rng, dtype=torch.float64)  # two channels
+    mu, log_s, *logits = (
+        decoded.view(-1, components, 2).unbind(0) if components == 1 else decoded.view(3, components, 2)
+    )
+    weights = np.exp(logits[0].numpy()) if logits else np.ones((1, 2))
+    weights = weights / weights.sum(0)
+    edges = np.array([-np.inf, *(np.arange(1, 256) - 0.5) / 255, np.inf])
+    for channel in range(2):
+        cdf = sum(
+            weights[m, channel]
+            * scipy.stats.logistic.cdf(edges, mu[m, channel], math.exp(max(log_s[m, channel] - 2, -8)))
+            for m in range(components)
+        )
+        x = every_level().double().expand(-1, 2, 1, 1)
+        ours = -likelihood.neg_log_prob(x[:, :1], decoded.view(1, -1, 2, 1, 1)[:, :, channel].expand(256, -1, 1, 1))
+        np.testing.assert_allclose(ours.exp().numpy(), np.diff(cdf), rtol=1e-6, atol=1e-13)
+        level = torch.arange(1, 256).view(-1, 1, 1, 1).expand(-1, 2, 1, 1)
+        np.testing.assert_allclose(
+            likelihood.cdf(decoded.expand(255, -1, 1, 1), level)[:, channel, 0, 0], cdf[1:-1], rtol=1e-9, atol=1e-15
+        )
+        mean = likelihood.mean(decoded)[0, channel].item()
+        assert mean == pytest.approx(float(np.diff(cdf) @ np.arange(256)) / 255, abs=0.5 / 255)
+
+
+@given(st.floats(-1e4, 1e4), st.floats(-1e3, 1e3), st.floats(0, 1))
+def test_logistic256_sums_to_one_and_its_gradient_is_finite_in_single_precision(mu, log_s, level):
+    decoded = torch.tensor([mu, log_s]).view(1, 2, 1, 1).requires_grad_()
+    nats = Logistic256(components=1).neg_log_prob(every_level(), decoded.expand(256, -1, -1, -1))
+    assert (-nats.double()).exp().sum().item() == pytest.approx(1, abs=1e-3)
+    nats[round(255 * level)].backward()
+    assert decoded.grad.isfinite().all()
+
+
+def test_a_decoder_of_a_mixture_starts_at_the_mean_image():
+    likelihood, image = Logistic256(components=3), torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    decoded = likelihood.inverse_mean(image)
+    assert decoded.shape == (27, 4, 4)
+    torch.testing.assert_close(likelihood.mean(decoded[None])[0], image, atol=0.15, rtol=0)
 
 
 def test_a_learned_sigma_goes_to_the_root_of_the_mean_squared_error():

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Vae
+from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.layers import ACTIVATIONS, count_parameters
 from aectl.models.networks.mlp import Mlp, MLPEncoder
@@ -103,9 +103,7 @@ def test_gated_layers_are_h_times_sigmoid_g():
 def test_a_decoder_can_start_at_the_mean_image(network, likelihood):
     config = train_config(
         network=NETWORKS.read({"name": network, "hidden": [8], "channels": [4] if network == "conv" else None}),
-        likelihood=likelihoods.LIKELIHOODS.read(
-            {"name": likelihood, "sigma": 1.0 if likelihood == "gaussian" else None}
-        ),
+        likelihood=LIKELIHOODS.read({"name": likelihood, "sigma": 1.0 if likelihood == "gaussian" else None}),
     )
     model = build_model(config, (2, 4, 4))
     for layer in [module for module in model.decoder.modules() if hasattr(module, "weight")][-1:]:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from aectl.data import noise as noises
 from aectl.data.datasets.digits import Digits
 from aectl.machine.devices import choose
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.unet import UNet, Unet
 from aectl.runs.opening import open_run
 from aectl.training import loop
@@ -49,7 +49,7 @@ def test_a_unet_learns_to_denoise_and_can_be_opened(tmp_path):
     config = train_config(
         dataset=Digits(val_size=100, test_size=100), noise=noises.Gaussian(sigma=0.3),
         network=Unet(channels=[8, 16], blocks=1),
-        model=Ae(), likelihood=likelihoods.Gaussian(sigma=1.0), epochs=4, lr=3e-3,
+        model=Ae(), likelihood=Gaussian(sigma=1.0), epochs=4, lr=3e-3,
     )  # fmt: skip
     loop.train(config, tmp_path)
     run = open_run(str(tmp_path), "best", choose("cpu"))

@@ -18,7 +18,8 @@ from aectl.data.datasets.synthetic import Synthetic, draw
 from aectl.data.images import to_float
 from aectl.measuring.scoring import codes_of
 from aectl.models.autoencoder import Ae, Vae
-from aectl.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
+from aectl.models.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 from aectl.runs.opening import open_data, open_run

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from aectl.errors import ConfigError
-from aectl.models import likelihoods, objectives, priors
+from aectl.models import objectives, priors
 from aectl.models.autoencoder import Ae, Vae
+from aectl.models.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
@@ -19,10 +21,10 @@ from aectl.models.table import build_model
 from aectl.runs import exporting
 from configs import train_config
 
-GAUSSIAN = likelihoods.Gaussian(sigma=1.0)
-BOUNDED = likelihoods.Gaussian(sigma=0.1, learn=True, mean="sigmoid")
-CB = likelihoods.ContinuousBernoulli()
-BERNOULLI = likelihoods.Bernoulli()
+GAUSSIAN = Gaussian(sigma=1.0)
+BOUNDED = Gaussian(sigma=0.1, learn=True, mean="sigmoid")
+CB = ContinuousBernoulli()
+BERNOULLI = Bernoulli()
 LOGVAR, STD = Vae(posterior="logvar", logvar_clip=[-0.2, 0.1]), Vae(posterior="std")
 IWAE = objectives.Iwae(samples=3)
 MIXTURE, VAMP = priors.MixturePrior(components=4), priors.VampPrior(components=4)

@@ -11,7 +11,7 @@ from aectl.cli.composing import config_dir
 from aectl.data.datasets.table import DATASETS
 from aectl.data.noise import NOISES
 from aectl.errors import ConfigError
-from aectl.models.likelihoods import LIKELIHOODS
+from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.models.networks.table import NETWORKS
 from aectl.settings import ranges, typed
 from aectl.settings.choices import Checked, Choice, Range, Table

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from aectl.models.autoencoder import Ae, Vae
-from aectl.models.likelihoods import Bernoulli, Normal
+from aectl.models.likelihoods.bernoulli import Bernoulli
+from aectl.models.likelihoods.gaussian import Normal
 from aectl.models.networks.mlp import Mlp
 from aectl.models.table import build_model
 from aectl.training import bar, lines

@@ -20,8 +20,9 @@ from aectl.errors import CheckpointError, ConfigError, DivergedError
 from aectl.machine import devices, load, threads
 from aectl.measuring import scoring
 from aectl.measuring.scoring import score
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Autoencoder, Vae
+from aectl.models.likelihoods.gaussian import Gaussian
+from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
@@ -79,7 +80,7 @@ def test_the_loss_falls(tmp_path, model, likelihood):
     sigma = 0.3 if likelihood == "gaussian" else None
     config = small(
         model=MODELS[model],
-        likelihood=likelihoods.LIKELIHOODS.read({"name": likelihood, "sigma": sigma}),
+        likelihood=LIKELIHOODS.read({"name": likelihood, "sigma": sigma}),
         noise=NOISE,
         epochs=6,
         lr=5e-3,
@@ -92,7 +93,7 @@ def test_the_loss_falls(tmp_path, model, likelihood):
 
 def test_32_images_are_learnt_by_heart(tmp_path):
     data = Synthetic(val_size=0, test_size=32, synthetic_size=64, synthetic_shape=[1, 10, 12])
-    config = small(dataset=data, model=MODELS["ae"], likelihood=likelihoods.Gaussian(sigma=1.0), latent=16,
+    config = small(dataset=data, model=MODELS["ae"], likelihood=Gaussian(sigma=1.0), latent=16,
                    epochs=300, network=Mlp(hidden=[128]), checkpoint_every=300, lr=3e-3)  # fmt: skip
     loop.train(config, tmp_path)
     _, records = contents(tmp_path)
@@ -229,7 +230,7 @@ VARIANTS = {
     "salt_pepper": {"noise": noises.SaltPepper(p=0.3)},
     "speckle": {"noise": noises.Speckle(sigma=0.3)},
     "conv": {"network": Conv(hidden=[8], channels=[4, 6])},
-    "gaussian likelihood": {"likelihood": likelihoods.Gaussian(sigma=0.3), "model": Ae()},
+    "gaussian likelihood": {"likelihood": Gaussian(sigma=0.3), "model": Ae()},
     "digits": {"dataset": Digits(val_size=700, test_size=700), "batch_size": 50},
     "mnist5k": {"dataset": Mnist5k(val_size=500, test_size=500), "batch_size": 500},
     "no validation": {"dataset": Synthetic(val_size=0, test_size=80, synthetic_size=240, synthetic_shape=[3, 9, 8])},
@@ -242,7 +243,7 @@ VARIANTS = {
         "network": Mlp(hidden=[9], activation="gated", output_bias="data_mean"),
     },
     "learned sigma, free bits": {
-        "likelihood": likelihoods.Gaussian(sigma=0.3, learn=True),
+        "likelihood": Gaussian(sigma=0.3, learn=True),
         "objective": Elbo(free_bits=0.1),
     },
     "steps and Adam's settings": {
@@ -254,7 +255,7 @@ VARIANTS = {
         "network": Unet(channels=[4, 6], blocks=1),
         "noise": NOISE,
         "model": Ae(),
-        "likelihood": likelihoods.Gaussian(sigma=1.0),
+        "likelihood": Gaussian(sigma=1.0),
     },
 }
 

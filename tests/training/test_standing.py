@@ -8,8 +8,8 @@ import pytest
 
 from aectl.data import noise as noises
 from aectl.data.datasets.synthetic import Synthetic
-from aectl.models import likelihoods
 from aectl.models.autoencoder import Ae, Vae
+from aectl.models.likelihoods.gaussian import Gaussian
 from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.training import loop
@@ -68,11 +68,11 @@ def test_a_sigma_that_begins_far_off_takes_epochs_to_fit_and_is_no_explosion():
     "changes",
     [
         {"model": Ae()},
-        {"model": Ae(), "likelihood": likelihoods.Gaussian(sigma=7.0, learn=True)},
-        {"model": Vae(posterior="std"), "kl_weight": 50.0, "likelihood": likelihoods.Gaussian(sigma=0.01)},
-        {"model": Ae(), "lr": 1e-7, "likelihood": likelihoods.Gaussian(sigma=1.0)},
+        {"model": Ae(), "likelihood": Gaussian(sigma=7.0, learn=True)},
+        {"model": Vae(posterior="std"), "kl_weight": 50.0, "likelihood": Gaussian(sigma=0.01)},
+        {"model": Ae(), "lr": 1e-7, "likelihood": Gaussian(sigma=1.0)},
         {"model": Ae(), "network": Unet(channels=[4], blocks=1), "noise": noises.Gaussian(sigma=0.5),
-         "likelihood": likelihoods.Gaussian(sigma=1.0)},
+         "likelihood": Gaussian(sigma=1.0)},
         {"dataset": Synthetic(val_size=0, test_size=120, synthetic_size=240, synthetic_shape=[1, 10, 12])},
     ],
 )  # fmt: skip

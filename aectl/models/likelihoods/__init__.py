@@ -1,0 +1,1 @@
+"""How an image is scored under what a decoder gives."""
