@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import odd
+import packed
 import torch
 import yaml
 from results_page import PAGE, ROOT, read_results, write_results
@@ -47,7 +48,8 @@ def run_seed(row: Row, seed: int, fresh: bool) -> Result:
     if fresh:
         for folder in (run_dir, eval_dir):
             shutil.rmtree(folder, ignore_errors=True)
-        costs.unlink(missing_ok=True)
+        for file in (costs, run_dir.with_name(f"seed{seed}-packed.json")):
+            file.unlink(missing_ok=True)
     if row.all_digits and not ALL_DIGITS.is_file():
         write_all_digits()
     run_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,8 @@ def run_seed(row: Row, seed: int, fresh: bool) -> Result:
         if not (eval_dir / "metrics.json").is_file():
             call([*measure, f"run={run_dir}", f"hydra.run.dir={eval_dir}"], costs)
         metrics = json.loads((eval_dir / "metrics.json").read_text())
+    if row.packed:
+        metrics |= packed.measured(run_dir, lambda words: call(words, costs))
     config = yaml.safe_load((run_dir / "config.yaml").read_text())
     return kept(row, config, result, metrics, read_costs(costs))
 

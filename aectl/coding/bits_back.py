@@ -5,8 +5,9 @@ gives the bits back that z took when it pushes z by q(z|x). So an image costs lo
 average its −ELBO. Several images go at once, so that the networks work in batches. Source: Townsend, Bird & Barber,
 "Practical Lossless Compression with Latent Variables using Bits Back Coding", ICLR 2019.
 
-Both sides must compute the same probabilities to the last bit: in double precision on one thread of the CPU, through
-the networks in batches of one shape. Another machine may still differ; checksums of the images notice.
+Both sides must compute the same probabilities to the last bit: in double precision, through networks whose sums come
+out the same in any order, on one thread of the CPU and in batches of one shape. Should another machine still differ,
+checksums of the images notice.
 """
 
 import copy
@@ -21,6 +22,7 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
+from aectl.coding import repeatable
 from aectl.coding.stack import WORD, Cumulative, Stack, from_bytes, to_bytes
 from aectl.errors import ConfigError, DataError
 from aectl.machine import threads
@@ -168,6 +170,7 @@ class _Coder:
 
     def __init__(self, model: Model):
         self.model = copy.deepcopy(model).cpu().double().eval()
+        repeatable.make(self.model)
         self.need = model.latent * LATENT_BITS
         with torch.inference_mode():
             found = self.model.prior.gaussians()

@@ -95,7 +95,8 @@ class _Path:
         """Of the upper half, (count,)."""
         self._half //= 2
         self._middle = self._whole(self.low + self._half)
-        return ((self._above - self._middle) / (self._above - self._below)).clip(0, 1)
+        upper = ((self._above - self._middle) / (self._above - self._below)).clip(0, 1)
+        return np.where(upper < 0.5, _short(upper), 1 - _short(1 - upper))
 
     def take(self, upper: np.ndarray) -> None:
         """Go to the upper half where `upper`, (count,), is 1, else to the lower."""
@@ -109,6 +110,12 @@ class _Path:
         if np.isnan(share).any():
             raise DataError("a probability is not a number; the run gives none that could be coded with")
         return level + np.floor(share.clip(0, 1) * (TOTAL - self._size))
+
+
+def _short(numbers: np.ndarray) -> np.ndarray:
+    """To twelve binary digits: the last bits of F are another machine's others, and cost nothing to leave out."""
+    mantissa, exponent = np.frexp(numbers)
+    return np.ldexp(np.rint(mantissa * 2**12), exponent - 12)
 
 
 def to_bytes(words: np.ndarray) -> bytes:

@@ -73,7 +73,7 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     given = _inputs(run, config)
     with places.prepared([target, unusable.beside(target)]):
         found = _encoded(given, config, device)
-        codes.write(target, found.names, found.z.numpy(), _beside(found))
+        codes.write(target, found.names, found.z.numpy(), _beside(found, config.labels))
         unusable.write(unusable.beside(target), given.bad)
     _tell(run, found, target)
     given.say_stretched()
@@ -135,8 +135,8 @@ def _tell(run: Run, found: Encoded, target: Path) -> None:
     )
 
 
-def _beside(found: Encoded) -> Beside:
-    labels = [label or "" for label in found.labels] if any(found.labels) else None
+def _beside(found: Encoded, with_labels: bool) -> Beside:
+    labels = [label or "" for label in found.labels] if with_labels and any(found.labels) else None
     return Beside(labels, found.psnr.numpy(), None if found.sigma is None else found.sigma.numpy())
 
 

@@ -51,7 +51,7 @@ def pack(run: Run, given: Inputs, config: EncodeConfig, target: Path) -> None:
     coder = coders.coder_of(run.model, run.shape, f"run={run.path}")
     with places.prepared([target, unusable.beside(target)]):
         found = _packed(run, given, coder, config)
-        header = _header(run, coder, found)
+        header = _header(run, coder, found, config.labels)
         data = aec.to_bytes(header, found.blocks)
         storage.replace(target, data)
         unusable.write(unusable.beside(target), given.bad)
@@ -132,9 +132,9 @@ def _verify(
         )
 
 
-def _header(run: Run, coder: Coder, found: Packed) -> aec.Header:
+def _header(run: Run, coder: Coder, found: Packed, with_labels: bool) -> aec.Header:
     sizes = [list(size) for size in found.sizes]
-    labels, labelled = aec.labelled([source.label for source in found.sources])
+    labels, labelled = aec.labelled([source.label if with_labels else None for source in found.sources])
     return aec.Header(
         coding=coder.name,
         run=run.path.name,

@@ -168,6 +168,7 @@ class DenoiseSchema(PicturesConfig):
 class EncodeConfig(PicturesConfig):
     """`aectl encode`: pictures, or none for the run's test split, into one file of codes, or of bits."""
 
+    labels: bool
     sample: bool
 
     def check(self) -> None:

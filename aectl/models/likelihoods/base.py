@@ -54,6 +54,10 @@ class Likelihood:
         """
         return self.mean_recon(pairs)
 
+    def first_recon(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+        """About the most that recon is before anything is learnt, for images and what is then decoded."""
+        return self.mean_recon(pairs)
+
     def mean_recon(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
         """Recon in nats per image of images and what is decoded for them, pairs of (N, C, H, W)."""
         total, count = 0.0, 0
