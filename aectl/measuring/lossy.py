@@ -50,9 +50,9 @@ class Beside:
         missing = [codec.name for codec in CODECS if codec.name not in self.curves]
         smallest = min(rate for name in self.curves for rate, _ in self.curve(name))
         return " ".join([
-            f"Files of {self.pictures.words}: bits per pixel are 8·bytes / (H·W), headers counted; PSNR and SSIM are of "
-            "the decoded pictures in 8 bits; each is a mean over pictures. JPEG, WebP and AVIF are Pillow's, with "
-            "colours at half resolution (4:2:0).",
+            f"Files of {self.pictures.words}: bits per pixel are 8·bytes / (H·W), headers counted; PSNR and SSIM are "
+            "of the decoded pictures in 8 bits; each is a mean over pictures. The others are Pillow's, with colours at "
+            "half resolution (4:2:0).",
             *([f"{' and '.join(missing)}: not in this Pillow, and left out."] if missing else []),
             *([f"The pictures are small, and headers count: no file of the others is below {smallest:.2f} bits per "
                "pixel."] if self.pixels < whole.SMALL**2 else []),

@@ -7,9 +7,10 @@ from typing import Any
 from aectl.measuring.comparison import Group, Measured
 
 UNITS = {
-    "recon": "recon", "kl": "KL", "rate": "rate", "elbo": "ELBO", "bpp": "bits per pixel of files",
-    "file_psnr": "PSNR of files (dB)", "file_ssim": "SSIM of files", "bits_per_dim": "bits/dim of file", "sse": "squared error", "pca_sse": "PCA's", "psnr": "PSNR (dB)",
-    "active_units": "active units", "seconds": "seconds",
+    "recon": "recon", "kl": "KL", "rate": "rate", "elbo": "ELBO", "sse": "squared error", "pca_sse": "PCA's",
+    "psnr": "PSNR (dB)", "bpp": "bits per pixel of files", "file_psnr": "PSNR of files (dB)",
+    "file_ssim": "SSIM of files", "bits_per_dim": "bits/dim of file", "active_units": "active units",
+    "seconds": "seconds",
 }  # fmt: skip
 DIGITS = {"active_units": 1, "seconds": 1, "bpp": 3, "file_ssim": 4, "bits_per_dim": 3}  # of others 2
 CONSTANT = ("pca_sse",)  # no run's own, so seeds do not move it
