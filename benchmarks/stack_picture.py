@@ -98,7 +98,7 @@ def picture() -> str:
     parts.append(f'<rect x="{gone}" {taken} rx="3" class="gone"/>')
     parts.append(text(gone + COLUMN / 2, FLOOR - BEFORE * SCALE + GIVEN * SCALE / 2 + 5, "taken off", "small"))
     parts += [
-        step(LEFT, "1", "pop z by", "q(z|x)", "takes −log₂ q(z|x) bits"),
+        step(LEFT, "1", "pop z by", "q(z|x)", "takes −log₂ q(z|x)"),
         step(LEFT + PITCH, "2", "push x by", "p(x|z)", "puts −log₂ p(x|z)"),
         step(LEFT + 2 * PITCH, "3", "push z by", "p(z)", "puts −log₂ p(z)"),
     ]
