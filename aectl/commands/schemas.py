@@ -230,7 +230,7 @@ class ExportConfig(WritingConfig):
 
 @dataclass
 class ReportConfig(MeasureConfig):
-    """`aectl report`: which sweep, the part of the data that its runs are measured on, and pictures for its codecs."""
+    """`aectl report`: which sweep, the part of the data that it is measured on, and pictures for its codecs."""
 
     sweep: str = field(metadata=PATH)
     split: str

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from aectl.coding import rounded
 from aectl.measuring import comparison, rate_distortion, whole
 from aectl.measuring.bd_rate import Difference, bd_rate
 from aectl.measuring.codecs import CODECS
@@ -51,8 +50,8 @@ class Beside:
         smallest = min(rate for name in self.curves for rate, _ in self.curve(name))
         return " ".join([
             f"Files of {self.pictures.words}: bits per pixel are 8·bytes / (H·W), headers counted; PSNR and SSIM are "
-            "of the decoded pictures in 8 bits; each is a mean over pictures. The others are Pillow's, with colours at "
-            "half resolution (4:2:0).",
+            "of the decoded pictures in 8 bits; each is a mean over pictures. The others are Pillow's, with colours "
+            "at half resolution (4:2:0).",
             *([f"{' and '.join(missing)}: not in this Pillow, and left out."] if missing else []),
             *([f"The pictures are small, and headers count: no file of the others is below {smallest:.2f} bits per "
                "pixel."] if self.pixels < whole.SMALL**2 else []),
@@ -63,6 +62,8 @@ class Beside:
 
 def codings(model: Model, picture: np.ndarray, device: torch.device) -> tuple[int, np.ndarray]:
     """Bytes of a picture's file, (C, H, W), uint8, without a name, and what comes out of it, of the same shape."""
+    from aectl.coding import rounded
+
     data = rounded.compress(model, picture, device)
     return len(data) + SIZE, rounded.decompress(model, data, picture.shape[1:], device)
 
