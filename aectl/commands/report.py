@@ -1,5 +1,6 @@
 """`aectl report`: the runs of a sweep measured on the same images, as one page with its pictures and one table."""
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from aectl.errors import DataError
 from aectl.files.pictures import png
 from aectl.files.tables import as_csv
 from aectl.machine import devices
-from aectl.measuring import comparison, tables
+from aectl.measuring import comparison, compression, tables
 from aectl.measuring.endings import endings
 from aectl.measuring.findings import findings
 from aectl.measuring.sweep import PART_WORDS, Bench
@@ -41,18 +42,27 @@ def run_report(config: ReportConfig, folder: Path) -> None:
     bench = Bench(config.split, device, root=config.data.root, seed=config.seed)
     with tqdm(finished, unit="run", disable=None, leave=False) as bar:
         runs = [bench.measure(job, given) for job, given in zip(bar, sweeps.differing(finished), strict=True)]
+    place = None if config.input is None else storage.expanded(config.input)
+    runs, files = compression.measured(bench, finished, runs, place)
     groups, ended = comparison.grouped(runs), endings(jobs, sweeps.differing(jobs))
     if not groups:
         raise DataError(f"sweep={where}: no finished job has finite figures; its train.log says when that began")
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     names = []
-    for name, picture in [*report_plots.along(groups, ended), *report_plots.of_best(bench, finished, groups)]:
+    drawn = [report_plots.along(groups, ended), report_plots.of_best(bench, finished, groups)]
+    if files.beside:
+        drawn.insert(0, report_plots.of_codecs(bench, finished, groups, files.beside))
+    for name, picture in itertools.chain.from_iterable(drawn):
         storage.replace(folder / f"pictures/{name}.png", png.of_plot(picture, smallest=True))
         names.append(name)
-    page = report_page.page(where.name, sweeps.command(where), bench.circumstances, jobs, runs, groups, ended, names)
+    page = report_page.page(
+        where.name, sweeps.command(where), bench.circumstances, jobs, runs, groups, ended, names, files
+    )
     storage.replace(folder / "report.md", page.encode())
     storage.replace(folder / "report.html", report_page.as_html(page, folder).encode())
     storage.replace(folder / "report.csv", as_csv(*tables.records(runs)).encode())
-    for sentence in [*ended.sentences(), *findings(groups)]:
+    for name, table in files.records(groups):
+        storage.replace(folder / name, as_csv(*table).encode())
+    for sentence in [*ended.sentences(), *findings(groups), *files.findings(groups)]:
         log.info("%s", sentence.replace("**", ""))
     log.info("report.html, report.md, report.csv and pictures: %s", folder)

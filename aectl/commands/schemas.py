@@ -231,10 +231,11 @@ class ExportConfig(WritingConfig):
 
 @dataclass
 class ReportConfig(MeasureConfig):
-    """`aectl report`: which sweep, and the part of the data that its runs are measured on."""
+    """`aectl report`: which sweep, the part of the data that it is measured on, and pictures for its codecs."""
 
     sweep: str = field(metadata=PATH)
     split: str
+    input: str | None = field(metadata=PATH)
 
     def check(self) -> None:
         """Refuse the first value out of its range."""

@@ -10,6 +10,7 @@ from typing import Any
 from aectl.files.tables import markdown
 from aectl.measuring import tables
 from aectl.measuring.comparison import Group, Measured
+from aectl.measuring.compression import Compression
 from aectl.measuring.endings import Endings
 from aectl.measuring.findings import findings
 from aectl.measuring.sweep import Circumstances
@@ -23,6 +24,9 @@ LEGEND = (
 )
 
 
+NONE = Compression()
+
+
 def page(
     name: str,
     command: str,
@@ -32,15 +36,18 @@ def page(
     groups: Sequence[Group],
     ended: Endings,
     names: Sequence[str],
+    files: Compression = NONE,
 ) -> str:
-    """The report on the sweep `name` as Markdown; `names` are those of its pictures."""
+    """The report on the sweep `name` as Markdown; `names` are those of its pictures, `files` what its runs make."""
     text = [
         f"# Sweep {name}",
         facts(command, circumstances, len(runs), len(jobs)),
         *ended.sentences(),
         *findings(groups),
+        *files.findings(groups),
         markdown(*tables.table(groups)),
         LEGEND,
+        *files.blocks(groups),
         *(["Runs that ended better than the mean image:", markdown(*ended.table())] if ended.differ else []),
         *(f"Job {run.job} is in no mean: {_listed(run.not_finite)} not finite." for run in runs if run.not_finite),
         *(f"Job {job['job']} failed: {html.escape(job['error'])}" for job in jobs if job["status"] == "failed"),

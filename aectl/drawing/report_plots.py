@@ -4,18 +4,19 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aectl.drawing import grids, plots, views
+from aectl.drawing import codec_plots, grids, plots, views
 from aectl.drawing.plots import Line
-from aectl.measuring import comparison
+from aectl.measuring import comparison, lossy
 from aectl.measuring.comparison import AXES, Group, Measured
 from aectl.measuring.endings import Ending, Endings
+from aectl.measuring.lossy import Beside
 from aectl.measuring.scoring import codes_of
 from aectl.measuring.sweep import Bench
 from aectl.runs import schema
 
 MAX_SHOWN = 4  # series whose curves and best run are shown
 MAX_CODES = 5000  # points in a scatter
-AXIS_NAMES = {"latent": "latent size", "kl_weight": "kl_weight β", "lr": "learning rate"}
+AXIS_NAMES = {"latent": "latent size", "kl_weight": "kl_weight β", "lr": "learning rate", comparison.WEIGHT: "λ"}
 RATES = ("kl_weight", "latent")  # the axes along which rate is traded for distortion
 
 Named = tuple[str, views.View]
@@ -68,6 +69,20 @@ def along(groups: Sequence[Group], ended: Endings) -> Iterator[Named]:
     for name, members in list(lines.items())[:MAX_SHOWN]:
         places = {comparison.place(group, members): group for group in members}
         yield f"curves_{_stem(name)}", _curves(places, palette, f"{name}: objective by epoch")
+
+
+def of_codecs(
+    bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Group], beside: Beside
+) -> Iterator[Named]:
+    """Rate and distortion of the sweep's codecs beside others, and what one of them makes of some pictures."""
+    if not any(group.has("bpp") for group in groups):
+        return
+    palette, series = Palette(groups), lossy.series(groups)
+    yield from codec_plots.curves(groups, beside, palette.of(series))
+    chosen = codec_plots.nearest(groups).runs[0]
+    run, *_ = bench.open(next(job for job in jobs if job["job"] == chosen.job))
+    name = f"aectl, job {chosen.job}, λ {chosen.values[comparison.WEIGHT]:g}"
+    yield "parts", codec_plots.parts(run.model, beside.pictures, bench.device, name)
 
 
 def _endings(ended: Endings) -> views.View:

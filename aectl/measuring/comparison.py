@@ -5,8 +5,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-AXES = ("latent", "kl_weight", "lr")  # the numbers that sweeps go along
+WEIGHT = "objective.weight"  # λ of a codec
+AXES = ("latent", "kl_weight", "lr", WEIGHT)  # the numbers that sweeps go along
 SEED = "seed"
+ALL = "all runs"  # the name of a series where nothing tells several apart
 # Settings whose values are names enough.
 CHOICES = ("dataset", "noise", "network", "model", "prior", "objective", "likelihood", "schedule", "experiment")
 
@@ -18,7 +20,7 @@ class Measured:
     Attributes:
         job: its number in the sweep.
         settings: what it was given and not all jobs share, `latent: "8"`; see `aectl.runs.sweeps.differing`.
-        values: the number of each of `AXES`.
+        values: the number of each of `AXES` that it has.
         figures: what was measured, by name; see `aectl.measuring.sweep`. What does not exist, such as the KL of an
             AE, is not among them.
         seed: that of its training.
@@ -50,9 +52,9 @@ class Group:
     settings: dict[str, str]
     runs: Sequence[Measured]
 
-    def value(self, axis: str) -> float:
-        """The number that the setting `axis` has in this group."""
-        return self.runs[0].values[axis]
+    def value(self, axis: str) -> float | None:
+        """The number that the setting `axis` has in this group; None where there is no such setting."""
+        return self.runs[0].values.get(axis)
 
     @property
     def seeds(self) -> int:
@@ -97,13 +99,18 @@ def that_learnt(groups: Sequence[Group]) -> list[Group]:
 
 
 def series(groups: Sequence[Group], axis: str | None = None) -> dict[str, list[Group]]:
-    """Groups that differ by `axis` alone, in its order, by what they share; without one, by all of `AXES`."""
+    """Groups that differ by `axis` alone, in its order, by what they share; without one, by all of `AXES`.
+
+    What has no such setting is in none.
+    """
     along = AXES if axis is None else (axis,)
     found: dict[str, list[Group]] = {}
     for group in groups:
+        if axis is not None and group.value(axis) is None:
+            continue
         found.setdefault(label(group, along), []).append(group)
     return {
-        name: sorted(members, key=lambda group: [group.value(axis) for axis in along])
+        name: sorted(members, key=lambda group: [group.value(axis) or 0 for axis in along])
         for name, members in found.items()
     }
 
@@ -118,18 +125,20 @@ def in_words(settings: Mapping[str, str], without: Sequence[str] = ()) -> str:
     words = [
         value if name in CHOICES else f"{name}={value}" for name, value in settings.items() if name not in without
     ]
-    return " ".join(words) or "all runs"
+    return " ".join(words) or ALL
 
 
 def place(group: Group, members: Sequence[Group]) -> str:
     """Where a group stands in its series: `latent=8`, or the series' name where it is alone."""
-    words = [f"{axis}={group.value(axis):g}" for axis in AXES if varies(members, axis)]
+    words = [
+        f"{axis}={value:g}" for axis in AXES if varies(members, axis) and (value := group.value(axis)) is not None
+    ]
     return " ".join(words) or label(group)
 
 
 def varies(groups: Sequence[Group], axis: str) -> bool:
     """Whether `axis` has more than one value among the groups."""
-    return len({group.value(axis) for group in groups}) > 1
+    return len({group.value(axis) for group in groups} - {None}) > 1
 
 
 def best(groups: Sequence[Group]) -> Measured:

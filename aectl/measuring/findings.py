@@ -8,12 +8,13 @@ every step has it, else where the extremes are.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from aectl.measuring.comparison import Group, apart, label, series, that_learnt, varies
+from aectl.measuring.comparison import WEIGHT, Group, apart, label, series, that_learnt, varies
 from aectl.measuring.tables import cell
 
 WORDS = {
     "recon": ("the reconstruction term", " nats"), "kl": ("the KL", " nats"), "elbo": ("the ELBO", " nats"),
     "sse": ("the squared error per image", ""), "active_units": ("the number of active units", ""),
+    "bpp": ("the rate of the files", " bits per pixel"), "file_psnr": ("the PSNR of the files", " dB"),
 }  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def findings(groups: Sequence[Group]) -> list[str]:
     left = sum(len(group.runs) for group in groups)
     whose = [f"All that follows is of the {left} of {len(runs)} runs that have learnt."] if left < len(runs) else []
     said = []
-    for axis, about in (("latent", _along_latent), ("kl_weight", _along_weight)):
+    for axis, about in (("latent", _along_latent), ("kl_weight", _along_weight), (WEIGHT, _of_codec)):
         for name, members in series(groups, axis).items() if varies(groups, axis) else ():
             if len(members) > 1 and (sentences := about(members)):
                 said.append(f"**{name}**: {' '.join(sentences)}")
@@ -59,6 +60,10 @@ def _along_weight(members: Sequence[Group]) -> list[str]:
         return []  # the weight does nothing to an AE
     names = [name for name in ("kl", "recon", "active_units") if _have(members, name)]
     return [_trend(members, name, "kl_weight") for name in names]
+
+
+def _of_codec(members: Sequence[Group]) -> list[str]:
+    return [_trend(members, name, WEIGHT) for name in ("bpp", "file_psnr") if _have(members, name)]
 
 
 def _beside(groups: Sequence[Group]) -> list[str]:
@@ -284,7 +289,7 @@ def _at(groups: Sequence[Group], axis: str | None) -> str:
     values = [f"{group.value(axis):g}" for group in groups]
     if axis == "latent":
         return f"with {_listed(values)} {'latent' if values == ['1'] else 'latents'}"
-    return f"at {axis} {_listed(values)}"
+    return f"at {'λ' if axis == WEIGHT else axis} {_listed(values)}"
 
 
 def _listed(words: Sequence[str]) -> str:

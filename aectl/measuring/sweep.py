@@ -15,6 +15,7 @@ from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
 from aectl.measuring.endings import Ending
 from aectl.measuring.evaluation import Subject
+from aectl.runs.config import TrainConfig
 from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
 from aectl.settings import typed
@@ -97,7 +98,7 @@ class Bench:
         return Measured(
             job["job"],
             settings,
-            {axis: getattr(run.config, axis) for axis in comparison.AXES},
+            _along(run.config),
             {**found, "seconds": _number(job.get("seconds"))},
             run.config.seed,
             where,
@@ -120,6 +121,12 @@ class Bench:
                 + ([f"{device}{_threads(threads) if device == 'cpu' else ''}"] if device else [])
             ),
         )
+
+
+def _along(config: TrainConfig) -> dict[str, float]:
+    """The numbers that a run has of those that sweeps go along."""
+    settings = typed.flat(typed.to_dict(config))
+    return {axis: settings[axis] for axis in comparison.AXES if settings.get(axis) is not None}
 
 
 PART_WORDS = {"train": "training", "val": "validation", "test": "test"}

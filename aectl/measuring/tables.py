@@ -7,9 +7,12 @@ from typing import Any
 from aectl.measuring.comparison import Group, Measured
 
 UNITS = {
-    "recon": "recon", "kl": "KL", "elbo": "ELBO", "sse": "squared error", "pca_sse": "PCA's", "psnr": "PSNR (dB)",
-    "active_units": "active units", "seconds": "seconds",
+    "recon": "recon", "kl": "KL", "rate": "rate", "elbo": "ELBO", "sse": "squared error", "pca_sse": "PCA's",
+    "psnr": "PSNR (dB)", "bpp": "bits per pixel of files", "file_psnr": "PSNR of files (dB)",
+    "file_ssim": "SSIM of files", "bits_per_dim": "bits/dim of file", "active_units": "active units",
+    "seconds": "seconds",
 }  # fmt: skip
+DIGITS = {"active_units": 1, "seconds": 1, "bpp": 3, "file_ssim": 4, "bits_per_dim": 3}  # of others 2
 CONSTANT = ("pca_sse",)  # no run's own, so seeds do not move it
 
 Rows = tuple[list[str], list[list[Any]]]
@@ -30,7 +33,7 @@ def table(groups: Sequence[Group]) -> Rows:
 def cell(group: Group, name: str) -> str:
     """A figure as mean ± standard deviation over the seeds, as the mean alone where there is one."""
     mean, sd = group.mean(name), group.sd(name)
-    digits = 1 if name in ("active_units", "seconds") else 2
+    digits = DIGITS.get(name, 2)
     if name == "active_units" and sd is None:
         digits = 0
     if 0 < abs(mean) < 0.1:  # two digits that say something

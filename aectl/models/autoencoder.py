@@ -152,6 +152,7 @@ class Ae(ModelChoice):
 
     def check_with(self, choices: Choices) -> None:
         """It has no prior, hence no objective that needs one."""
+        _refuse_coding(choices)
         if not choices.network.has_code and not choices.likelihood.output_is_mean:
             _refuse_codeless(choices)
         if choices.prior != NormalPrior():
@@ -208,6 +209,7 @@ class Vae(ModelChoice):
 
     def check_with(self, choices: Choices) -> None:
         """It needs a code."""
+        _refuse_coding(choices)
         if not choices.network.has_code:
             _refuse_codeless(choices)
 
@@ -233,6 +235,16 @@ class Vae(ModelChoice):
             ("model.posterior=logvar", self.posterior == "std_raw"),
             (f"model.logvar_clip=[{WIDEST[0]},{WIDEST[1]}]", overflows),
         ]
+
+
+def _refuse_coding(choices: Choices) -> None:
+    """Refuse what belongs to a code of whole numbers."""
+    if choices.network.spatial:
+        ranges.fail(
+            "network.name", choices.network.name, "has a code at every few pixels; it goes with model=rounded"
+        )
+    if choices.objective.of_rate:
+        ranges.fail("objective.name", choices.objective.name, "weighs the rate of a code; it goes with model=rounded")
 
 
 def _refuse_codeless(choices: Choices) -> None:

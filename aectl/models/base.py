@@ -29,11 +29,13 @@ class Model(nn.Module):
         likelihood: how x is scored under what the network gives.
         latent: K, the size of the code from which an image can be made; None where there is no such code.
         prior: p(z), towards which codes are trained; None where they are not.
+        rounds: whether its code is whole numbers with probabilities, so that pictures of any size can be coded by it.
         costs: names of what `terms` has in `costs`.
     """
 
     likelihood: Likelihood
     latent: int | None = None
+    rounds: ClassVar[bool] = False
     costs: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -114,6 +116,10 @@ class ModelChoice(Choice):
     def build(self, choices: Choices, shape: Shape) -> Model:
         """The model for images of `shape` = (C, H, W), freshly initialised."""
         raise NotImplementedError
+
+    def scored_by(self, choices: Choices, colours: int) -> Likelihood:
+        """The likelihood of images of so many channels, as it is before the first step."""
+        return choices.likelihood.build()
 
     def notices(self, choices: Choices, noisy: bool) -> list[str]:
         """A line for each of the parts that has no effect, the images `noisy` or not."""

@@ -85,10 +85,12 @@ class Objective(Choice):
 
     Attributes:
         of_draws: whether it goes by `Terms.log_ratio`, hence needs a model with a posterior and a prior.
+        of_rate: whether it weighs an error against a rate, hence has `sigma`.
     """
 
     group: ClassVar[str] = "objective"
     of_draws: ClassVar[bool] = False
+    of_rate: ClassVar[bool] = False
 
     def check_with(self, prior: PriorChoice) -> None:
         """Raise `ConfigError` where the prior lacks what it goes by."""
@@ -226,8 +228,31 @@ def kl_parts(terms: Terms, images: int) -> dict[str, Tensor]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rate(Objective):
+    """λ·255²·MSE + bits per pixel, in nats per image: times H·W·ln 2; λ is `weight`.
+
+    That is recon + rate, but for a constant, where recon is −log N(x; x̂, σ²) with 1/2σ² = λ·255²·ln 2/C: the negative
+    ELBO of a code with uniform noise. λ says it all: β has no part in it.
+    Sources: Ballé, Laparra & Simoncelli, "End-to-end optimized image compression", ICLR 2017; the scale of λ is
+    CompressAI's (Bégaint et al., 2020).
+    """
+
+    name: ClassVar[str] = "rate"
+    of_rate: ClassVar[bool] = True
+    weight: Annotated[float, Range(1e-6, 1e3)]
+
+    def sigma(self, colours: int) -> float:
+        """The standard deviation, on the scale of [0, 1] pixels of so many channels, that stands for λ."""
+        return math.sqrt(colours / (2 * self.weight * 255**2 * math.log(2)))
+
+    def __call__(self, terms: Terms, beta: float) -> Tensor:
+        """The loss, a scalar, in nats per image."""
+        return terms.means["recon"] + terms.means["rate"]
+
+
 # What `objective=` takes.
-OBJECTIVES = Table(Objective, Elbo, Iwae, TotalCorrelation)
+OBJECTIVES = Table(Objective, Elbo, Iwae, TotalCorrelation, Rate)
 
 
 def per_pixel_weight(kl_weight: float, shape: tuple[int, int, int]) -> float:

@@ -3,9 +3,10 @@
 from aectl.models.autoencoder import Ae, Vae
 from aectl.models.base import Choices, Model, ModelChoice
 from aectl.models.networks.layers import Shape
+from aectl.models.rounded import RoundedChoice
 from aectl.settings.choices import Table
 
-MODELS = Table(ModelChoice, Ae, Vae)
+MODELS = Table(ModelChoice, Ae, Vae, RoundedChoice)
 
 
 def build_model(choices: Choices, shape: Shape) -> Model:

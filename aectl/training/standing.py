@@ -56,7 +56,7 @@ def bounds_of(model: Model, config: TrainConfig, train: Images, images: Images, 
     likelihood = model.likelihood
     mean_image = baselines.constant_recon(likelihood, likelihood.inverse_mean(train.mean()), images)
     fitted = untrained(model, config, images, device, likelihood.fitted_recon)
-    start = untrained(model, config, images, device, config.likelihood.build().first_recon)
+    start = untrained(model, config, images, device, config.model.scored_by(config, train.shape[0]).first_recon)
     words = likelihood.per_pixel(mean_image / math.prod(train.shape)).partition(", σ")[0]
     return Bounds(mean_image, mean_image + 2 * max(fitted - mean_image, 0), start, words)
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from aectl.settings import ranges
 from aectl.settings.choices import Choice
 
 
@@ -88,6 +89,11 @@ class LikelihoodChoice(Choice):
     def build(self) -> Likelihood:
         """The likelihood with these settings, and its parameters where it has any."""
         raise NotImplementedError
+
+    def of_sigma(self, sigma: float) -> "LikelihoodChoice":
+        """The same with that σ, which another setting says; `ConfigError` where there is no σ to be said."""
+        want = "objective=rate goes by the squared error: it goes with likelihood=gaussian"
+        ranges.fail("likelihood.name", self.name, want)
 
     @property
     def output_is_mean(self) -> bool:

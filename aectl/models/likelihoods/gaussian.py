@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aectl.models.likelihoods.base import Likelihood, LikelihoodChoice, summed
+from aectl.settings import ranges
 from aectl.settings.choices import Range
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+SAID = "objective.weight says how much an error weighs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,14 @@ class Gaussian(LikelihoodChoice):
     def build(self) -> "Normal":
         """With log σ as a parameter if it is to learn."""
         return Normal(self.sigma, self.mean == "sigmoid", self.learn)
+
+    def of_sigma(self, sigma: float) -> "Gaussian":
+        """The same with that σ, in the place of one that nobody has set."""
+        if self.learn:
+            ranges.fail("likelihood.learn", "true", f"{SAID}; leave it false")
+        if self.sigma != 1:
+            ranges.fail("likelihood.sigma", self.sigma, f"{SAID}; leave it 1")
+        return replace(self, sigma=sigma)
 
     @property
     def output_is_mean(self) -> bool:

@@ -32,11 +32,14 @@ class Network(Choice):
 
     Attributes:
         has_code: whether there is a code between the two; without one it has `denoiser` in the place of `build`.
+        spatial: whether that code has a place for every few pixels, for pictures of any size: then it has
+            `transforms` in the place of `build`.
         dense: whether its layers are dense, so that a small one is quickest with few threads.
     """
 
     group: ClassVar[str] = "network"
     has_code: ClassVar[bool] = True
+    spatial: ClassVar[bool] = False
     dense: ClassVar[bool] = False
 
     @property
@@ -62,6 +65,10 @@ class Network(Choice):
 
     def build(self, shape: Shape, outputs: int, latent: int) -> tuple[nn.Module, nn.Module]:
         """Encoder with `outputs` outputs and decoder with `latent` inputs, for images of `shape` = (C, H, W)."""
+        raise NotImplementedError
+
+    def transforms(self, colours: int, channels: int, gain: float) -> tuple[nn.Module, nn.Module]:
+        """From pictures of so many colours to codes of so many channels, rounded in steps of 1/gain, and back."""
         raise NotImplementedError
 
     def denoiser(self, colours: int) -> nn.Module:
