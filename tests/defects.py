@@ -440,6 +440,18 @@ FIGURES = [
     Defect("the explorer's latents are not in order", "drawing/explorer/subject.py",
            "argsort(descending=True, stable=True)", "argsort(stable=True)",
            "drawing/test_explorer.py -k sorted_by_kl"),
+    Defect("BD-rate averages rates, not their logarithms", "measuring/bd_rate.py",
+           "[math.log(rate) for rate in rates]", "rates", "measuring/test_bd_rate.py -k so_many_times"),
+    Defect("BD-rate is taken the other way round", "measuring/bd_rate.py", "math.expm1(one - other)",
+           "math.expm1(other - one)", "measuring/test_bd_rate.py -k so_many_times"),
+    Defect("BD-rate goes beyond the rate that it is restricted to", "measuring/bd_rate.py",
+           "high = max(curve.low for curve in curves), min(curve.reach(most) for curve in curves)",
+           "high = max(curve.low for curve in curves), min(curve.high for curve in curves)",
+           "measuring/test_bd_rate.py -k straight_lines"),
+    Defect("the sheet of a fax has its images mixed up", "measuring/archives.py", ".swapaxes(1, 2)", "",
+           "measuring/test_archives.py -k fax"),
+    Defect("bits per pixel are of values", "measuring/rate_distortion.py", "math.prod(picture.shape[1:])",
+           "math.prod(picture.shape)", "measuring/test_codecs.py -k scikit_image"),
 ]  # fmt: skip
 
 DEFECTS = [*RELIABILITY, *FIGURES]
