@@ -173,11 +173,11 @@ ROWS = [
         "(labels=false).",
         measure=(), packed=True),
     Row(11, "lossless file of grey MNIST", "row11_lossless_grey_mnist",
-        "Townsend, Bird & Barber, ICLR 2019, as Brian Keng's article on it quotes them; lzma makes 1.38 of one stream",
+        "Townsend, Bird & Barber, ICLR 2019, as Brian Keng's article quotes it; lzma makes 1.38 of one stream",
         _file("1.41", 1.39),
         changed="Convolutions instead of dense layers, and a mixture of three logistics instead of a beta-binomial.",
-        chosen="By the −ELBO on validation images after one epoch: dense layers of row 10 with one logistic 985 nats, "
-        "with three 945, these convolutions with three 797.",
+        chosen="By the −ELBO on validation images after one epoch: dense layers of row 10 with one logistic 985 "
+        "nats, with three 945, these convolutions with three 797.",
         remark="As row 10, of the grey images.",
         measure=(), packed=True),
     Row(12, "VampPrior of 500, dynamic MNIST", "row12_vamp_dynamic_mnist",

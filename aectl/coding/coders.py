@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from aectl.coding import bits_back, tiles
+from aectl.coding import bits_back, rounded, tiles
 from aectl.coding.tiles import Size
+from aectl.errors import DataError
 from aectl.models.base import Model
 from aectl.models.networks.layers import Shape
+from aectl.models.rounded import Rounded
 
+CPU = torch.device("cpu")
 Progress = Callable[[int], object]
 BLOCK = (
     2**24
@@ -56,7 +59,44 @@ class BitsBack:
         return sum(tiles.count(size, self.tile) for size in sizes)
 
 
-Coder = BitsBack
+class RoundedCode:
+    """With loss, each picture by itself; see `aectl.coding.rounded`. Its attributes and methods are `BitsBack`'s."""
+
+    name = "rounded"
+    exact = False
+    room = 1
+
+    def __init__(self, model: Rounded):
+        self.model = model
+
+    def check(self, picture: np.ndarray) -> None:
+        """Every picture will do."""
+
+    def pack(self, pictures: Sequence[np.ndarray], progress: Progress) -> bytes:
+        """A picture, (C, h, w), uint8, as bits."""
+        (picture,) = pictures
+        data = rounded.compress(self.model, picture, CPU)
+        progress(1)
+        return data
+
+    def unpack(self, block: bytes, sizes: Sequence[Size], progress: Progress) -> list[np.ndarray]:
+        """The picture of that size from its bits.
+
+        Raises:
+            DataError: these are no such bits.
+        """
+        if len(sizes) != 1:
+            raise DataError(f"a block has one picture, and this one {len(sizes)}")
+        found = rounded.decompress(self.model, block, sizes[0], CPU)
+        progress(1)
+        return [found]
+
+    def steps(self, sizes: Sequence[Size]) -> int:
+        """How much progress these are."""
+        return len(sizes)
+
+
+Coder = BitsBack | RoundedCode
 
 
 def coder_of(model: Model, shape: Shape, run: str) -> Coder:
@@ -65,6 +105,8 @@ def coder_of(model: Model, shape: Shape, run: str) -> Coder:
     Raises:
         ConfigError: it has none; the message begins with `run`.
     """
+    if model.rounds:
+        return RoundedCode(model)
     bits_back.refuse(model, run)
     return BitsBack(model, shape)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +11,34 @@ from tqdm import tqdm
 from aectl import shell, storage
 from aectl.coding import coders
 from aectl.coding.bits_back import GarbledError
-from aectl.coding.coders import Coder, Progress
+from aectl.coding.coders import Coder
 from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import EncodeConfig
 from aectl.errors import CheckpointError, DataError, counted
-from aectl.files import aec, numbered, places, unusable
+from aectl.files import aec, places, unusable
+from aectl.files.pictures import fitting
 from aectl.files.pictures.reading import Picture
-from aectl.machine import facts
+from aectl.runs import packed
 from aectl.runs.opening import Run
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Packed:
+class Found:
     """Pictures as bits.
 
     Attributes:
         sources: which they are.
         sizes: (height, width) of each.
-        counts: how many of them each block has.
-        blocks: their bits.
+        blocks: how many of them each block has, and its bits.
+        errors: mean squared error of each as it comes back, on the scale of [0, 1] pixels; 0 without loss.
     """
 
-    sources: list[Source]
-    sizes: list[tuple[int, int]]
-    counts: list[int]
-    blocks: list[bytes]
+    sources: list[Source] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    blocks: list[tuple[int, bytes]] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
 
 
 def pack(run: Run, given: Inputs, config: EncodeConfig, target: Path) -> None:
@@ -48,35 +49,63 @@ def pack(run: Run, given: Inputs, config: EncodeConfig, target: Path) -> None:
         CheckpointError: what was coded does not come back.
         StorageError: the file cannot be written.
     """
-    coder = coders.coder_of(run.model, run.shape, f"run={run.path}")
+    coder = packed.coder_of(run)
     with places.prepared([target, unusable.beside(target)]):
-        found = _packed(run, given, coder, config)
-        header = _header(run, coder, found, config.labels)
-        data = aec.to_bytes(header, found.blocks)
+        found = _coded(run, given, coder, config)
+        names = [source.name for source in found.sources]
+        labels = [source.label if config.labels else None for source in found.sources]
+        data = packed.whole(run, coder, found.blocks, names, found.sizes, labels)
         storage.replace(target, data)
         unusable.write(unusable.beside(target), given.bad)
-    _tell(run, found, target, len(data))
+    _tell(run, coder, found, target, len(data))
     then = {"run": run.path, "input": target, "output": target.with_name(f"{target.stem}_pictures")}
     log.info(
         "%s", shell.what_next(shell.command("decode", *(shell.setting(key, path) for key, path in then.items())))
     )
 
 
-def _packed(run: Run, given: Inputs, coder: Coder, config: EncodeConfig) -> Packed:
-    found = Packed([], [], [], [])
-    for some, pictures in _blocks(given, coder):
-        sizes = [picture.shape[1:] for picture in pictures]
-        with tqdm(
-            total=2 * coder.steps(sizes), disable=None, unit="tile", desc="there, and back", leave=False
-        ) as bar:
-            block = coder.pack(pictures, bar.update)
-            _verify(run, coder, some, pictures, block, bar.update)
-        found.sources.extend(some)
-        found.sizes.extend(sizes)
-        found.counts.append(len(some))
-        found.blocks.append(block)
+def _coded(run: Run, given: Inputs, coder: Coder, config: EncodeConfig) -> Found:
+    found = Found()
+    with tqdm(total=len(given.sources), disable=None, unit="picture", leave=False) as bar:
+        for some, pictures in _blocks(given, coder):
+            block, again = _there_and_back(run, coder, some, pictures)
+            found.sources.extend(some)
+            found.sizes.extend(picture.shape[1:] for picture in pictures)
+            found.blocks.append((len(some), block))
+            found.errors.extend(_error(*pair) for pair in zip(pictures, again, strict=True))
+            bar.update(len(some))
     unusable.settle(given.bad, len(given.sources), f"input={config.input}", "on_bad", config.on_bad)
     return found
+
+
+def _there_and_back(
+    run: Run, coder: Coder, some: Sequence[Source], pictures: Sequence[np.ndarray]
+) -> tuple[bytes, list[np.ndarray]]:
+    """The bits of some pictures, and what comes out of them.
+
+    Raises:
+        CheckpointError: something else than it should.
+    """
+    sizes = [picture.shape[1:] for picture in pictures]
+    # A block of many small pictures takes a minute: it has a bar of its own.
+    with tqdm(total=2 * coder.steps(sizes), disable=None if len(some) > 1 else True, unit="tile", leave=False) as bar:
+        block = coder.pack(pictures, bar.update)
+        try:
+            again = coder.unpack(block, sizes, bar.update)
+            whole = not coder.exact or coders.same(pictures, again)
+        except (GarbledError, DataError):
+            whole = False
+    if not whole:
+        names = [source.name for source in some]
+        raise CheckpointError(
+            f"run={run.path}: {aec.whose(names, 0, len(names) - 1)} do not come back from their bits, so nothing is "
+            "written: this machine does not compute the same twice; take another checkpoint, or another machine"
+        )
+    return block, again
+
+
+def _error(picture: np.ndarray, again: np.ndarray) -> float:
+    return float(np.square((picture.astype(np.float64) - again) / 255).mean())
 
 
 def _blocks(given: Inputs, coder: Coder) -> Iterator[tuple[list[Source], list[np.ndarray]]]:
@@ -85,7 +114,7 @@ def _blocks(given: Inputs, coder: Coder) -> Iterator[tuple[list[Source], list[np
     pictures: list[np.ndarray] = []
     for source in given.sources:
         try:
-            picture = _exactly(source.read(), given.run.shape[0])
+            picture = _values(source.read(), given.run, coder)
             coder.check(picture)
         except ValueError as error:
             given.bad.append((source.name, str(error)))
@@ -99,12 +128,15 @@ def _blocks(given: Inputs, coder: Coder) -> Iterator[tuple[list[Source], list[np
         yield some, pictures
 
 
-def _exactly(picture: Picture, channels: int) -> np.ndarray:
-    """The values of a picture, (C, H, W), uint8, where they are all that it has.
+def _values(picture: Picture, run: Run, coder: Coder) -> np.ndarray:
+    """What is coded of a picture, (C, H, W), uint8: all that it has, or with loss what the run's data set would see.
 
     Raises:
-        DataError: something would be lost.
+        DataError: all of it cannot be.
     """
+    channels = run.shape[0]
+    if not coder.exact:
+        return fitting.with_channels(picture, channels, run.config.dataset.own_fit[1])
     if picture.values.dtype != np.uint8:
         raise DataError("has more than 8 bits a value, and the run's images have 8")
     if picture.several:
@@ -116,44 +148,19 @@ def _exactly(picture: Picture, channels: int) -> np.ndarray:
     return picture.values
 
 
-def _verify(
-    run: Run, coder: Coder, some: Sequence[Source], pictures: Sequence[np.ndarray], block: bytes, progress: Progress
-) -> None:
-    try:
-        again = coder.unpack(block, [picture.shape[1:] for picture in pictures], progress)
-        whole = coders.same(pictures, again)
-    except (GarbledError, DataError):
-        whole = False
-    if not whole:
-        names = [source.name for source in some]
-        raise CheckpointError(
-            f"run={run.path}: {aec.whose(names, 0, len(names) - 1)} do not come back from their bits, so nothing is "
-            "written: this machine does not compute the same twice; take another checkpoint, or another machine"
-        )
-
-
-def _header(run: Run, coder: Coder, found: Packed, with_labels: bool) -> aec.Header:
-    sizes = [list(size) for size in found.sizes]
-    labels, labelled = aec.labelled([source.label if with_labels else None for source in found.sources])
-    return aec.Header(
-        coding=coder.name,
-        run=run.path.name,
-        weights=run.checkpoint.weights,
-        machine=f"{facts.software()}; {facts.processor()}",
-        shape=list(run.shape),
-        names=numbered.folded(source.name for source in found.sources),
-        sizes=sizes[:1] if all(size == sizes[0] for size in sizes) else sizes,
-        labels=labels,
-        labelled=labelled,
-        blocks=found.counts,
-    )
-
-
-def _tell(run: Run, found: Packed, target: Path, size: int) -> None:
-    bits = sum(len(block) for block in found.blocks)
-    values = run.shape[0] * sum(height * width for height, width in found.sizes)
+def _tell(run: Run, coder: Coder, found: Found, target: Path, size: int) -> None:
+    pixels = sum(height * width for height, width in found.sizes)
+    values = run.shape[0] * pixels
+    rest = counted(size - sum(len(block) for _, block in found.blocks), "byte")
     log.info("%s in %s: %s", counted(len(found.sources), "picture"), counted(size, "byte"), target)
-    log.info(
-        "%.4f bits per value, %.1f to 1 of 8-bit values; %s of it names, sizes, labels and the run's hash; compared "
-        "with the originals, bit by bit", 8 * size / values, values / size, counted(size - bits, "byte"),
-    )  # fmt: skip
+    if coder.exact:
+        log.info(
+            "%.4f bits per value, %.1f to 1 of 8-bit values; %s of it names, sizes, labels and the run's hash; "
+            "compared with the originals, bit by bit", 8 * size / values, values / size, rest,
+        )  # fmt: skip
+    else:
+        psnr = -10 * np.log10(np.maximum(found.errors, 1e-10)).mean()
+        log.info(
+            "%.4f bits per pixel, %.1f to 1 of 8-bit values; %s of it names, sizes, labels and the run's hash; "
+            "PSNR %.2f dB", 8 * size / pixels, values / size, rest, psnr,
+        )  # fmt: skip

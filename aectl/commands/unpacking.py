@@ -8,13 +8,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from aectl import storage
-from aectl.coding import coders
 from aectl.coding.bits_back import GarbledError
 from aectl.coding.coders import Coder
 from aectl.errors import CheckpointError, DataError, brief, counted
 from aectl.files import aec, below, places
 from aectl.files.pictures import png
 from aectl.machine import facts
+from aectl.runs import packed
 from aectl.runs.opening import Run
 
 LABELS = "labels.csv"
@@ -34,7 +34,7 @@ def unpack(run: Run, source: Path, target: Path, overwrite: bool) -> None:
     """
     header, found, blocks = aec.read(source)
     _refuse_another(run, header, source)
-    coder = coders.coder_of(run.model, run.shape, f"run={run.path}")
+    coder = packed.coder_of(run)
     if coder.name != header.coding or list(run.shape) != header.shape:
         raise DataError(f"input={source}: was coded as {header.coding} of {header.shape}, which this run does not do")
     try:

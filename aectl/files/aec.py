@@ -4,7 +4,7 @@ The layout, whole numbers with the lowest byte first:
 
     8 bytes     \x89AEC\r\n\x1a\n
     4, 4 bytes  the length of the header and its CRC-32
-    header      a JSON object, deflated: the fields of `Header`
+    header      a JSON object, deflated with the dictionary `COMMON`: the fields of `Header`
     then for each block
     4, 4 bytes  its length and its CRC-32
     block       what `aectl.coding` made of some pictures, one after another
@@ -30,6 +30,13 @@ SUFFIX = ".aec"
 MAGIC = b"\x89AEC\r\n\x1a\n"
 FORMAT = 1
 FRAME = struct.Struct("<II")  # length and CRC-32
+# What headers have in common, of which a deflated one has references alone; another would be another format.
+COMMON = (
+    b'","weights":"0123456789abcdef","machine":"aectl 0.1.0, torch 2.13.0+cpu, Python 3.11.7; 2 cores of Intel(R) '
+    b'Xeon(R) Processor","shape":[1,28,28],"names":[["test",5,0,10000,""]],"sizes":[[28,28]],"labels":["0","1","2",'
+    b'"3","4","5","6","7","8","9"],"labelled":"","blocks":[1],"format":1}{"coding":"rounded","run":"{"coding":'
+    b'"bits_back","run":"'
+)
 MAX_BYTES = 2**34  # of a file
 MAX_HEADER = 2**27  # bytes of it, inflated
 MAX_PICTURES = 10_000_000
@@ -64,6 +71,36 @@ class Header:
     labelled: str
     blocks: list[int]
     format: Annotated[int, Range(FORMAT, FORMAT)] = FORMAT
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who makes a file: the fields of `Header` that are the same for all of a run's."""
+
+    coding: str
+    run: str
+    weights: str
+    machine: str
+    shape: Sequence[int]
+
+    def header(
+        self,
+        names: Sequence[str],
+        sizes: Sequence[Sequence[int]],
+        labels: Sequence[str | None],
+        blocks: Sequence[int],
+    ) -> Header:
+        """That of a file of pictures with these names, sizes and labels, so many of them in each block."""
+        each = [list(size) for size in sizes]
+        words, letters = labelled(labels)
+        return Header(
+            **{**vars(self), "shape": list(self.shape)},
+            names=numbered.folded(names),
+            sizes=each[:1] if all(size == each[0] for size in each) else each,
+            labels=words,
+            labelled=letters,
+            blocks=list(blocks),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +149,8 @@ def to_bytes(header: Header, blocks: Sequence[bytes]) -> bytes:
     """The whole file."""
     text = json.dumps(typed.to_dict(header), separators=(",", ":"), allow_nan=False).encode()
     parts = [MAGIC]
-    for part in (zlib.compress(text, 9), *blocks):
+    deflate = zlib.compressobj(9, zdict=COMMON)
+    for part in (deflate.compress(text) + deflate.flush(), *blocks):
         parts += [FRAME.pack(len(part), zlib.crc32(part)), part]
     return b"".join(parts)
 
@@ -148,7 +186,7 @@ def _header(data: bytes) -> tuple[Header, Contents, int]:
         packed, offset = _frame(data, len(MAGIC))
     except ValueError as error:
         raise ValueError(f"its header {error}") from None
-    inflate = zlib.decompressobj()
+    inflate = zlib.decompressobj(zdict=COMMON)
     try:
         text = inflate.decompress(packed, MAX_HEADER)
         if not inflate.eof or inflate.unused_data:

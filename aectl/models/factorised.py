@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 COMPONENTS = 3  # logistics in the mixture of a channel
 WIDTHS = 0.1, 0.5, 4.0  # their scales at the start, in steps of rounding
-SPEED = 10.0  # how much faster it learns than the networks: Adam moves each of its numbers as far as one weight
+SPEED = 30.0  # how much faster it learns than the networks: Adam moves each of its numbers as far as one weight
 
 
 class Factorised(nn.Module):
@@ -25,6 +25,7 @@ class Factorised(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
+        self.channels = channels
         self.means = nn.Parameter(torch.zeros(channels, COMPONENTS))
         self.log_scales = nn.Parameter(torch.tensor(WIDTHS).log().repeat(channels, 1) / SPEED)
         self.logits = nn.Parameter(torch.zeros(channels, COMPONENTS))
