@@ -13,7 +13,9 @@ from aectl.errors import DataError
 
 Cumulative = Callable[[np.ndarray], np.ndarray]  # values k, (n,), int64 → F(k), (n,), float64
 
-TOTAL = 2.0**28  # what probabilities are whole numbers of
+# What probabilities are whole numbers of. Of 2^28, cells of a grid of 2^16 that are impossible would have one part in
+# four thousand together: of 100 images with 40 latents one had a z from nowhere, and the file was 4 % larger.
+TOTAL = 2.0**48
 WORD = 32  # bits
 
 

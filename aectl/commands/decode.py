@@ -1,9 +1,6 @@
 """`aectl decode`: codes in a file back to pictures."""
 
 import logging
-import os
-import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,18 +9,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
+from aectl.commands import unpacking
 from aectl.commands.schemas import DecodeConfig
 from aectl.data.images import to_uint8
-from aectl.errors import CheckpointError, DataError, StorageError, brief, counted
-from aectl.files import codes, places
+from aectl.errors import CheckpointError, DataError, brief, counted
+from aectl.files import aec, below, codes, places
 from aectl.files.pictures import png
 from aectl.machine import devices
 from aectl.runs import sanity
-from aectl.runs.opening import Run, open_with_code
+from aectl.runs.opening import Run, open_run, open_with_code
 
 BATCH = 500  # pictures held at a time
 LARGE = 1e4  # no encoder gives such a number
-FOLDS = sys.platform in ("darwin", "win32")  # where A.png and a.png are one file
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +35,16 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     del folder  # what it makes lands in config.output
     source, target = storage.expanded(config.input), storage.expanded(config.output)
     device = devices.choose(config.device, config.threads)
+    if source.suffix == aec.SUFFIX:
+        unpacking.unpack(open_run(config.run, config.checkpoint, device), source, target, config.overwrite)
+        return
     run = open_with_code(config.run, config.checkpoint, device)
     names, found = codes.read(source, run.config.latent)
     try:
-        paths = [target / name for name in png_names(names, target)]
+        paths = [target / name for name in below.png_names(names, target)]
     except ValueError as error:
         raise DataError(f"input={source}: {error}") from None
-    _refuse_overwriting(paths, target, config.overwrite)
+    below.refuse_overwriting(paths, target, config.overwrite)
     _refuse_senseless(run, names, found, device, source)
     with places.prepared(paths):
         images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
@@ -80,94 +80,3 @@ def _decoded(run: Run, z: Tensor, device: torch.device) -> Iterator[Tensor]:
         with torch.inference_mode():
             images = run.model.decode(some.to(device)).cpu()
         yield from images
-
-
-def png_names(names: Sequence[str], folder: Path) -> list[str]:
-    """The PNG file, as its path below `folder`, for each of these names, of which no two are equal.
-
-    A name that ends in .png is kept, any other gets .png after it, so a.jpg becomes a.jpg.png. Where that is the name
-    of another picture, or of a folder that one is in, it gets one .png more. So no name loses a part, none meet.
-
-    Raises:
-        ValueError: a name would lead out of the folder, or names no file that the folder could have.
-    """
-    for name in names:
-        if reason := _unfit(name):
-            raise _refusal(name, reason)
-    _refuse_too_long(names, folder)
-    taken = {_same("/".join(parts[:depth])) for parts in map(_parts, names) for depth in range(1, len(parts))}
-    found = {}
-    for name in names:
-        if name.lower().endswith(".png") and _same(name) not in taken:
-            found[name] = name
-            taken.add(_same(name))
-    for name in names:
-        if name not in found:
-            file = name + ".png"
-            while _same(file) in taken:
-                file += ".png"
-            found[name] = file
-            taken.add(_same(file))
-    _refuse_too_long(list(found.values()), folder)
-    return [found[name] for name in names]
-
-
-def _same(name: str) -> str:
-    """Equal for names that are one file here."""
-    return unicodedata.normalize("NFC", name).casefold() if FOLDS else name
-
-
-def _parts(name: str) -> list[str]:
-    return name.replace(os.sep, "/").split("/")
-
-
-def _unfit(name: str) -> str:
-    """Why a name cannot be used; empty where it can."""
-    if not name:
-        return "it is empty"
-    if "\0" in name:
-        return "it has a NUL"
-    if Path(name).anchor:
-        return "it is absolute"
-    if ".." in _parts(name):
-        return "it would lead out of it"
-    if set(_parts(name)) & {"", "."}:
-        return "a part of it is empty or a dot"
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        return "the file system cannot write it"
-    return ""
-
-
-def _refusal(name: str, reason: str) -> ValueError:
-    return ValueError(f"{brief(repr(name), 60)} cannot name a picture below the output folder: {reason}; rename it")
-
-
-def _refuse_too_long(names: Sequence[str], folder: Path) -> None:
-    """Raise ValueError for a path that the file system does not take; it is asked, as each has its own limits."""
-    place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    asked: set[str] = set()
-    for name in names:
-        # Each part by itself as well, because nothing is asked about what lies in a folder that is not there yet.
-        for path in (folder / name, *(place / part for part in _parts(name) if part not in asked)):
-            try:
-                path.lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                pass
-            except OSError as error:
-                raise _refusal(name, error.strerror) from None
-        asked.update(_parts(name))
-
-
-def _refuse_overwriting(paths: Sequence[Path], target: Path, overwrite: bool) -> None:
-    folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(target)}
-    for folder in sorted(folders | {target}):
-        if folder.exists() and not folder.is_dir():
-            raise StorageError(f"output={target}: {folder} is a file, where a folder is needed; choose another")
-    for path in paths:
-        if path.is_dir():
-            raise StorageError(f"output={target}: {path} is a folder, where a picture would go; choose another")
-        if path.exists() and not overwrite:
-            there = brief(path.relative_to(target), 60)
-            raise StorageError(f"output={target}: has {there} already; choose another folder or set overwrite=true")

@@ -1,4 +1,4 @@
-"""`aectl encode`: pictures to codes in a file."""
+"""`aectl encode`: pictures to codes in a file, or to bits; the latter is `aectl.commands.packing`."""
 
 import logging
 import math
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 from aectl import shell, storage
-from aectl.commands import inputs
+from aectl.commands import inputs, packing
 from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import EncodeConfig
 from aectl.data.images import to_float
 from aectl.errors import CheckpointError, brief, counted
-from aectl.files import codes, formats, places, unusable
+from aectl.files import aec, codes, formats, places, unusable
 from aectl.files.columns import Beside
 from aectl.machine import devices
 from aectl.measuring import metrics
 from aectl.models.posteriors import Code
 from aectl.rng import generator
 from aectl.runs import sanity
-from aectl.runs.opening import Run, open_data, open_with_code
+from aectl.runs.opening import Run, open_data, open_run, open_with_code
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class Encoded:
 def run_encode(config: EncodeConfig, folder: Path) -> None:
     """Codes of pictures, or of the run's test images, into `config.output`: the posterior's means, or draws of it.
 
+    A file `.aec` gets the pictures themselves, as bits.
+
     Raises:
         DataError: pictures cannot be used, or two of them have one name.
         ConfigError: the run has no code, or a package is missing.
@@ -59,8 +61,13 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
     """
     del folder  # what it makes is config.output
     target = places.free(storage.expanded(config.output), config.overwrite)
-    formats.prepare(target.suffix)
     device = devices.choose(config.device, config.threads)
+    if target.suffix == aec.SUFFIX:
+        run = open_run(config.run, config.checkpoint, device)
+        log.info("with %s, %s checkpoint", run.title, config.checkpoint)
+        packing.pack(run, _inputs(run, config), config, target)
+        return
+    formats.prepare(target.suffix)
     run = open_with_code(config.run, config.checkpoint, device)
     sanity.watch(run)
     given = _inputs(run, config)

@@ -8,6 +8,7 @@ from aectl.settings.common import ON_BAD, PATH, DataConfig, check_machine
 from aectl.settings.ranges import choice, fail, number, scale
 
 CODES = (".npz", ".csv", ".parquet")  # files of codes
+BITS = ".aec"  # of pictures as bits
 SPLITS = ("train", "val", "test")
 # What the tables of the commands have, for a command line that shall not wait for what they import.
 EXPORT_FORMATS = ("onnx", "pt2", "safetensors")
@@ -165,7 +166,7 @@ class DenoiseSchema(PicturesConfig):
 
 @dataclass
 class EncodeConfig(PicturesConfig):
-    """`aectl encode`: pictures, or none for the run's test split, into one file of codes."""
+    """`aectl encode`: pictures, or none for the run's test split, into one file of codes, or of bits."""
 
     sample: bool
 
@@ -173,27 +174,42 @@ class EncodeConfig(PicturesConfig):
         """Refuse the first value out of its range."""
         super().check()
         if self.output is None:
-            fail("output", "null", "say where the codes go: output=codes.npz (or .csv, .parquet)")
+            fail(
+                "output",
+                "null",
+                "say where they go: codes to output=codes.npz (or .csv, .parquet), bits to output=pictures.aec",
+            )
         _check_codes("output", self.output)
+        if Path(self.output).suffix == BITS:
+            if self.sample:
+                fail("sample", self.sample, f"is of codes, and {BITS} holds pictures; leave it out")
+            _check_exact(self)
 
 
 @dataclass
 class DecodeConfig(FilesConfig):
-    """`aectl decode`: a file of codes back into pictures."""
+    """`aectl decode`: a file of codes, or of bits, back into pictures."""
 
     def check(self) -> None:
         """Refuse the first value out of its range."""
         super().check()
         if self.input is None:
-            fail("input", "null", "give the file of codes, such as input=codes.npz")
+            fail("input", "null", "give the file, such as input=codes.npz or input=pictures.aec")
         _check_codes("input", self.input)
+        if Path(self.input).suffix == BITS:
+            _check_exact(self)
         if self.output is None:
             fail("output", "null", "say where the pictures go: output=<folder>")
 
 
 def _check_codes(key: str, name: str) -> None:
-    if Path(name).suffix not in CODES:
-        fail(key, name, f"is no file of codes; its name must end in {', '.join(CODES)}")
+    if Path(name).suffix not in (*CODES, BITS):
+        fail(key, name, f"is no file of codes or bits; its name must end in {', '.join((*CODES, BITS))}")
+
+
+def _check_exact(config: RunConfig) -> None:
+    if config.device not in ("auto", "cpu"):
+        fail("device", config.device, "bits are computed on the CPU, each time the same to the last; leave it out")
 
 
 @dataclass

@@ -103,8 +103,10 @@ COMMANDS = {
     "explore": Command("a page to play with the latent space of a run, in one file", schemas.ExploreConfig, _explore),
     "score": Command("how odd each picture is, the oddest first", schemas.ScoreConfig, _score),
     "denoise": Command("clean pictures with a trained run", schemas.DenoiseSchema, _denoise),
-    "encode": Command("pictures to codes in a file: .npz, .csv or .parquet", schemas.EncodeConfig, _encode),
-    "decode": Command("codes in a file back to pictures", schemas.DecodeConfig, _decode),
+    "encode": Command(
+        "pictures to codes in a file, .npz, .csv or .parquet, or to bits, .aec", schemas.EncodeConfig, _encode
+    ),
+    "decode": Command("codes or bits in a file back to pictures", schemas.DecodeConfig, _decode),
     "export": Command(
         "a run's networks as files for other programs: ONNX, .pt2, safetensors", schemas.ExportConfig, _export
     ),

@@ -7,8 +7,10 @@ both; two that sleep while they wait (OMP_WAIT_POLICY=passive) 7,200 in both. To
 (GOMP_SPINCOUNT from 1,000 to 100,000) makes 9,900 to 14,500 on the idle machine, 6,300 to 1,500 beside the process.
 """
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -114,3 +116,14 @@ def _allowed() -> int:
     from joblib import cpu_count
 
     return cpu_count()
+
+
+@contextlib.contextmanager
+def single() -> Iterator[None]:
+    """One thread in the block, since the last bits of a sum depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

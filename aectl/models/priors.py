@@ -47,6 +47,10 @@ class Prior:
         """The difference log q(z|x) − log p(z) at z of (S, N, K): (S, N), nats; on average over z it is the KL."""
         return code.log_prob(z).sum(-1) - self.log_prob(z)
 
+    def gaussians(self) -> Code | None:
+        """Those whose even mixture it is, (M, K) means and log-variances; None where it is none."""
+        return None
+
     def images(self) -> dict[str, Tensor]:
         """Pictures that it is made of, (n, C, H, W) in [0, 1], by what they are."""
         return {}
@@ -99,6 +103,10 @@ class StandardNormal(Prior):
         """Equal for every latent: (P,) → (P, K)."""
         return torch.special.ndtri(shares.double())[:, None].expand(-1, self.latent)
 
+    def gaussians(self) -> Code:
+        """One, (1, K)."""
+        return Code(torch.zeros(1, self.latent), torch.zeros(1, self.latent))
+
     def kl(self, code: Code) -> Tensor:
         """½(σ² + μ² − 1 − log σ²) for each image and latent, (N, K), nats, ≥ 0.
 
@@ -122,7 +130,7 @@ class GaussianMixture(nn.Module, Prior):
     def log_prob(self, z: Tensor) -> Tensor:
         """The density in nats: (..., K) → (...)."""
         found = self.gaussians()
-        each = _log_normal(z.flatten(0, -2), found)
+        each = log_normal(z.flatten(0, -2), found)
         return (each.logsumexp(-1) - math.log(each.shape[-1])).view(z.shape[:-1]).to(z.dtype)
 
     @torch.no_grad()
@@ -149,7 +157,7 @@ class GaussianMixture(nn.Module, Prior):
         return (low + high) / 2
 
 
-def _log_normal(z: Tensor, of: Code) -> Tensor:
+def log_normal(z: Tensor, of: Code) -> Tensor:
     """log N(z_n; μ_m, σ_m²) for every pair: (N, K) and (M, K) twice → (N, M), nats.
 
     The square is multiplied out, which is a matrix product instead of N·M·K terms in memory; hence in double

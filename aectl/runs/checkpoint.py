@@ -35,6 +35,7 @@ class Checkpoint:
         config: plain data: the run's configuration and the images' shape.
         trainer: optimizer state and running sums by name.
         state: plain data: step, epoch, best, environment.
+        weights: the SHA-256 of the file of weights.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Checkpoint:
     config: dict[str, Any]
     trainer: dict[str, Tensor]
     state: dict[str, Any]
+    weights: str
 
 
 def save(
@@ -78,7 +80,7 @@ def load(path: Path) -> Checkpoint:
     """
     contents = verify(path)
     model, config, trainer, state = (_parse(path / name, contents[name]) for name in FILES)
-    return Checkpoint(path, model, config, trainer, state)
+    return Checkpoint(path, model, config, trainer, state, _sha256(contents[FILES[0]]))
 
 
 def verify(path: Path) -> dict[str, bytes]:

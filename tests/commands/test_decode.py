@@ -13,9 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from aectl.commands import decode
-from aectl.commands.decode import png_names
-from aectl.files import codes
+from aectl.files import below, codes
+from aectl.files.below import png_names
 from aectl.models.autoencoder import Autoencoder
 from aectl.runs import opening
 
@@ -56,7 +55,7 @@ def test_files_are_called_as_the_codes(names, files):
 
 
 def test_names_that_differ_in_case_alone_keep_apart_where_the_system_would_not(monkeypatch):
-    monkeypatch.setattr(decode, "FOLDS", True)
+    monkeypatch.setattr(below, "FOLDS", True)
     assert png_names(["A.png", "a.png", "é.png", "e\u0301.png"], HERE) == [
         "A.png", "a.png.png", "é.png", "e\u0301.png.png",
     ]  # fmt: skip
