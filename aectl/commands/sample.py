@@ -9,11 +9,10 @@ from aectl import storage
 from aectl.commands.sampling import MODES, Origin
 from aectl.commands.schemas import SampleConfig
 from aectl.data.images import to_uint8
-from aectl.errors import ConfigError
 from aectl.files.pictures import png
 from aectl.machine import devices
 from aectl.runs import sanity
-from aectl.runs.opening import open_data, open_run
+from aectl.runs.opening import open_data, open_run, refuse_codeless
 from aectl.runs.tracking import Tracker
 
 FROM_PRIOR = ("prior", "grid")  # modes that need no image where there is a prior
@@ -28,10 +27,7 @@ def run_sample(config: SampleConfig, folder: Path) -> None:
     """
     device = devices.choose(config.device, config.threads)
     run = open_run(config.run, config.checkpoint, device)
-    if run.model.latent is None:
-        raise ConfigError(
-            f"run={run.path}: network={run.config.network.name} denoises, it has no code to draw; try aectl denoise"
-        )
+    refuse_codeless(run)
     sanity.watch(run)
     needs_data = run.model.prior is None or config.mode not in FROM_PRIOR
     data = open_data(run, config.data.root) if needs_data else None

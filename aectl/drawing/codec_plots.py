@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import torch
 
 from aectl.drawing import grids, plots, views
 from aectl.drawing.plots import Line
@@ -13,7 +12,7 @@ from aectl.measuring.comparison import WEIGHT, Group
 from aectl.measuring.lossy import Beside
 from aectl.measuring.rate_distortion import Point
 from aectl.measuring.whole import Pictures
-from aectl.models.base import Model
+from aectl.runs.opening import Run
 
 ROOM = 1.3  # how far beyond the sweep's highest rate the others are shown
 SHOWN = 3  # pictures of which parts are shown
@@ -69,15 +68,15 @@ def nearest(groups: Sequence[Group]) -> Group:
     return min(found, key=lambda group: abs(math.log(group.mean("bpp") / WANTED)))
 
 
-def parts(model: Model, pictures: Pictures, device: torch.device, name: str) -> views.View:
-    """Parts of some pictures as they are, as the model gives them back, and as JPEG does in about as many bytes."""
+def parts(run: Run, pictures: Pictures, name: str) -> views.View:
+    """Parts of some pictures as they are, as the run gives them back, and as JPEG does in about as many bytes."""
     names = list(pictures.readers)
     chosen = [names[index] for index in np.linspace(0, len(names) - 1, min(SHOWN, len(names))).round().astype(int)]
     jpeg = codecs.CODECS[0]
     rows, words = [], []
     for one in chosen:
         picture = pictures.readers[one]()
-        size, ours = lossy.codings(model, picture, device)
+        size, ours = lossy.codings(run, picture)
         quality, data = jpeg.nearest(picture, size)
         theirs = codecs.decompress(data, len(picture))
         where = busiest(picture)

@@ -82,7 +82,7 @@ def of_codecs(
     chosen = codec_plots.nearest(groups).runs[0]
     run, *_ = bench.open(next(job for job in jobs if job["job"] == chosen.job))
     name = f"aectl, job {chosen.job}, λ {chosen.values[comparison.WEIGHT]:g}"
-    yield "parts", codec_plots.parts(run.model, beside.pictures, bench.device, name)
+    yield "parts", codec_plots.parts(run, beside.pictures, name)
 
 
 def _endings(ended: Endings) -> views.View:

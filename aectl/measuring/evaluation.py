@@ -124,6 +124,10 @@ def objective(subject: Subject) -> list[Figure]:
         bits = subject.pixels * math.log(2)
         se = errors["elbo"] and errors["elbo"] / bits
         found.append(Figure("elbo_bits_per_dim", -scores.named()["elbo"] / bits, "bits per value", se))
+    if "rate" in errors:
+        bits = math.prod(subject.run.shape[1:]) * math.log(2)
+        rate, error = scores.named()["rate"], errors["rate"]
+        found.append(Figure("bits_per_pixel", rate / bits, "by the prior", error and error / bits))
     return found + [Figure(name, *figure) for name, figure in subject.model.likelihood.figures().items()]
 
 

@@ -14,6 +14,8 @@ from aectl.measuring import archives, comparison
 from aectl.measuring.comparison import Group
 from aectl.measuring.sweep import Bench
 from aectl.models.base import Model
+from aectl.runs import packed
+from aectl.runs.opening import Run
 
 MOST = 1000  # images, evenly spread: about six seconds of coding for small ones
 SERIES = 4  # whose best run is coded
@@ -64,9 +66,18 @@ def measured(bench: Bench, jobs: Sequence[dict[str, Any]], groups: Sequence[Grou
         words = chosen.data if images is whole else f"{len(images):,} of {chosen.data}"
         log.info("coding %s without loss by job %s", words, chosen.job)
         pixels[words] = images.pixels
-        size = len(bits_back.compress(run.model, images.pixels))
+        size = file_bytes(run, images)
         found.append(Coded(words, f"{name}, job {chosen.job}", "bits back", size, images.pixels.numel(), chosen.job))
     return [*found, *(one for words, those in pixels.items() for one in others(words, those))]
+
+
+def file_bytes(run: Run, images: Images) -> int:
+    """Of a file of the images, header and first bits included, without labels, which the others have not either."""
+    coder, pictures = packed.coder_of(run), list(images.pixels.numpy())
+    block = coder.pack(pictures, lambda done: None)
+    names = [f"{index:05d}" for index in range(len(pictures))]
+    sizes, labels = [picture.shape[1:] for picture in pictures], [None] * len(pictures)
+    return len(packed.whole(run, coder, [(len(pictures), block)], names, sizes, labels))
 
 
 def few(images: Images) -> Images:

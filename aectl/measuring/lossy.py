@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from aectl.measuring import comparison, rate_distortion, whole
@@ -18,10 +17,10 @@ from aectl.measuring.comparison import WEIGHT, Group, Measured
 from aectl.measuring.rate_distortion import Point
 from aectl.measuring.sweep import Bench
 from aectl.measuring.whole import Pictures
-from aectl.models.base import Model
+from aectl.runs import packed
+from aectl.runs.opening import Run
 
 LOW = 0.6  # bits per pixel, up to which people look at codecs first
-SIZE = 4  # bytes of height and width, which stand beside the bits of a picture
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +59,13 @@ class Beside:
         ])  # fmt: skip
 
 
-def codings(model: Model, picture: np.ndarray, device: torch.device) -> tuple[int, np.ndarray]:
-    """Bytes of a picture's file, (C, H, W), uint8, without a name, and what comes out of it, of the same shape."""
-    from aectl.coding import rounded
-
-    data = rounded.compress(model, picture, device)
-    return len(data) + SIZE, rounded.decompress(model, data, picture.shape[1:], device)
+def codings(run: Run, picture: np.ndarray) -> tuple[int, np.ndarray]:
+    """Bytes of the file of a picture, (C, H, W), uint8, by itself, and what comes out of it, of the same shape."""
+    coder, size = packed.coder_of(run), picture.shape[1:]
+    block = coder.pack([picture], lambda done: None)
+    file = packed.whole(run, coder, [(1, block)], ["1.png"], [size], [None])
+    (again,) = coder.unpack(block, [size], lambda done: None)
+    return len(file), again
 
 
 def measured(
@@ -94,9 +94,7 @@ def measured(
             )
             continue
         log.info("coding %s by job %s", pictures.words, job["job"])
-        points = [
-            rate_distortion.point(picture, *codings(run.model, picture, bench.device)) for picture in _shown(pictures)
-        ]
+        points = [rate_distortion.point(picture, *codings(run, picture)) for picture in _shown(pictures)]
         found[index] = replace(measured_run, figures={**measured_run.figures, **_figures(points)})
     return found, None if pictures is None else _beside(pictures)
 

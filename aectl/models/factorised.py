@@ -1,7 +1,5 @@
 """A factorised prior of whole numbers: each channel of a code has a density of its own, learnt with the rest."""
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -51,8 +49,3 @@ class Factorised(nn.Module):
         shares /= shares.sum(-1, keepdims=True)
         at = (edges[:, None] - means) * np.exp(-log_scales)
         return (shares / (1 + np.exp(-at.clip(-700, 700)))).sum(-1)
-
-
-def bits_per_pixel(rate: float, shape: tuple[int, int, int]) -> float:
-    """A rate in nats per image of (C, H, W) as bits for each of its H·W pixels."""
-    return rate / (math.log(2) * math.prod(shape[1:]))

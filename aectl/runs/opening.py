@@ -140,12 +140,21 @@ def open_with_code(run: str, which: str, device: torch.device) -> Run:
         ConfigError: its network has no code.
     """
     opened = open_run(run, which, device)
-    if opened.model.latent is None:
-        raise ConfigError(
-            f"run={opened.path}: network={opened.config.network.name} denoises, it has no code; try aectl denoise"
-        )
+    refuse_codeless(opened)
     log.info("with %s, %s checkpoint", opened.title, which)
     return opened
+
+
+def refuse_codeless(run: Run) -> None:
+    """Raise `ConfigError` where an image has no code of a few numbers, and say what the run is for."""
+    if run.model.rounds:
+        raise ConfigError(
+            f"run={run.path}: is a codec, it has no codes but bits; try aectl encode output=pictures.aec"
+        )
+    if run.model.latent is None:
+        raise ConfigError(
+            f"run={run.path}: network={run.config.network.name} denoises, it has no code; try aectl denoise"
+        )
 
 
 def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:

@@ -105,7 +105,7 @@ def test_parts_stand_beside_a_jpeg_of_the_same_size(monkeypatch):
     monkeypatch.setattr(lossy, "codings", lambda *given: (12_000, photograph // 16 * 16))
     words = []
     monkeypatch.setattr(codec_plots.grids, "table", lambda rows, labels, said, *more: words.extend(said))
-    codec_plots.parts(None, Pictures("", {"a": lambda: photograph}), None, "aectl")
+    codec_plots.parts(None, Pictures("", {"a": lambda: photograph}), "aectl")
     ((original, ours, theirs),) = words
     assert original == "24 bits per pixel"
     assert ours.startswith(f"{8 * 12_000 / 512**2:.3f} bits per pixel")
