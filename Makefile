@@ -50,7 +50,7 @@ docs: $(STAMP) ## the site of docs/, into site/ (open site/index.html); a dead l
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md: ROWS="2 7" SEEDS="0 1" FRESH=1
-	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FRESH),--fresh)
+	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FRESH),--fresh) $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS))
 
 bench: $(STAMP) ## time everything beside other programs, into docs/performance.md: 20 minutes, on an idle machine
 	$(BIN)/python benchmarks/speed.py

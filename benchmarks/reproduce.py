@@ -3,6 +3,7 @@
     make reproduce                            rows 1 to 12, three seeds each: a day on one core
     make reproduce ROWS="16 17"               which picture is odd: one digit alone; clothes and digits
     make reproduce ROWS="2 7 8" SEEDS="0 1"   some rows, some seeds
+    make reproduce ROWS=24 PHOTOGRAPHS="a b"  a lossy codec: photographs to train on, and others
     make reproduce ROWS=2 FRESH=1             train again what is finished already
 
 A run that was interrupted is continued, a finished one is only read. Runs are in outputs/published/<preset>/; what
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import codec
 import numpy as np
 import odd
 import packed
@@ -192,8 +194,9 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", type=int, help="numbers of rows; all without any")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(ENOUGH)), help="0 1 2 without any")
     parser.add_argument("--fresh", action="store_true", help="train again what is finished already")
+    parser.add_argument("--photographs", nargs=2, type=Path, metavar=("TRAIN", "OTHERS"), help="folders, for row 24")
     args = parser.parse_args()
-    known = sorted({*(row.number for row in ROWS), *odd.ROWS})
+    known = sorted({*(row.number for row in ROWS), *odd.ROWS, codec.NUMBER})
     unknown = sorted(set(args.rows) - set(known))
     if unknown:
         parser.error(f"no row {unknown[0]}; there are {known[0]} to {known[-1]}")
@@ -214,6 +217,11 @@ def main() -> None:
                 results = read_results()
                 results.setdefault(measure.__name__, {})[str(seed)] = found
                 write_results(results)
+    if codec.NUMBER in args.rows:
+        if args.photographs is None:
+            parser.error('row 24 needs photographs to train on, and others: PHOTOGRAPHS="<folder> <folder>"')
+        found = codec.measured(*args.photographs, ROOT / "docs/compression", call)
+        write_results({**read_results(), "codec": found})
     print(f"\n{PAGE.relative_to(ROOT)} is written")
 
 

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import codec
 import odd
 from rows import ENOUGH, ROWS, Figure, Result, Row, mean_and_sd, verdict
 
@@ -70,6 +71,8 @@ def page(results: Result) -> str:
     for row, seeds in kept:
         lines += section(row, seeds)
     lines += odd.sections(results, paragraph)
+    if "codec" in results:
+        lines += codec.section(results["codec"], paragraph)
     if "photographs" in results:
         lines += photographs(results["photographs"])
     return "\n".join(lines)

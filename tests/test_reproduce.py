@@ -26,7 +26,7 @@ def benchmarks():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
         yield
-    for name in ("rows", "results_page", "reproduce", "packed"):
+    for name in ("rows", "results_page", "reproduce", "packed", "codec"):
         sys.modules.pop(name, None)
 
 

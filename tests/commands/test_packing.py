@@ -1,6 +1,7 @@
 """`aectl encode` and `aectl decode` of files of bits, from pictures to equal pictures."""
 
 import csv
+import json
 import re
 
 import numpy as np
@@ -70,6 +71,34 @@ def test_pictures_of_any_size_come_back_under_their_names_with_their_labels(aect
     assert aectl("decode", f"run={colour_run}", "input=a.aec", "output=out").status == 6
     assert aectl("decode", f"run={colour_run}", "input=a.aec", "output=out", "overwrite=true").status == 0
     assert aectl("encode", f"run={colour_run}", "input=in", "output=a.aec").status == 6
+
+
+def test_a_codec_gives_about_the_pictures_back_and_says_what_that_costs(aectl, tmp_path):
+    words = ["network=strided", "network.channels=[8]", "latent=6", "dataset.synthetic_shape=[3,16,16]"]
+    words += ["dataset=synthetic", "dataset.synthetic_size=100", "dataset.val_size=20", "dataset.test_size=20"]
+    assert aectl("train", *words, "epochs=1", "figures_every=0", "device=cpu", "threads=1").status == 0
+    pictures = {"a/1.png": noise(40, 33, 3), "a/2.jpg.png": noise(9, 70, 3), "b/grey.png": noise(20, 20)}
+    put(tmp_path / "in", {name: png(picture) for name, picture in pictures.items()})
+    done = aectl("encode", "input=in", "output=a.aec")
+    assert done.status == 0, done.err
+    size, pixels = (tmp_path / "a.aec").stat().st_size, 40 * 33 + 9 * 70 + 20 * 20
+    assert f"{8 * size / pixels:.4f} bits per pixel, {3 * pixels / size:.1f} to 1" in done.out
+    assert aectl("decode", "input=a.aec", "output=out").status == 0
+    errors = []
+    for name, picture in pictures.items():
+        given = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+        found = read(tmp_path / "out" / name)
+        assert found.shape == given.shape
+        errors.append(((given / 255 - found / 255) ** 2).mean())
+    assert f"PSNR {np.mean(-10 * np.log10(errors)):.2f} dB" in done.out
+    evaluated = aectl("eval", f"hydra.run.dir={tmp_path / 'e'}")
+    found = json.loads((tmp_path / "e/metrics.json").read_text())
+    assert found["bits_per_pixel"] == pytest.approx(found["rate"] / np.log(2) / 256)
+    assert "bits_per_pixel" in evaluated.out
+    for command in (["sample"], ["explore"], ["encode", "output=codes.npz"]):
+        refused = aectl(*command)
+        assert refused.status == 2
+        assert "is a codec, it has no codes but bits; try aectl encode output=pictures.aec" in refused.err
 
 
 def test_the_runs_own_binary_images_come_back(aectl, tmp_path):
