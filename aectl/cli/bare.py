@@ -45,7 +45,7 @@ def is_key(command: str, word: str) -> bool:
 
 def places(command: str) -> list[str]:
     """What a command works on and where its results go, in the order in which people type them."""
-    worked_on = [key for key in ("input", "run", "sweep") if key in hints(command)]
+    worked_on = [key for key in ("sweep", "input", "run") if key in hints(command)]
     return [*worked_on[:1], *(["output"] if "output" in hints(command) else [])]
 
 

@@ -30,7 +30,8 @@ GROUPS = {"dataset": DATASETS, "noise": noises.NOISES, "network": NETWORKS,
           "likelihood": LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
           "objective": OBJECTIVES, "schedule": SCHEDULES}  # fmt: skip
 OWN = {"dataset=folder": ["dataset.root=somewhere"], "dataset=array": ["dataset.root=somewhere"],
-       "schedule=steps": ["schedule.after=[1]"]}  # fmt: skip
+       "schedule=steps": ["schedule.after=[1]"], "model=rounded": ["network=strided"],
+       "objective=rate": ["network=strided"]}  # fmt: skip
 PRESETS = config_dir() / "experiment"
 EXPERIMENTS = sorted(str(path.relative_to(PRESETS).with_suffix("")) for path in PRESETS.rglob("*.yaml"))
 
