@@ -115,6 +115,24 @@ RELIABILITY = [
            "if len(set(shapes)) > 2:", "data/test_pairs.py -k stops_or_is"),
     Defect("two pictures claim one partner", "files/partners.py", "if len(rivals) == len(found) == 1:",
            "if len(found) == 1:", "files/test_partners.py"),
+    Defect("a file of another run is decoded", "commands/unpacking.py",
+           "header.weights != run.checkpoint.weights", "False", "commands/test_packing.py -k another_run"),
+    Defect("damaged bits are decoded", "files/aec.py", "zlib.crc32(data[start:end]) != checksum", "False",
+           "files/test_aec.py -k damage"),
+    Defect("a file with bytes behind it is read", "files/aec.py", "if offset != len(data):", "if False:",
+           "files/test_aec.py -k every_cut"),
+    Defect("a header is inflated without end", "files/aec.py", "inflate.decompress(packed, MAX_HEADER)",
+           "inflate.decompress(packed)", "files/test_aec.py -k fill_the_memory"),
+    Defect("what does not come back is written", "commands/packing.py", "    if not whole:", "    if False:",
+           "commands/test_packing.py -k never_written"),
+    Defect("garbage is taken for images", "coding/bits_back.py", "_checksum(group) != checksum", "False",
+           "coding/test_bits_back.py -k other_images"),
+    Defect("sums are rounded in their order", "coding/repeatable.py", "_round(layer.weight, unit)", "pass",
+           "coding/test_repeatable.py -k order"),
+    Defect("transparency is lost without a word", "commands/packing.py", "picture.alpha is not None", "False",
+           "commands/test_packing.py -k lose_something"),
+    Defect("tiles of a code do not see around them", "coding/rounded.py", "first, last = max(start - reach, 0)",
+           "first, last = start", "coding/test_rounded_bits.py -k seam"),
 ]  # fmt: skip
 
 # Figures that a command prints, writes or draws.
@@ -452,6 +470,18 @@ FIGURES = [
            "measuring/test_archives.py -k fax"),
     Defect("bits per pixel are of values", "measuring/rate_distortion.py", "math.prod(picture.shape[1:])",
            "math.prod(picture.shape)", "measuring/test_codecs.py -k scikit_image"),
+    Defect("a latent's bits are of a wider grid", "coding/bits_back.py", "ndtr((k * STEP - REACH - mu)",
+           "ndtr((k * STEP - REACH - mu + 0.2)", "coding/test_bits_back.py -k elbo_says"),
+    Defect("a level's lower half is its upper one", "models/likelihoods/logistic.py",
+           "edge = ((level.to(mu.dtype) - 0.5) * STEP)", "edge = ((level.to(mu.dtype) + 0.5) * STEP)",
+           "models/test_likelihoods.py -k by_scipy"),
+    Defect("bits per value count as bytes", "commands/packing.py", "8 * size / values", "size / values",
+           "commands/test_packing.py -k any_size"),
+    Defect("λ weighs an error of [0, 1]", "models/objectives.py", "self.weight * 255**2 * math.log(2)",
+           "self.weight * math.log(2)", "models/test_rounded.py -k lambda_times"),
+    Defect("a rate's bits are nats", "measuring/evaluation.py",
+           "bits = math.prod(subject.run.shape[1:]) * math.log(2)", "bits = math.prod(subject.run.shape[1:])",
+           "commands/test_packing.py -k codec_gives"),
 ]  # fmt: skip
 
 DEFECTS = [*RELIABILITY, *FIGURES]
