@@ -77,11 +77,11 @@ def section(result: Result, paragraph: Callable[[str], list[str]]) -> list[str]:
         "",
         *paragraph(
             f"`experiment=codec` at λ of {', '.join(map(str, WEIGHTS))}, trained for {min(result['minutes']):.0f} to "
-            f"{max(result['minutes']):.0f} minutes each by the clock, on one thread and 24 photographs in three sizes; "
-            f"measured on {', '.join(result['names'])} of scikit-image, none of which was trained on. Figures of two "
-            "earlier, unfinished runs on them had been seen when the three sizes and a lower learning rate were "
-            "chosen, for what validation photographs had shown. Whole files, headers counted; means over pictures. The "
-            "others are Pillow's, JPEG with optimized tables. "
+            f"{max(result['minutes']):.0f} minutes each by the clock, on one thread and 24 photographs in three "
+            f"sizes; measured on {', '.join(result['names'])} of scikit-image, none of which was trained on. Figures "
+            "of two earlier, unfinished runs on them had been seen when three sizes and a lower learning rate were "
+            "chosen, for what validation photographs had shown. Whole files, headers counted; means over pictures. "
+            "The others are Pillow's, JPEG with optimized tables. "
             "Published: CompressAI's factorised model on other photographs (Kodak) 0.44 bits per pixel at 31.3 dB, "
             "there WebP 0.567 at 31.9 and JPEG 0.786 at 31.3."
         ),
