@@ -82,7 +82,7 @@ class OnArrays:
         """Refuse, for want of `what`, where the model has no code."""
         if self.module.latent is None:
             raise ValueError(
-                f"this run has no {what}: its network goes from pictures to pictures; try denoise(picture)"
+                f"it has no {what}: its network goes from pictures to pictures; try denoise(picture)"
             )
 
     def _over(self, given: Given, work: Callable[[Tensor], Tensor]) -> np.ndarray:
