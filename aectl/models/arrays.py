@@ -81,9 +81,7 @@ class OnArrays:
     def need_code(self, what: str) -> None:
         """Refuse, for want of `what`, where the model has no code."""
         if self.module.latent is None:
-            raise ValueError(
-                f"it has no {what}: its network goes from pictures to pictures; try denoise(picture)"
-            )
+            raise ValueError(f"it has no {what}: its network goes from pictures to pictures; try denoise(picture)")
 
     def _over(self, given: Given, work: Callable[[Tensor], Tensor]) -> np.ndarray:
         """What `work` makes of all, batch after batch, (N, ...)."""
