@@ -1,11 +1,14 @@
 """How the pictures of a run become blocks of bits: one class for each way, and which of them a run has."""
 
-from collections.abc import Callable, Sequence
+import bisect
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from aectl.coding import bits_back, rounded, tiles
+from aectl.coding.bits_back import GarbledError, Progress
 from aectl.coding.tiles import Size
 from aectl.errors import DataError
 from aectl.models.base import Model
@@ -13,10 +16,8 @@ from aectl.models.networks.layers import Shape
 from aectl.models.rounded import Rounded
 
 CPU = torch.device("cpu")
-Progress = Callable[[int], object]
-BLOCK = (
-    2**24
-)  # values of a block at most, but for one picture of more: what is in memory, and lost with a damaged bit
+# Values of a block at most, but for one picture of more: they are in memory, and lost with a damaged bit.
+BLOCK = 2**24
 
 
 class BitsBack:
@@ -48,10 +49,15 @@ class BitsBack:
 
         Raises:
             DataError: these are no such bits.
-            GarbledError: other pictures come out of them, here and with this model.
+            GarbledError: other pictures come out of them, here and with this model; it counts pictures.
         """
         counts = [tiles.count(size, self.tile) for size in sizes]
-        found = bits_back.decompress(self.model, block, sum(counts), progress)
+        try:
+            found = bits_back.decompress(self.model, block, sum(counts), progress)
+        except GarbledError as error:
+            ends = list(itertools.accumulate(counts))
+            first, last = (bisect.bisect_right(ends, tile) for tile in (error.first, error.last))
+            raise GarbledError(first, last) from None
         return [tiles.joined(part, size) for part, size in zip(found.split(counts), sizes, strict=True)]
 
     def steps(self, sizes: Sequence[Size]) -> int:

@@ -75,10 +75,12 @@ def _write(
             pictures = coder.unpack(block, sizes, bar.update)
     except DataError as error:
         raise DataError(f"{where}: {error}; take another copy of it") from None
-    except GarbledError:
+    except GarbledError as error:
+        garbled = aec.whose(found.names, first + error.first, first + error.last)
+        here = f"{facts.software()}; {facts.processor()}"
         raise DataError(
-            f"{where}: do not come back as they were: this machine ({facts.software()}; {facts.processor()}) does "
-            f"not compute to the last bit what that of then did ({brief(header.machine, 200)}); decode there"
+            f"input={source}: {garbled}: do not come back as they were: this machine ({here}) does not "
+            f"compute to the last bit what that of then did ({brief(header.machine, 200)}); decode there"
         ) from None
     for path, picture in zip(paths, pictures, strict=True):
         storage.replace(path, png.of_image(picture))

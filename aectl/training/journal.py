@@ -75,7 +75,7 @@ class Journal:
             "×".join(map(str, data.train.shape)), sizes["train"], sizes["val"], sizes["test"],
             count_parameters(model), self.device,
         )  # fmt: skip
-        if model.costs:
+        if "kl" in model.costs:
             log.info(
                 "kl_weight %g = %.4g on the scale of a per-pixel mean over %d pixels",
                 settings.kl_weight, per_pixel_weight(settings.kl_weight, data.train.shape), self._pixels,

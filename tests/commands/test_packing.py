@@ -187,7 +187,8 @@ def test_a_machine_that_computes_otherwise_says_so_and_writes_nothing(aectl, gre
     monkeypatch.setattr(Logistic256, "cdf", lambda self, decoded, level: cdf(self, decoded + 1e-4, level))
     refused = aectl("decode", f"run={grey_run}", "input=a.aec", "output=out")
     assert refused.status == 3
-    assert "'0.png' to '2.png' (3 of 3): do not come back as they were: this machine" in refused.err
+    # The last group that was pushed is the first that is popped.
+    assert "'1.png' to '2.png' (2 of 3): do not come back as they were: this machine" in refused.err
     assert not (tmp_path / "out").exists()
 
 

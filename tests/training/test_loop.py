@@ -22,11 +22,14 @@ from aectl.measuring import scoring
 from aectl.measuring.scoring import score
 from aectl.models.autoencoder import Ae, Autoencoder, Vae
 from aectl.models.likelihoods.gaussian import Gaussian
+from aectl.models.likelihoods.logistic import Logistic256
 from aectl.models.likelihoods.table import LIKELIHOODS
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
+from aectl.models.networks.strided import Strided
 from aectl.models.networks.unet import Unet
-from aectl.models.objectives import Elbo, Iwae
+from aectl.models.objectives import Elbo, Iwae, Rate
+from aectl.models.rounded import RoundedChoice
 from aectl.rng import generator
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
@@ -255,6 +258,13 @@ VARIANTS = {
         "network": Unet(channels=[4, 6], blocks=1),
         "noise": NOISE,
         "model": Ae(),
+        "likelihood": Gaussian(sigma=1.0),
+    },
+    "levels": {"likelihood": Logistic256(components=2)},
+    "codec": {
+        "network": Strided(patch=2, channels=[4, 6], blocks=1),
+        "model": RoundedChoice(),
+        "objective": Rate(weight=0.01),
         "likelihood": Gaussian(sigma=1.0),
     },
 }
