@@ -1,5 +1,6 @@
 """One job: from Hydra's composed configuration to the function that does the work, and its failure to one line."""
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -7,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Job:
         self.line = line
         self.status = 0
         self.process = os.getpid()
-        functools.update_wrapper(self, run)
+        functools.update_wrapper(self, settings_for)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a process, which in a parallel sweep is a new one and knows nothing of us yet.
@@ -84,11 +85,108 @@ class Job:
 
     def __call__(self, cfg: Any) -> float | None:
         """Run the command in Hydra's output folder; return what a sweeper may minimise."""
+        return self._attempt(cfg, self._run)
+
+    def plan(self, cfg: Any) -> "Planned | float | None":
+        """What `aectl train` would do in Hydra's output folder; of what is done already, its result."""
+        return self._attempt(cfg, self._plan)
+
+    def _attempt(self, cfg: Any, work: Callable[[Any, "Place"], Any]) -> Any:
+        signals.heed()
+        place = Place.of_hydra()
+        if follows():
+            logging.getLogger().handlers.clear()
+        try:
+            return work(cfg, place)
+        except OtherSweepError:
+            raise  # it ends the whole sweep, and what is there stays as it is
+        except Exception as error:
+            self._leave_word(error, cfg, place)
+            if place.learns:
+                raise
+            return None
+
+    def _run(self, cfg: Any, place: "Place") -> float | None:
+        task = self.task
+        _, work = COMMANDS[task.command].load()
+        more = {"overrides": place.overrides, "line": self.line, "in_sweep": place.in_sweep}
+        settings = settings_for(task.command, cfg, place.overrides)
+        return work(settings, place.folder, **(more if task.command == "train" else {}))
+
+    def _plan(self, cfg: Any, place: "Place") -> "Planned | float":
+        from aectl.commands.train import take_up
+
+        settings = settings_for("train", cfg, place.overrides)
+        done = take_up(settings, place.folder, place.overrides, in_sweep=place.in_sweep)
+        return Planned(cfg, settings, place) if done is None else done
+
+    @contextlib.contextmanager
+    def apart(self, plan: "Planned") -> Iterator[list[Exception]]:
+        """A block of work on one of several jobs: what is said there goes to its log, and an error ends the job.
+
+        What the block is given has the error, once it is over.
+        """
+        root, failures = logging.getLogger(), []
+        before, root.handlers = root.handlers, [*plan.place.logs]
+        try:
+            yield failures
+        except OtherSweepError:
+            raise
+        except Exception as error:
+            failures.append(error)
+            self._leave_word(error, plan.cfg, plan.place)
+        finally:
+            root.handlers = before
+            for one in plan.place.logs:
+                one.close()  # it is opened again when there is more to say
+
+    def _leave_word(self, error: Exception, cfg: Any, place: "Place") -> None:
+        """One line for an error, on the screen or in the folder of a sweep's job; what nobody foresaw is raised."""
+        signals.heed()
+        task = self.task
+        if isinstance(error, OSError):
+            own = None if place.in_sweep else place.folder
+            places = places_of(composing.settings_of(task.command, cfg), own)
+            task = dataclasses.replace(task, places={**task.places, **places})
+        status, message = explain(error, task)
+        if message is None or os.environ.get("AECTL_DEBUG") == "1":
+            raise error
+        if not follows():
+            end_log(message, place.folder, place.logs)
+        if not place.in_sweep:
+            complain(message, status)
+            self.status = status
+            return
+        from aectl.runs import sweeps
+
+        sweeps.record_failure(place.folder, place.overrides, message, status)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a job stands.
+
+    Attributes:
+        folder: where everything that it makes goes.
+        overrides: those of the command line, as Hydra has them.
+        in_sweep: whether it is one of several.
+        learns: whether the sweeper goes by results, and must know of failures.
+        logs: of this job.
+    """
+
+    folder: Path
+    overrides: list[str]
+    in_sweep: bool
+    learns: bool
+    logs: list[logging.FileHandler]
+
+    @classmethod
+    def of_hydra(cls) -> "Place":
+        """That of the job which Hydra calls."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
         from omegaconf import OmegaConf
 
-        signals.heed()
         hydra_cfg = HydraConfig.get()
         folder = Path(hydra_cfg.runtime.output_dir)
         if folder.is_relative_to(Path.cwd()):
@@ -96,34 +194,18 @@ class Job:
         # Unresolved, because they are saved and ${oc.env:...} may stand in them.
         overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
         in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
-        if follows():
-            logging.getLogger().handlers.clear()
-        try:
-            return run(self.task.command, cfg, folder, overrides, self.line, in_sweep)
-        except OtherSweepError:
-            raise  # it ends the whole sweep, and what is there stays as it is
-        except Exception as error:
-            signals.heed()
-            task = self.task
-            if isinstance(error, OSError):
-                places = places_of(composing.settings_of(task.command, cfg), None if in_sweep else folder)
-                task = dataclasses.replace(task, places={**task.places, **places})
-            status, message = explain(error, task)
-            if message is None or os.environ.get("AECTL_DEBUG") == "1":
-                raise
-            if not follows():
-                logs = [one for one in logging.getLogger().handlers if isinstance(one, logging.FileHandler)]
-                end_log(message, folder, logs)
-            if not in_sweep:
-                complain(message, status)
-                self.status = status
-                return None
-            from aectl.runs import sweeps
+        learns = in_sweep and hydra_cfg.runtime.choices["hydra/sweeper"] != "basic"
+        logs = [one for one in logging.getLogger().handlers if isinstance(one, logging.FileHandler)]
+        return cls(folder, overrides, in_sweep, learns, logs)
 
-            sweeps.record_failure(folder, overrides, message, status)
-            if hydra_cfg.runtime.choices["hydra/sweeper"] != "basic":
-                raise  # a sweeper that learns from results must know
-            return None
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A training run that is to be made: Hydra's configuration, ours, and where."""
+
+    cfg: Any
+    settings: Any
+    place: Place
 
 
 def places_of(settings: Any, folder: Path | None) -> dict[str, Path]:
@@ -141,8 +223,12 @@ def _data_root(settings: Any) -> dict[str, Path]:
     return {"data.root": official.data_root(settings.data.root)} if hasattr(settings, "data") else {}
 
 
-def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, in_sweep: bool) -> float | None:
-    """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
+def settings_for(command: str, cfg: Any, overrides: Sequence[str]) -> Any:
+    """The composed configuration as the command's own class has it, checked.
+
+    Raises:
+        ConfigError: a setting is missing, unknown or out of its range.
+    """
     from omegaconf import OmegaConf
 
     import aectl.machine.load  # noqa: F401 (before torch: while that is imported, it sees what other processes take)
@@ -151,12 +237,10 @@ def run(command: str, cfg: Any, folder: Path, overrides: list[str], line: str, i
         if override.startswith("~"):
             raise ConfigError(f"{override}: a setting cannot be taken away; give it another value or null")
     settings = composing.settings_of(command, cfg)
-    _, work = COMMANDS[command].load()
     root = settings.data.root if hasattr(settings, "data") else None  # aectl runs looks at no data
     if root is not None and "oc.env" in str(OmegaConf.to_container(cfg, resolve=False)["data"]["root"]):
         settings.data.root = typed.Unsaved(root)  # what the environment says stays there
-    more = {"overrides": overrides, "line": line, "in_sweep": in_sweep} if command == "train" else {}
-    return work(settings, folder, **more)
+    return settings
 
 
 def end_log(message: str, folder: Path, logs: Sequence[logging.FileHandler]) -> None:

@@ -17,11 +17,13 @@ def hydra_main(job: Job, args: list[str]) -> None:
     import hydra
     from hydra.core.plugins import Plugins
 
+    from aectl.cli.batching import Batched
     from aectl.cli.search_path import InstalledConfigs
 
     _check_flags(args)
     composing.register()
-    Plugins.instance().register(InstalledConfigs)  # Hydra hands what it finds to a sweep's jobs
+    for plugin in (InstalledConfigs, Batched):
+        Plugins.instance().register(plugin)  # Hydra hands what it finds to a sweep's jobs
     sys.argv = ["aectl", *args]
     hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
 

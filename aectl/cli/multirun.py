@@ -6,6 +6,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aectl.errors import ConfigError
 from aectl.files import tables
 from aectl.machine import load
 from aectl.runs import finding
+from aectl.runs.schema import TOGETHER
 from aectl.runs.sweeps import read_jobs, table
 
 LOOKS = 0.5  # seconds between looks at the folder of a sweep
@@ -29,15 +31,11 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     command = job.task.command
     folder = job.task.places["hydra.sweep.dir"] = _sweep_folder(job.task.places)
     overrides = [paths.for_hydra(shell.setting("hydra.sweep.dir", folder)), *overrides]
-    workers, jobs = (1, 0) if command != "train" else _side_by_side(overrides)
-    if workers > 1:
-        overrides += [
-            "hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}", "hydra.hydra_logging.root.level=WARNING",
-        ]  # fmt: skip
+    apart = _apart(overrides) if command == "train" else None
     try:
-        with watched(folder, jobs, workers) if workers > 1 else contextlib.nullcontext():
+        with watched(folder, apart) if apart is not None else contextlib.nullcontext():
             # argparse wants the overrides in one piece; -m may stand anywhere.
-            hydra_main(job, ["-m", *overrides])
+            hydra_main(job, ["-m", *overrides, *(apart.overrides if apart is not None else ())])
     finally:
         found = read_jobs(folder) if folder.is_dir() else []
         if command == "train":
@@ -57,37 +55,63 @@ def _sweep_folder(given: dict[str, Path]) -> Path:
     return given.get("hydra.sweep.dir") or resumed or Path(composing.sweep_dir())
 
 
-def _side_by_side(overrides: list[str]) -> tuple[int, int]:
-    """How many jobs of a sweep to run next to each other, each on its share of the cores, and how many there are.
+@dataclass(frozen=True)
+class Apart:
+    """How jobs run in processes of their own: how many, in how many, and what Hydra has to know of it."""
 
-    A small model leaves a second core half idle. One after another go jobs on a GPU, which they would share, those of
+    jobs: int
+    workers: int
+    overrides: tuple[str, ...]
+
+
+def _apart(overrides: list[str]) -> Apart | None:
+    """How the jobs of a sweep are to run next to each other, each process on its share of the cores.
+
+    A small model leaves a second core half idle. Jobs whose models have one form can share every call, too: the
+    launcher looks whether they gain by it. One after another go jobs on a GPU, which they would share, those of
     another sweeper or launcher, and where the number of threads is itself swept.
     """
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     on_gpu = given.get("device", "auto") != "cpu" and Path("/dev/nvidiactl").exists()
-    threads = given.get("threads", "1")
-    if {"hydra/launcher", "hydra/sweeper"} & given.keys() or on_gpu or not threads.isdigit():
-        return 1, 0
-    jobs = count_jobs(overrides)
-    return max(1, min(jobs, len(load.cores()) // max(1, int(threads)))), jobs
+    threads, asked = given.get("threads", "1"), given.get("hydra/launcher")
+    if "hydra/sweeper" in given or asked not in (None, "batched") or not threads.isdigit():
+        return None
+    sizes = _choices(overrides)
+    jobs = math.prod(sizes.values())
+    room = 1 if on_gpu else max(1, min(jobs, len(load.cores()) // max(1, int(threads))))
+    quiet = "hydra.hydra_logging.root.level=WARNING"
+    if asked == "batched":
+        workers = given.get("hydra.launcher.n_jobs", str(room))
+        return Apart(jobs, int(workers) if workers.isdigit() else room, (f"hydra.launcher.n_jobs={workers}", quiet))
+    if room == 1:
+        return None
+    workers = f"hydra.launcher.n_jobs={room}"
+    alike = {key.partition(".")[0] for key, size in sizes.items() if size > 1} <= set(TOGETHER)
+    if alike and jobs >= 2 * room:
+        return Apart(jobs, room, ("hydra/launcher=batched", "hydra.launcher.always=false", workers, quiet))
+    return Apart(jobs, room, ("hydra/launcher=joblib", workers, quiet))
 
 
-def count_jobs(overrides: Sequence[str]) -> int:
-    """How many jobs Hydra's own sweeper makes of these overrides: the product of their choices."""
+def _choices(overrides: Sequence[str]) -> dict[str, int]:
+    """How many values each override has for Hydra's own sweeper, which makes a job of each combination."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return math.prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())
+    return {
+        one.get_key_element(): len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override()
+    }
 
 
 @contextlib.contextmanager
-def watched(folder: Path, total: int, workers: int) -> Iterator[None]:
-    """While the block runs, a bar over `total` jobs in other processes, and a line for each that ends."""
+def watched(folder: Path, apart: Apart) -> Iterator[None]:
+    """While the block runs, a bar over jobs that say nothing themselves, and a line for each that ends."""
     stop = threading.Event()
     ended = {job["job"] for job in read_jobs(folder) if job["status"] == "completed"} if folder.is_dir() else set()
 
     def watch() -> None:
-        with tqdm(total=total, initial=len(ended), unit="job", disable=None, dynamic_ncols=True, leave=False) as bar:
+        with tqdm(
+            total=apart.jobs, initial=len(ended), unit="job", disable=None, dynamic_ncols=True, leave=False
+        ) as bar:
             going = True
             while going:
                 going = not stop.wait(LOOKS)  # and once more at the end
@@ -97,7 +121,7 @@ def watched(folder: Path, total: int, workers: int) -> Iterator[None]:
                         bar.update()
                         tqdm.write(f"job {job['job']}, {' '.join(job['overrides'])}: {_outcome(job)}")
 
-    print(f"{total} jobs, {workers} at a time, each with its own train.log: {folder}", flush=True)
+    print(f"{apart.jobs} jobs, in {apart.workers} processes, each with its own train.log: {folder}", flush=True)
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:

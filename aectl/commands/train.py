@@ -23,6 +23,12 @@ def run_train(config: TrainConfig, folder: Path, *, overrides: Sequence[str], li
     Returns:
         What `aectl.training.loop.train` returns.
     """
+    done = take_up(config, folder, overrides, in_sweep=in_sweep)
+    return train(config, folder, overrides=overrides, command=line) if done is None else done
+
+
+def take_up(config: TrainConfig, folder: Path, overrides: Sequence[str], *, in_sweep: bool) -> float | None:
+    """The result of a job that an earlier command has completed, else None; one that it has begun will be resumed."""
     if config.resume is not None:
         _check_resume(overrides)
     if config.sweep.resume is not None:
@@ -34,7 +40,7 @@ def run_train(config: TrainConfig, folder: Path, *, overrides: Sequence[str], li
             return found["objective"]
         if found is not None:
             config.resume = str(folder)
-    return train(config, folder, overrides=overrides, command=line)
+    return None
 
 
 def _check_resume(overrides: Sequence[str]) -> None:

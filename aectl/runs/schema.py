@@ -96,6 +96,12 @@ WITHOUT_BEARING = (
     "explore", "sweep.resume",
 )  # fmt: skip
 
+# What may differ between runs of a sweep that take their steps together; top-level keys.
+TOGETHER = (
+    "name", "seed", "noise", "kl_weight", "kl_warmup", "epochs", "lr", "schedule", "adam", "grad_clip", "early_stop",
+    "figures_every", "checkpoint_every", "explore", "resume", "sweep",
+)  # fmt: skip
+
 # What a resumed run may change: nothing that the remaining training steps depend on, but how many they are.
 RESUMABLE = ("resume", "epochs", *(key for key in WITHOUT_BEARING if key not in ("name", "resume", "sweep.resume")))
 

@@ -1,6 +1,6 @@
 """Adam on the parameters of a model, as one call a step: its state is made at the start and changed in place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,22 @@ class Adam:
     def _group(self, names: list[str], weight_decay: float) -> tuple[list[nn.Parameter], list[list[Tensor]], float]:
         states = [[self.state[name][key] for name in names] for key in ("exp_avg", "exp_avg_sq", "step")]
         return [self.parameters[name] for name in names], states, weight_decay
+
+    def take_over(self, others: Sequence["Adam"]) -> None:
+        """Make the steps of several from now on, whose parameters lie in stacks, ours; all have made as many.
+
+        What is known of them lies in stacks, too, and theirs are views of it.
+        """
+        for name, state in self.state.items():
+            state["step"].copy_(others[0].state[name]["step"])
+            for key in ("exp_avg", "exp_avg_sq"):
+                torch.stack([one.state[name][key] for one in others], out=state[key])
+        for place, one in enumerate(others):
+            one.state = {
+                name: {key: value if key == "step" else value[place] for key, value in state.items()}
+                for name, state in self.state.items()
+            }
+            one._groups = []
 
     @torch.no_grad()
     def step(self, lr: float | Tensor, found_inf: Tensor | None = None) -> None:

@@ -1,5 +1,6 @@
 """Batches in their order, each with the random numbers of its step."""
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -9,10 +10,27 @@ import torch
 from torch import Tensor
 
 from aectl.data.images import Pair, TrainImages
+from aectl.rng import generator
+from aectl.runs.config import TrainConfig
+from aectl.runs.opening import Progress
 
 AHEAD = 2  # batches that are fetched before they are asked for
 
 Batch = tuple[Pair, torch.Generator]
+
+
+def rest_of_epoch(
+    images: TrainImages, config: TrainConfig, progress: Progress, device: torch.device
+) -> Iterator[Batch]:
+    """What is left of the epoch in which a run stands; its order goes by seed and epoch, draws by seed and step."""
+    order = torch.randperm(len(images), generator=generator("cpu", config.seed, "order", progress.epoch))
+    rng_of = functools.partial(_rng_of, device, config.seed, progress.step)
+    return feed(images, order[progress.batch * config.batch_size :], config.batch_size, device, rng_of)
+
+
+def _rng_of(device: torch.device, seed: int, first: int, n: int) -> torch.Generator:
+    """What is random in the n-th step after the `first`."""
+    return generator(device, seed, "step", first + n)
 
 
 def feed(

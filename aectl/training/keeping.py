@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class Keeper:
     """What a checkpoint has of a run in training, for images of `shape`, and where it goes.
 
-    `verified`: steps of the newest checkpoints known to be whole.
+    `batched`: whether its steps are taken with others; `verified`: steps of the newest checkpoints known to be whole.
     """
 
     run_dir: Path
@@ -40,6 +40,7 @@ class Keeper:
     adam: Adam
     running: Running
     world: World
+    batched: bool = False
     verified: list[int] = field(default_factory=list)
 
     def keep(self, progress: Progress) -> None:
@@ -62,7 +63,7 @@ class Keeper:
             self.model.state_dict(),
             {"train": typed.to_dict(self.config), "shape": list(self.shape)},
             {**tensors, "sums": sums},
-            {**asdict(progress), "environment": _environment(sums.device, self.world)},
+            {**asdict(progress), "environment": self._environment()},
         )
         try:
             checkpoint.verify(path)  # read back before an older one goes
@@ -93,21 +94,21 @@ class Keeper:
             raise CheckpointError(f"{where}: {error} is missing") from None
         if tensors:
             raise CheckpointError(f"{where}: {min(tensors)} belongs to no parameter")
-        before, now = saved.state.get("environment") or {}, _environment(ours.device, self.world)
+        before, now = {"batched": False, **(saved.state.get("environment") or {})}, self._environment()
         changed = [f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key]]
         if changed:
             log.warning("resuming elsewhere than before (%s): not exact to the last bit", ", ".join(changed))
         return opening.read_progress(saved)
 
-
-def _environment(device: torch.device, world: World) -> dict[str, Any]:
-    """What the last bits of a result depend on."""
-    return {
-        "aectl": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "device": device.type,
-        "processes": world.size,
-        "threads": torch.get_num_threads(),
-    }
+    def _environment(self) -> dict[str, Any]:
+        """What the last bits of a result depend on."""
+        return {
+            "aectl": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "device": self.running.sums.device.type,
+            "processes": self.world.size,
+            "threads": torch.get_num_threads(),
+            "batched": self.batched,
+        }

@@ -1,23 +1,22 @@
 """train(config, run_dir): the loop, and what happens when an epoch ends."""
 
-import functools
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aectl import shell
+from aectl.data.images import Split
 from aectl.errors import ConfigError, DivergedError
 from aectl.machine import threads
 from aectl.measuring import advice
 from aectl.measuring.scoring import score
 from aectl.models import objectives
-from aectl.rng import generator
 from aectl.runs import checkpoint, layout, sweeps
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Best, Progress
@@ -26,7 +25,7 @@ from aectl.runs.tracking import Tracker
 from aectl.signals import StopRequest
 from aectl.training import lines, processes
 from aectl.training.bar import Bar
-from aectl.training.feeding import feed
+from aectl.training.feeding import rest_of_epoch
 from aectl.training.journal import Journal
 from aectl.training.pace import Pace
 from aectl.training.processes import World
@@ -46,33 +45,67 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
         The best validation objective, in nats per image, at the full weight on the KL also during a warm-up; the
         last epoch's training loss where there is no validation part.
     """
-    saved = None
-    if config.resume is not None:
-        run_dir, config, saved = resumed(config, overrides)
-    elif checkpoint.listing(layout.checkpoints_of(run_dir)):
-        raise ConfigError(
-            f"hydra.run.dir={run_dir}: holds a run already; go on with "
-            f"{shell.shown('resume', run_dir)} or choose another folder"
-        )
     if not processes.world().first:
+        run_dir, config, saved = _where(config, run_dir, overrides)
         return _untold(prepare(config, run_dir, saved), fresh=saved is None)
+    with begun(config, run_dir, overrides, command) as (session, told):
+        _loop(session, told)
+        return finished(session, told, overrides)
+
+
+@contextlib.contextmanager
+def begun(
+    config: TrainConfig,
+    run_dir: Path,
+    overrides: Sequence[str],
+    command: str,
+    *,
+    batched: bool = False,
+    data: Split | None = None,
+) -> Iterator[tuple[Session, Journal]]:
+    """A run that can be trained in the block, and its journal: locked, its beginning told and saved.
+
+    What it is given is as of `train`; `batched` and `data` are as of `prepare`.
+
+    Raises:
+        DivergedError: in the block something was not finite; its folder has word of it.
+    """
+    run_dir, config, saved = _where(config, run_dir, overrides)
     with layout.locked(run_dir):
-        session = prepare(config, run_dir, saved)
+        session = prepare(config, run_dir, saved, batched=batched, data=data)
         tracker = Tracker(run_dir, session.progress.step)
         told = Journal(session.config, run_dir, session.data, session.model, session.loss, session.device, tracker)
         try:
             told.begin(session.progress, command)
             if saved is None:
                 session.keeper.keep(session.progress)  # from its first second on, a run can be resumed
-            _loop(session, told)
-            _best_of(session.progress)
-            return told.finish(session.progress, overrides)
+            yield session, told
         except NotFiniteError as error:
             refusal = _diverged(session, run_dir, error)
             sweeps.record_failure(run_dir, overrides, str(refusal), refusal.exit_code)
             raise refusal from None
         finally:
             tracker.close()
+
+
+def _where(
+    config: TrainConfig, run_dir: Path, overrides: Sequence[str]
+) -> tuple[Path, TrainConfig, checkpoint.Checkpoint | None]:
+    """Folder, configuration and newest checkpoint of a run to go on with; of a new one there is no checkpoint."""
+    if config.resume is not None:
+        return resumed(config, overrides)
+    if checkpoint.listing(layout.checkpoints_of(run_dir)):
+        raise ConfigError(
+            f"hydra.run.dir={run_dir}: holds a run already; go on with "
+            f"{shell.shown('resume', run_dir)} or choose another folder"
+        )
+    return run_dir, config, None
+
+
+def finished(session: Session, told: Journal, overrides: Sequence[str]) -> float:
+    """The end of a run whose last epoch is over, told; returns what `train` returns."""
+    _best_of(session.progress)
+    return told.finish(session.progress, overrides)
 
 
 def train_untold(config: TrainConfig, run_dir: Path) -> float:
@@ -112,16 +145,14 @@ def _loop(session: Session, told: Journal | None) -> None:
     step = stepping(session.parallel, session.loss, session.adam, config)
     if config.execution == "graph":
         step = Replayed(step, device)
-    images, n, size = session.data.train.to(device), len(session.data.train), config.batch_size
+    images = session.data.train.to(device)
     pace = Pace()
     bar = Bar(per_epoch * config.epochs, progress.step, shown=world.first)
     with logging_redirect_tqdm(), StopRequest() as request, bar:
-        while progress.epoch < config.epochs and not _stops_early(config, progress):
-            order = torch.randperm(n, generator=generator("cpu", config.seed, "order", progress.epoch))
-            first, began, stopping = progress.batch * size, time.perf_counter(), False
-            rng_of = functools.partial(_rng_of, device, config.seed, progress.step)
+        while not is_over(session):
+            began, done, stopping = time.perf_counter(), progress.batch * config.batch_size, False
             pace.go()
-            for (x, seen), rng in feed(images, order[first:], size, device, rng_of):
+            for (x, seen), rng in rest_of_epoch(images, config, progress, device):
                 x_noisy = config.noise(seen, rng)
                 eps = model.draw(len(x), rng)
                 share = world.share(len(x), device)
@@ -142,19 +173,25 @@ def _loop(session: Session, told: Journal | None) -> None:
             elapsed = time.perf_counter() - began
             progress.seconds += elapsed
             if progress.batch == per_epoch:
-                bar.latest = _end_epoch(session, told, (n - first) / elapsed)
+                bar.latest = end_epoch(session, told, (len(images) - done) / elapsed)
             _refresh(bar, session)
             if stopping or _asked_to_stop(request, world, progress.step):
-                if progress.step not in session.keeper.verified:
-                    session.keeper.keep(progress)
-                again = shell.command("train", shell.setting("resume", session.keeper.run_dir))
-                log.info("stopped at step %d; go on: %s", progress.step, again)
+                stopped(session)
                 request.stop()
 
 
-def _rng_of(device: torch.device, seed: int, first: int, n: int) -> torch.Generator:
-    """What is random in the n-th step after the `first`."""
-    return generator(device, seed, "step", first + n)
+def is_over(session: Session) -> bool:
+    """Whether no epoch is left to train."""
+    return session.progress.epoch >= session.config.epochs or _stops_early(session.config, session.progress)
+
+
+def stopped(session: Session) -> None:
+    """Keep where a run stands that was asked to stop, and say how to go on."""
+    progress = session.progress
+    if progress.step not in session.keeper.verified:
+        session.keeper.keep(progress)
+    again = shell.command("train", shell.setting("resume", session.keeper.run_dir))
+    log.info("stopped at step %d; go on: %s", progress.step, again)
 
 
 def _asked_to_stop(request: StopRequest, world: World, step: int) -> bool:
@@ -165,7 +202,7 @@ def _asked_to_stop(request: StopRequest, world: World, step: int) -> bool:
     return step % REFRESH == 0 and world.any(asked)
 
 
-def _end_epoch(session: Session, told: Journal | None, images_per_s: float) -> dict[str, Any]:
+def end_epoch(session: Session, told: Journal | None, images_per_s: float) -> dict[str, Any]:
     """Validate, record, draw, and save if it is time to; return the record."""
     config, progress, model = session.config, session.progress, session.model
     trained = _trained(session)
@@ -188,8 +225,7 @@ def _end_epoch(session: Session, told: Journal | None, images_per_s: float) -> d
     improved = _note_best(config, progress, session.world, record)
     if told is not None:
         told.epoch(progress, record, scores)
-    last = progress.epoch == config.epochs or _stops_early(config, progress)
-    if improved or last or progress.epoch % config.checkpoint_every == 0:
+    if improved or is_over(session) or progress.epoch % config.checkpoint_every == 0:
         session.keeper.keep(progress)
     model.train()
     return record

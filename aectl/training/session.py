@@ -54,21 +54,29 @@ class Session:
         return math.ceil(len(self.data.train) / self.config.batch_size)
 
 
-def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | None) -> Session:
-    """Data, model and optimizer; fresh from the seed, or as they were saved."""
+def prepare(
+    config: TrainConfig,
+    run_dir: Path,
+    saved: checkpoint.Checkpoint | None,
+    *,
+    batched: bool = False,
+    data: Split | None = None,
+) -> Session:
+    """Data, model and optimizer; fresh from the seed, or as they were saved.
+
+    `batched` says whether it takes its steps with others; `data` are their images, where they are read already.
+    """
     device = devices.choose(config.device, config.threads)
     world = processes.world()
     if world.size > 1:
         _refuse_apart(config)
     config = _computed(config, device, world, fresh=saved is None)
-    with world.first_alone():
-        data = build_dataset(
-            config.dataset,
-            config.data.root,
-            fresh=True,
-            memory_gb=config.data.memory_gb,
-            manifest=None if saved is None else layout.read_manifest(run_dir),
-        )
+    manifest = None if saved is None else layout.read_manifest(run_dir)
+    if data is None or manifest is not None:
+        with world.first_alone():
+            data = build_dataset(
+                config.dataset, config.data.root, fresh=True, memory_gb=config.data.memory_gb, manifest=manifest
+            )
     shape = data.train.shape
     if saved is None:
         _refuse_too_large(config, shape)
@@ -90,7 +98,7 @@ def prepare(config: TrainConfig, run_dir: Path, saved: checkpoint.Checkpoint | N
     if config.execution == "compile":
         threads.keep(torch.get_num_threads())  # another number would have it compiled again
         parallel = devices.compiled(parallel, device)
-    keeper = Keeper(run_dir, config, shape, model, adam, running, world)
+    keeper = Keeper(run_dir, config, shape, model, adam, running, world, batched)
     progress = Progress() if saved is None else keeper.restore(saved)
     return Session(config, device, data, model, loss, parallel, adam, running, world, keeper, progress)
 

@@ -68,11 +68,11 @@ def _not_finite(values: Tensor, names: list[str], adam: Adam) -> Tensor | None:
     if adam.waits:
         return (~total.isfinite()).float()
     if not math.isfinite(total.item()):
-        raise NotFiniteError(next(_culprits(values, names, adam), "the sum of all gradients"))
+        raise NotFiniteError(next(culprits(values, names, adam), "the sum of all gradients"))
     return None
 
 
-def _culprits(values: Tensor, names: list[str], adam: Adam) -> Iterator[str]:
+def culprits(values: Tensor, names: list[str], adam: Adam) -> Iterator[str]:
     """What is not finite, the loss after the terms, since it has what they have."""
     found = {**dict(zip(names, values[1:], strict=True)), "loss": values[0]}
     found |= {f"the gradient of {name}": one.grad for name, one in adam.parameters.items()}

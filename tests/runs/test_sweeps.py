@@ -11,7 +11,7 @@ import yaml
 from conftest import SMALL
 from hydra.errors import MissingConfigException
 
-from aectl.cli import messages, multirun
+from aectl.cli import batching, messages, multirun
 from aectl.data.datasets.array import Array
 from aectl.errors import OtherSweepError
 from aectl.machine import load
@@ -217,8 +217,28 @@ def test_a_sweep_on_several_cores_runs_side_by_side_and_says_what_ended(started,
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(started, tmp_path):
-    command = ("train", "-m", *SMALL, "epochs=2000", "latent=2,3", "hydra.sweep.dir=here", "checkpoint_every=1000")
+def test_a_sweep_over_seeds_is_batched_in_as_many_processes_as_there_are_cores(started, tmp_path):
+    process = started(tmp_path, "train", "-m", *SMALL, "epochs=2", "seed=range(6)", "network.hidden=[8],[0]")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    assert len(err.strip().splitlines()) == 1, err
+    found = figures(only_sweep(tmp_path))
+    assert [status for status, _ in found.values()] == ["completed", "failed"] * 6, out
+
+    (tmp_path / "again").mkdir()
+    command = ("train", "-m", *SMALL, "epochs=2", "seed=range(6)", "network.hidden=[8]", "hydra/launcher=batched")
+    process = started(tmp_path / "again", *command)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert out.count(": val/loss ") == 6
+    again = [value for _, value in figures(only_sweep(tmp_path / "again")).values()]
+    assert again == pytest.approx([value for _, value in found.values()][::2], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("swept", ["latent=2,3", "seed=0,1,2,3"])
+def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(started, tmp_path, swept):
+    command = ("train", "-m", *SMALL, "epochs=2000", swept, "hydra.sweep.dir=here", "checkpoint_every=1000")
     process = started(tmp_path, *command)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("here/*/metrics.jsonl")) and time.monotonic() < deadline:
@@ -233,14 +253,36 @@ def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(started, tmp_path):
 
 @pytest.mark.parametrize(
     ("overrides", "cores", "expected"),
-    [(["latent=2,3,4"], 2, (2, 3)), (["latent=2,3", "seed=range(5)"], 64, (10, 10)), (["latent=2"], 2, (1, 1)),
-     (["latent=2,3", "threads=2"], 4, (2, 2)), (["latent=2,3", "threads=1,2"], 4, (1, 0)),
-     (["latent=2,3", "hydra/launcher=basic"], 4, (1, 0)), (["latent=2,3", "hydra/sweeper=optuna"], 4, (1, 0)),
-     (["latent=2,3"], 1, (1, 2))],
+    [(["latent=2,3,4"], 2, (3, 2, "joblib")), (["latent=2,3", "seed=range(5)"], 64, (10, 10, "joblib")),
+     (["latent=2"], 2, None), (["latent=2,3", "threads=2"], 4, (2, 2, "joblib")),
+     (["latent=2,3", "threads=1,2"], 4, None), (["latent=2,3", "hydra/launcher=basic"], 4, None),
+     (["latent=2,3", "hydra/sweeper=optuna"], 4, None), (["latent=2,3"], 1, None),
+     (["seed=range(4)", "latent=2"], 2, (4, 2, "batched")), (["seed=0,1", "lr=1e-3,1e-2"], 2, (4, 2, "batched")),
+     (["seed=range(3)"], 2, (3, 2, "joblib")), (["seed=range(8)", "model=ae,vae"], 2, (16, 2, "joblib")),
+     (["seed=range(4)", "threads=2"], 2, None)],
 )  # fmt: skip
 def test_as_many_jobs_side_by_side_as_there_are_cores_for(monkeypatch, overrides, cores, expected):
     monkeypatch.setattr(load, "cores", lambda: list(range(cores)))
-    assert multirun._side_by_side([*overrides, "device=cpu"]) == expected
+    apart = multirun._apart([*overrides, "device=cpu"])
+    launcher = apart and next(one for one in apart.overrides if one.startswith("hydra/launcher=")).partition("=")[2]
+    assert (apart and (apart.jobs, apart.workers, launcher)) == expected
+    # Unasked, jobs are batched only where they gain by it.
+    assert launcher != "batched" or "hydra.launcher.always=false" in apart.overrides
+
+
+def test_a_launcher_that_was_asked_for_keeps_its_own_settings(monkeypatch):
+    monkeypatch.setattr(load, "cores", lambda: [0, 1])
+    given = ["seed=range(4)", "hydra/launcher=batched", "device=cpu"]
+    assert multirun._apart(given).overrides[0] == "hydra.launcher.n_jobs=2"
+    assert multirun._apart([*given, "hydra.launcher.n_jobs=1"]).workers == 1
+    assert not [one for one in multirun._apart(given).overrides if "hydra/" in one or "always" in one]
+
+
+def test_no_process_gets_all_jobs_of_one_value():
+    jobs = [(n, ()) for n in range(8)]
+    numbers = [[number for number, _ in part] for part in batching.dealt(jobs, 2)]
+    assert numbers == [[0, 3, 4, 7], [1, 2, 5, 6]]
+    assert batching.dealt(jobs, 1) == [jobs]
 
 
 def test_the_result_holds_what_a_sweeper_minimises(aectl, only_run):

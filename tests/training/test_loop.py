@@ -35,7 +35,7 @@ from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
 from aectl.runs.schedules import Cosine, Steps, lr_at
 from aectl.runs.schema import AdamConfig
-from aectl.training import loop, session
+from aectl.training import feeding, loop, session
 from aectl.training.adam import Adam
 from aectl.training.step import NotFiniteError, step
 from configs import train_config
@@ -305,8 +305,10 @@ def test_the_comparison_can_fail(tmp_path, monkeypatch):
     config = small(noise=NOISE)
     loop.train(config, tmp_path / "whole")
     stopped(config, tmp_path / "stopped", 3, monkeypatch)
-    real = loop.generator
-    monkeypatch.setattr(loop, "generator", lambda device, *key: real(device, *key[:-1], key[-1] + (key[1] == "step")))
+    real = feeding.generator
+    monkeypatch.setattr(
+        feeding, "generator", lambda device, *key: real(device, *key[:-1], key[-1] + (key[1] == "step"))
+    )
     loop.train(train_config(resume=str(tmp_path / "stopped")), tmp_path / "unused")
     assert (
         contents(tmp_path / "stopped")[0]["model.safetensors"] != contents(tmp_path / "whole")[0]["model.safetensors"]
