@@ -9,6 +9,7 @@ both; two that sleep while they wait (OMP_WAIT_POLICY=passive) 7,200 in both. To
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ import torch
 
 from aectl.machine import load
 
-WORTH_A_THREAD = 500_000  # multiply-adds in a step
+# Multiply-adds in a step that take as long as one more thread makes it wait; `worth` has what this rests on.
+WAIT = 353_000
 LOOK = 1.0  # seconds between looks
 FREE_AGAIN = 3  # looks in a row that find a core free before a thread takes it
 SHORTEST, LONGEST = 0.2, 10.0  # seconds before a choice in which what others took says something about it
@@ -64,15 +66,22 @@ def keep(number: int) -> None:
 
 
 def limit(products: int) -> None:
-    """Let no more threads compute than a step of that many multiply-adds has work for: they wait for each other.
-
-    On two cores a second thread loses 2 % at 430,000 and gains 6 % at 1.7 million, 13 % at 3.5 million. A number that
-    was given stays.
-    """
+    """Let no more threads compute than are `worth` it for a step of that many multiply-adds; a given number stays."""
     if _choice is not None:
-        _choice.most = max(1, min(_choice.most, products // WORTH_A_THREAD))
+        _choice.most = min(_choice.most, worth(products))
         _choice.said = _choice.most
         torch.set_num_threads(_room(_choice))
+
+
+def worth(products: int) -> int:
+    """How many threads make a step of that many multiply-adds fastest where all have cores: they wait for each other.
+
+    On two cores a second thread loses 2 % at 430,000 and gains 6 % at 1.7 million, 13 % at 3.5 million. A step of x
+    million takes 1 + 0.153·x/n + 0.054·(n − 1) on n threads: the first two of these give both numbers, and with them
+    the third. So the n-th thread gains where x > 0.353·n·(n − 1). That the wait grows by as much with each thread is
+    an assumption: more than two have not been measured.
+    """
+    return int((1 + math.sqrt(1 + 4 * products / WAIT)) / 2)
 
 
 def look() -> None:

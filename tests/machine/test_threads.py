@@ -111,12 +111,21 @@ def test_a_number_that_was_given_stays(machine):
 
 
 def test_a_step_too_small_to_share_takes_one_thread_and_the_next_run_takes_all(machine):
-    for products, expected in ((500_000, 1), (1_999_999, 3), (10**9, 4)):
+    for products, expected in ((500_000, 1), (2_200_000, 3), (10**9, 4)):
         machine.passes(1)
         threads.compute_with(None)
         threads.limit(products)
         assert torch.get_num_threads() == expected
         threads.look()
+
+
+def test_threads_are_worth_what_was_measured_on_two_cores():
+    assert [threads.worth(products) for products in (430_000, 1_700_000)] == [1, 2]
+    gain = [1 - (1 + 0.153 * x / 2 + 0.054) / (1 + 0.153 * x) for x in (0.43, 1.7, 3.5)]
+    assert gain == pytest.approx([-0.02, 0.06, 0.13], abs=0.01)
+    for x in (0.43, 1.7, 3.5, 7.0, 20.9, 83.6):
+        seconds = {n: 1 + 0.153 * x / n + 0.054 * (n - 1) for n in range(1, 65)}
+        assert threads.worth(int(x * 1e6)) == min(seconds, key=seconds.get)
 
 
 def test_looked_at_again_while_it_computes(machine, caplog):
