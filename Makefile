@@ -52,8 +52,8 @@ docs: $(STAMP) ## the site of docs/, into site/ (open site/index.html); a dead l
 reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md: ROWS="2 7" SEEDS="0 1" FRESH=1
 	$(BIN)/python benchmarks/reproduce.py $(ROWS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FRESH),--fresh) $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS))
 
-bench: $(STAMP) ## time everything beside other programs, into docs/performance.md: 20 minutes, on an idle machine
-	$(BIN)/python benchmarks/speed.py
+bench: $(STAMP) ## time everything beside other programs, into docs/performance.md: 25 minutes, on an idle machine
+	$(BIN)/python benchmarks/speed.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WITHOUT_OTHERS),--without-others)
 
 torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed pictures, fuzzing, seeded defects: 15 minutes
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \

@@ -1,20 +1,19 @@
-"""The lecture's VAE, 784-300-300-2, in five programs; one process each, called by speed.py.
+"""The lecture's VAE, 784-300-300-2, in five programs; a process each, which training.py starts and tells to go on.
 
     python benchmarks/contenders.py <name> <images.npy> <batch size>
 
-prints one line of JSON: steps per second over an epoch. The images are uint8, (N, 784). Model, Adam's settings and
-batch size are the same everywhere; the objective is binary cross-entropy and KL, in each program's own scale. What
-comes before the first step is in nobody's time, and the first 50 steps are not either where the program lets us see
-them.
+says `{}` after its first step and waits. For each line on its standard input, so many seconds, it trains for so long
+and answers with a line of JSON: steps per second, and the share of the time that went into the ends of epochs. It
+leaves when its input ends. The images are uint8, (N, 784). Model, Adam's settings, batch size and number of threads
+are the same everywhere; the objective is binary cross-entropy and KL, in each program's own scale.
 """
 
+import itertools
 import json
-import logging
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,8 @@ from torch import Tensor, nn
 
 import aectl.data.datasets._torchvision
 
-WARM = 50  # steps before the clock starts
+EPOCHS = 10**6  # nobody gets so far
 PIXELS, HIDDEN, LATENT, LR = 784, 300, 2, 1e-3
-
-Measured = dict[str, float]
 
 
 def encoder() -> nn.Sequential:
@@ -64,39 +61,53 @@ class Plain(nn.Module):
 
 
 class Clock:
-    """Steps per second from the end of step `WARM` on."""
+    """Counts a program's steps and their time, and holds it between the rounds, in the middle of its work.
+
+    What is between `stop` and `go` is an epoch's end, and has a time of its own.
+    """
 
     def __init__(self) -> None:
         self.steps = 0
-        self.began = self.ended = 0.0
+        self.seconds = 0.0  # that this round is to last; the first step is the start's
+        self.ends = 0.0
+        self.began = self.stopped = time.perf_counter()
 
     def tick(self, *_: Any) -> None:
-        """A step has ended."""
+        """A step has ended; where the round has too, answer, and wait for the next."""
         self.steps += 1
-        self.ended = time.perf_counter()
-        if self.steps == WARM:
-            self.began = self.ended
+        elapsed = time.perf_counter() - self.began - self.ends
+        if elapsed < self.seconds:
+            return
+        rate = {"steps_per_s": self.steps / elapsed, "ends": self.ends / (elapsed + self.ends)}
+        print(json.dumps(rate if self.seconds else {}), flush=True)
+        if not (line := sys.stdin.readline()):
+            sys.exit()
+        self.steps, self.seconds, self.ends, self.began = 0, float(line), 0.0, time.perf_counter()
 
-    def measured(self) -> Measured:
-        """What the program prints."""
-        return {"steps_per_s": (self.steps - WARM) / (self.ended - self.began)}
+    def stop(self) -> None:
+        """An epoch's steps are made."""
+        self.stopped = time.perf_counter()
+
+    def go(self) -> None:
+        """The next epoch's begin."""
+        self.ends += time.perf_counter() - self.stopped
 
 
-def bare(images: np.ndarray, batch: int) -> Measured:
+def bare(images: np.ndarray, batch: int, clock: Clock) -> None:
     """A loop by hand: uint8 in memory, fused Adam, nothing logged, nothing checked, nothing saved."""
-    data, model, clock = torch.from_numpy(images), Plain(), Clock()
+    data, model = torch.from_numpy(images), Plain()
     optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
-    order = torch.randperm(len(data))
-    for start in range(0, len(data), batch):
-        x = data[order[start : start + batch]].float().div_(255)
-        optimizer.zero_grad()
-        model.loss(x).backward()
-        optimizer.step()
-        clock.tick()
-    return clock.measured()
+    while True:
+        order = torch.randperm(len(data))
+        for start in range(0, len(data), batch):
+            x = data[order[start : start + batch]].float().div_(255)
+            optimizer.zero_grad()
+            model.loss(x).backward()
+            optimizer.step()
+            clock.tick()
 
 
-def notebook(images: np.ndarray, batch: int) -> Measured:
+def notebook(images: np.ndarray, batch: int, clock: Clock) -> None:
     """What courses print: a torchvision-style data set with ToTensor, a DataLoader, Adam, loss.item() each step."""
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
@@ -113,19 +124,19 @@ def notebook(images: np.ndarray, batch: int) -> Measured:
         def __getitem__(self, index: int) -> tuple[Tensor, int]:
             return self.transform(Image.fromarray(self.data[index].numpy())), 0
 
-    model, clock, total = Plain(), Clock(), 0.0
+    model, total = Plain(), 0.0
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
-    for x, _ in DataLoader(Digits(), batch_size=batch, shuffle=True):
+    loader = DataLoader(Digits(), batch_size=batch, shuffle=True)
+    for x, _ in itertools.chain.from_iterable(itertools.repeat(loader)):
         loss = model.loss(x.view(len(x), -1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item()
         clock.tick()
-    return clock.measured()
 
 
-def pythae(images: np.ndarray, batch: int) -> Measured:
+def pythae(images: np.ndarray, batch: int, clock: Clock) -> None:
     """The VAE and BaseTrainer of pythae, on floats in memory as it takes them."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
@@ -155,21 +166,19 @@ def pythae(images: np.ndarray, batch: int) -> Measured:
         def on_train_step_end(self, training_config: Any, **_: Any) -> None:
             clock.tick()
 
-    clock = Clock()
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENT, reconstruction_loss="bce")
     x = torch.from_numpy(images).float().div_(255).view(-1, 1, 28, 28)
     with tempfile.TemporaryDirectory() as folder:
         settings = BaseTrainerConfig(
-            output_dir=folder, per_device_train_batch_size=batch, num_epochs=1, learning_rate=LR
+            output_dir=folder, per_device_train_batch_size=batch, num_epochs=EPOCHS, learning_rate=LR
         )
         trainer = BaseTrainer(
             VAE(config, Encoder(), Decoder()), BaseDataset(x, torch.zeros(len(x))), None, settings, [Watch()]
         )
         trainer.train()
-    return clock.measured()
 
 
-def lightning(images: np.ndarray, batch: int) -> Measured:
+def lightning(images: np.ndarray, batch: int, clock: Clock) -> None:
     """PyTorch Lightning's Trainer with its own logger, progress and checkpoint, on floats in memory."""
     import lightning as pl
     from torch.utils.data import DataLoader, TensorDataset
@@ -191,70 +200,55 @@ def lightning(images: np.ndarray, batch: int) -> Measured:
         def on_train_batch_end(self, *_: Any) -> None:
             clock.tick()
 
-    clock = Clock()
     loader = DataLoader(TensorDataset(torch.from_numpy(images).float().div_(255)), batch_size=batch, shuffle=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
-            max_epochs=1, accelerator="cpu", default_root_dir=folder, callbacks=[Watch()],
+            max_epochs=EPOCHS, accelerator="cpu", default_root_dir=folder, callbacks=[Watch()],
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         trainer.fit(Module(), loader)
-    return clock.measured()
 
 
-class Epochs(logging.Handler):
-    """When aectl says that an epoch has ended: after its validation, curves and pictures, before its checkpoint."""
+def aectl(images: np.ndarray, batch: int, clock: Clock, precision: str = "float32") -> None:
+    """Aectl's own `train`, all as by default but the threads, which are torch's, on an array in a file.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.ends: list[float] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note the time."""
-        if record.getMessage().startswith("epoch "):
-            self.ends.append(time.perf_counter())
-
-
-def aectl(images: np.ndarray, batch: int, precision: str = "float32") -> Measured:
-    """Aectl's own `train`, all as by default, on an array in a file; epochs 2 to 6 of 6.
-
-    `steps_per_s` is of an epoch's steps, as for the others; `with_epoch_end` has in its time also what the others
-    do not make: validation of 2,500 images, curves, checkpoints, and pictures every five epochs.
+    Its steps are counted where it asks for the next batch. An epoch's end has what the others do not make: validation
+    of 2,500 images, curves, checkpoints, and pictures every five epochs.
     """
     from aectl.cli.composing import composed
-    from aectl.runs.layout import read_metrics
     from aectl.training import loop
 
-    epochs, log = Epochs(), logging.getLogger("aectl.training.journal")
-    log.setLevel(logging.INFO)
-    log.addHandler(epochs)
+    feed = loop.feed
+
+    def counted(*given: Any) -> Iterator[Any]:
+        clock.go()
+        for batch in feed(*given):
+            yield batch
+            clock.tick()
+        clock.stop()
+
+    loop.feed = counted
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "images.npy", images.reshape(-1, 28, 28))
         config = composed(
             "train", "model=vae", "dataset=array", f"dataset.root={folder}/images.npy", "dataset.val_size=2500",
-            "dataset.test_size=10", f"latent={LATENT}", f"batch_size={batch}", "epochs=6", f"lr={LR}",
-            f"precision={precision}",
+            "dataset.test_size=10", f"latent={LATENT}", f"batch_size={batch}", f"epochs={EPOCHS}", f"lr={LR}",
+            f"precision={precision}", f"threads={torch.get_num_threads()}",
         )  # fmt: skip
         loop.train(config, folder / "run")
-        first, *others = read_metrics(folder / "run")
-    seconds = epochs.ends[-1] - epochs.ends[0]
-    return {
-        "steps_per_s": statistics.harmonic_mean([record["images_per_s"] for record in others]) / batch,
-        "with_epoch_end": (others[-1]["step"] - first["step"]) / seconds,
-    }
 
 
-def aectl_bf16(images: np.ndarray, batch: int) -> Measured:
+def aectl_bf16(images: np.ndarray, batch: int, clock: Clock) -> None:
     """The same with `precision=bf16`."""
-    return aectl(images, batch, "bf16")
+    aectl(images, batch, clock, "bf16")
 
 
-CONTENDERS: dict[str, Callable[[np.ndarray, int], Measured]] = {
+CONTENDERS: dict[str, Callable[[np.ndarray, int, Clock], None]] = {
     each.__name__: each for each in (aectl, aectl_bf16, bare, notebook, pythae, lightning)
 }
 
 if __name__ == "__main__":
     name, path, batch_size = sys.argv[1:]
     torch.manual_seed(0)
-    print(json.dumps(CONTENDERS[name](np.load(path), int(batch_size))))
+    CONTENDERS[name](np.load(path), int(batch_size), Clock())

@@ -20,6 +20,7 @@ from contenders import HIDDEN, LATENT, LR, PIXELS, Plain
 from torch import Tensor
 
 from aectl.cli.composing import composed
+from aectl.machine import devices
 from aectl.rng import generator
 from aectl.runs.schedules import kl_weight_at, lr_at
 from aectl.training import session
@@ -107,8 +108,9 @@ def main() -> None:
             "bare loop": whole,
             "aectl": aectl(array, batch),
             "aectl, execution=compile": aectl(array, batch, execution="compile"),
-            "aectl, precision=bf16": aectl(array, batch, precision="bf16"),
         }
+        if devices.bf16_instructions():
+            parts["aectl, precision=bf16"] = aectl(array, batch, precision="bf16")
         whole()  # gradients for Adam
         found: dict[str, list[float]] = {name: [] for name in parts}
         for current in range(rounds + 1):

@@ -1,0 +1,80 @@
+"""docs/performance.md: sections that are measured apart, by several programs, and stand on one page."""
+
+import argparse
+import os
+import platform
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from aectl.machine import facts
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
+ORDER = (
+    "Training", "A step", "Beside other processes", "Starting", "Sweeps", "Size", "Growth", "Evaluation",
+    "Evaluation beside a busy process",
+)  # fmt: skip
+HEAD = """# Performance
+
+Written by `make bench` (`benchmarks/speed.py`) and `make bench-growth` (`benchmarks/growth.py`), a section at a time:
+each says where it was measured, and the command that measures it anew. In each round everything that is compared runs
+in turn. Absolute figures are the machine's that a section names; ratios travel better.
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        meaning: what its figures are.
+        measure: from the options and an empty folder to its text, Markdown.
+    """
+
+    meaning: str
+    measure: Callable[[argparse.Namespace, Path], str]
+
+
+def options(words: str, rounds: int) -> argparse.ArgumentParser:
+    """What every program that writes sections can be told."""
+    parser = argparse.ArgumentParser(description=words)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--out", type=Path, default=PAGE)
+    return parser
+
+
+def write(sections: Mapping[str, Section], given: argparse.Namespace, command: str) -> None:
+    """Measure `sections` and put each on the page as soon as it is done; the others stay as they are.
+
+    `command` is how they are measured, but for the section's name.
+    """
+    for title, section in sections.items():
+        with tempfile.TemporaryDirectory() as name:
+            found = section.measure(given, Path(name))
+        parts = written(given.out)
+        parts[title] = f"{section.meaning}\n\n{measured_on(f'{command} {shlex.quote(title)}')}\n\n{found}"
+        given.out.write_text(page(parts))
+        print(f"{title}: in {given.out}")
+
+
+def measured_on(command: str) -> str:
+    """Where and by what a section was measured."""
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    if number := os.environ.get("OMP_NUM_THREADS"):  # it decides as much as anything does
+        command = f"OMP_NUM_THREADS={number} {command}"
+    return f"On {facts.processor()}, {versions}, no GPU, by `{command}`:"
+
+
+def written(path: Path) -> dict[str, str]:
+    """What a page has under each title."""
+    chunks = path.read_text().split("\n## ")[1:] if path.is_file() else []
+    return {title: text.strip() for title, _, text in (chunk.partition("\n") for chunk in chunks)}
+
+
+def page(parts: Mapping[str, str]) -> str:
+    """The whole page, of the sections that there are."""
+    return "\n".join([HEAD, *(f"## {title}\n\n{parts[title]}\n" for title in ORDER if title in parts)])

@@ -1,0 +1,109 @@
+"""benchmarks/: the page of docs/performance.md, and the programs that are timed for it, on very little."""
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aectl.machine import devices
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch):
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    yield
+    for name in ("performance_page", "timing", "training", "speed"):
+        if name not in before:
+            sys.modules.pop(name, None)
+
+
+def section(page, text):
+    return page.Section("What it means.", lambda given, folder: text)
+
+
+def test_a_section_is_measured_anew_and_the_others_stay(tmp_path, monkeypatch):
+    import performance_page as page
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    given = Namespace(out=tmp_path / "page.md")
+    page.write({"Evaluation": section(page, "E 1\n\nE 2"), "Training": section(page, "T 1")}, given, "python a.py")
+    page.write({"Training": section(page, "T 2")}, given, "python b.py --rounds 1")
+    text = given.out.read_text()
+    assert text.index("T 2") < text.index("E 1\n\nE 2"), "in the page's order, not in that of measuring"
+    assert "T 1" not in text
+    assert text.count("What it means.") == text.count("\n## ") == 2
+    training, evaluation = text.split("\n## ")[1:]
+    assert "`OMP_NUM_THREADS=3 python b.py --rounds 1 Training`" in training
+    assert "`OMP_NUM_THREADS=3 python a.py Evaluation`" in evaluation
+    assert all(torch.__version__ in part for part in (training, evaluation))
+    page.write({"Growth": section(page, "G")}, given, "python c.py")
+    assert given.out.read_text().replace(text.split("\n## ")[0], "").count("\n## ") == 3
+
+
+def test_every_section_has_a_place_on_the_page():
+    import performance_page
+    import speed
+
+    assert set(speed.SECTIONS) <= set(performance_page.ORDER)
+
+
+def test_ratios_are_taken_within_rounds():
+    import training
+
+    # The machine is ten times slower in the second round. The ratio of medians would be 10 / 15.
+    pairs = [(10, 20), (1, 2), (30, 15)]
+    found = [{"aectl": {"steps_per_s": a, "ends": 0.5}, "bare": {"steps_per_s": b, "ends": 0}} for a, b in pairs]
+    (line,) = (line for line in training.table(found).splitlines() if line.startswith("| bare"))
+    cells = [cell.strip() for cell in line.split("|")[2:-1]]
+    assert cells == ["15", "0.50 (0.50 to 2.00)", "1.0: missed", "0.25", ""]
+
+
+def test_bf16_is_left_out_with_a_sentence(monkeypatch):
+    import training
+
+    monkeypatch.setattr(devices, "bf16_instructions", set)
+    wanted, left_out = training.names(Namespace(without_others=True))
+    assert wanted == ["aectl", "bare", "notebook"]
+    assert "no instructions" in left_out[0]
+    assert "--without-others" in left_out[1]
+    monkeypatch.setattr(devices, "bf16_instructions", lambda: {"amx_bf16"})
+    assert training.names(Namespace(without_others=False))[0] == list(training.WORDS)
+
+
+@pytest.mark.slow
+def test_programs_live_on_between_rounds(tmp_path):
+    import training
+
+    images = np.random.default_rng(0).integers(0, 256, (4400, 784), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    found = training.measured(["aectl", "bare", "notebook"], tmp_path / "images.npy", 2000, rounds=2, seconds=0.01)
+    assert [set(each) for each in found] == 2 * [{"aectl", "bare", "notebook"}]
+    assert all(one["steps_per_s"] > 0 for each in found for one in each.values())
+    assert all(0 < each["aectl"]["ends"] < 1 for each in found), "an epoch is a single step"
+    assert found[0]["bare"]["ends"] == 0
+    with pytest.raises(SystemExit, match=r"nothing\.npy"):
+        training.measured(["bare"], tmp_path / "nothing.npy", 32, rounds=1)
+
+
+@pytest.mark.slow
+def test_the_first_step_is_seen(tmp_path):
+    import speed
+    from timing import environment
+
+    done = subprocess.run(
+        [sys.executable, "-c", speed.FIRST_STEP], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "outputs/train").iterdir()
+    records = run / "metrics.jsonl"
+    steps = [json.loads(line)["step"] for line in records.read_text().splitlines()] if records.is_file() else []
+    assert steps == [], "it ends before the first epoch does"
+    assert (run / "checkpoints").is_dir()
