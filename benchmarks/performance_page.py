@@ -18,12 +18,7 @@ ORDER = (
     "Training", "A step", "Beside other processes", "Starting", "Many models in one step", "Sweeps", "Size",
     "Growth", "Evaluation", "Evaluation beside a busy process",
 )  # fmt: skip
-HEAD = """# Performance
-
-Written by `make bench` (`benchmarks/speed.py`) and `make bench-growth` (`benchmarks/growth.py`), a section at a time:
-each says where it was measured, and the command that measures it anew. In each round everything that is compared runs
-in turn. Absolute figures are the machine's that a section names; ratios travel better.
-"""
+HEAD = Path(__file__).with_name("performance_head.md").read_text()
 
 
 @dataclass(frozen=True)
