@@ -121,7 +121,8 @@ def watched(folder: Path, apart: Apart) -> Iterator[None]:
                         bar.update()
                         tqdm.write(f"job {job['job']}, {' '.join(job['overrides'])}: {_outcome(job)}")
 
-    print(f"{apart.jobs} jobs, in {apart.workers} processes, each with its own train.log: {folder}", flush=True)
+    processes = "one process" if apart.workers == 1 else f"{apart.workers} processes"
+    print(f"{apart.jobs} jobs, in {processes}, each with its own train.log: {folder}", flush=True)
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:

@@ -5,6 +5,7 @@ A run that ends, stops early or fails leaves the others to go on.
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -27,6 +28,8 @@ from aectl.training.crew import Crew, FellOutError
 from aectl.training.journal import Journal
 from aectl.training.loop import REFRESH, begun, end_epoch, finished, is_over, stopped, train
 from aectl.training.session import Session
+
+log = logging.getLogger(__name__)
 
 # Parameters of a model below which its steps are mostly calls, which a crew shares; above, its weights and what Adam
 # knows of them leave the processor's cache between two steps of one run. See docs/performance.md.
@@ -131,6 +134,9 @@ def _together(members: Sequence[Member], data: Split) -> None:
             if not one.over:
                 crews.setdefault(one.session.progress.step, []).append(one)
         for crew in crews.values():
+            for one in crew:
+                with one.own():
+                    log.info("takes every step together with %d other jobs of its sweep", len(crew) - 1)
             _train(crew)
     finally:
         for one in members:

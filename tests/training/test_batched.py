@@ -200,5 +200,6 @@ def test_what_each_job_says_stands_in_its_own_log(sweep):
     _, folder = sweep("some", "seed=0,1,2")
     for job in layout.jobs_of(folder):
         lines = (job / "train.log").read_text()
+        assert lines.count("takes every step together with 2 other jobs of its sweep") == 1
         assert lines.count("epoch 2/3") == 1
         assert lines.count(f"curves, pictures and checkpoints: some/{job.name}") == 1
