@@ -134,7 +134,7 @@ def _together(members: Sequence[Member], data: Split) -> None:
             if not one.over:
                 crews.setdefault(one.session.progress.step, []).append(one)
         for crew in crews.values():
-            for one in crew:
+            for one in crew if len(crew) > 1 else ():
                 with one.own():
                     log.info("takes every step together with %d other jobs of its sweep", len(crew) - 1)
             _train(crew)
