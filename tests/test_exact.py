@@ -188,6 +188,29 @@ def test_chunks_of_draws_make_no_difference(monkeypatch):
         torch.testing.assert_close(found.mean(), exact.mean(), atol=0.01, rtol=0)
 
 
+def test_the_bound_is_the_same_to_the_last_bit_whatever_the_number_of_threads():
+    model, x, _ = probabilistic_pca(off=0.2)
+    model, parts = model.float(), x.float().split(10)
+
+    def found(threads):
+        torch.set_num_threads(threads)
+        return importance.bound(model, lambda: [(part, part, None) for part in parts], 50, 300, repeats=2, seed=0)
+
+    assert found(1) == found(2) == found(5)
+
+
+def test_draws_are_decoded_in_parts_that_fit_a_cache(monkeypatch):
+    model, x, exact = probabilistic_pca(off=0.0)
+    rows = []
+    model.decoder.register_forward_hook(lambda module, given, decoded: rows.append(decoded.nbytes))
+    monkeypatch.setattr(importance, "CACHE", 7 * x.nbytes)
+    found, _ = importance.log_marginal(model, x, x, 130, generator("cpu", 0))
+    torch.testing.assert_close(found, exact)
+    assert max(rows) <= 7 * x.nbytes
+    assert sum(rows) == 130 * x.nbytes
+    assert len(rows) == 15 + 5  # of 100 draws and of 30
+
+
 def test_iwaes_objective_is_the_bound_and_one_draw_of_it_is_on_average_the_elbo():
     model, x, _ = probabilistic_pca(off=0.4)
     model.draws, model.of_draws = 50, True

@@ -11,13 +11,18 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import torch
 
 from aectl.machine import load
+
+T = TypeVar("T")
 
 # Multiply-adds in a step that take as long as one more thread makes it wait; `worth` has what this rests on.
 WAIT = 353_000
@@ -125,6 +130,32 @@ def _allowed() -> int:
     from joblib import cpu_count
 
     return cpu_count()
+
+
+def in_parallel(calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """What `calls` return, in their order: as many run at a time as there may be threads, each with a single one.
+
+    For calls of some hundred milliseconds on the CPU that need nothing of each other. Since none waits for another,
+    there may be as many beside other processes; and their last bits do not depend on the number of threads.
+    """
+    global _choice
+    before, choice = torch.get_num_threads(), _choice
+    number = before if choice is None else min(choice.most, _allowed())
+    coming: deque[Future[T]] = deque()
+    _choice = None  # nobody looks meanwhile
+    try:
+        with single(), ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for call in calls:
+                coming.append(pool.submit(call))
+                while len(running := [one for one in coming if not one.done()]) > number:  # and one that waits
+                    wait(running, return_when=FIRST_COMPLETED)
+                while coming and coming[0].done():
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+    finally:
+        _choice = choice
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

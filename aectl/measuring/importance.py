@@ -3,6 +3,7 @@
 Source of the bound: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from aectl.rng import generator
 # The decoder makes STRIDE·DRAWS images at a time, which bounds the memory whatever the number of draws.
 STRIDE = 10
 DRAWS = 100
+CACHE = 2**20  # bytes of what is decoded at a time on a CPU: what a core has near it
 ENOUGH = 10  # effective draws of an image, below which neither the bound nor the spread of its weights says much
 MANY = 0.1  # share of the images with fewer, from which on their mean does not say much either
 
@@ -62,9 +64,16 @@ def log_marginal(
     total = torch.full((2, len(x)), -math.inf, dtype=torch.float64, device=x.device)
     for start in range(0, samples, DRAWS):
         z = code.sample(rng, min(DRAWS, samples - start), shared=shared)
-        log_w = (-model.neg_log_prob(x, z) - model.prior.log_ratio(code, z)).double()
+        recon = torch.cat([model.neg_log_prob_of_draws(x, some) for some in z.chunk(_chunks(model, x, len(z)))])
+        log_w = (-recon - model.prior.log_ratio(code, z)).double()
         total = torch.logaddexp(total, torch.stack([log_w.logsumexp(0), (2 * log_w).logsumexp(0)]))
     return total[0] - math.log(samples), (2 * total[0] - total[1]).exp()
+
+
+def _chunks(model: Autoencoder, x: Tensor, draws: int) -> int:
+    """In how many parts that many draws of z for each of x are decoded."""
+    decoded = draws * x.nbytes * model.likelihood.per_value
+    return 1 if x.device.type != "cpu" else math.ceil(decoded / CACHE)
 
 
 def bound(model: Autoencoder, batches: Batches, count: int, samples: int, repeats: int, seed: int) -> Bound:
@@ -72,16 +81,24 @@ def bound(model: Autoencoder, batches: Batches, count: int, samples: int, repeat
 
     Draws depend on `seed` and an image's place among them. More at a time need more memory, and have other draws.
     """
+
+    def of(x: Tensor, x_noisy: Tensor, repeat: int, index: int) -> tuple[Tensor, Tensor]:
+        rng = generator(x.device, "importance", seed, repeat, index)
+        found = log_marginal(model, x, x_noisy, samples, rng)
+        return found[0].cpu(), found[1].cpu()
+
+    calls = (
+        functools.partial(of, x, x_noisy, repeat, index)
+        for repeat in range(repeats)
+        for index, (x, x_noisy, _) in enumerate(batches())
+    )
+    on_cpu = next(model.parameters()).device.type == "cpu"
     bounds, effective = [], []
     with tqdm(total=count * repeats, unit="image", desc=f"NLL, K = {samples}", disable=None, leave=False) as bar:
-        for repeat in range(repeats):
-            for index, (x, x_noisy, _) in enumerate(batches()):
-                rng = generator(x.device, "importance", seed, repeat, index)
-                threads.look()
-                found = log_marginal(model, x, x_noisy, samples, rng)
-                bounds.append(found[0].cpu())
-                effective.append(found[1].cpu())
-                bar.update(len(x))
+        for found in threads.in_parallel(calls) if on_cpu else (call() for call in calls):
+            bounds.append(found[0])
+            effective.append(found[1])
+            bar.update(len(found[0]))
     values, ess = torch.cat(bounds).view(repeats, count), torch.cat(effective).view(repeats, count)
     each = values.mean(0)
     se_draws = None

@@ -107,6 +107,10 @@ class Autoencoder(Model):
         """−log p(x|z) for x of (N, C, H, W) and z of (S, N, K): (S, N), in nats."""
         return self.likelihood.neg_log_prob(x, self._decoded(z).to(x.dtype))
 
+    def neg_log_prob_of_draws(self, x: Tensor, z: Tensor) -> Tensor:
+        """`neg_log_prob` for very many draws: the same but for the last digits, and without gradients."""
+        return self.likelihood.neg_log_prob_of_draws(x, self._decoded(z).to(x.dtype))
+
     def _decoded(self, z: Tensor) -> Tensor:
         return self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 

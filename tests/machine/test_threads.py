@@ -1,8 +1,10 @@
 """How many threads compute beside other processes, and what is said when a run becomes slow."""
 
+import functools
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -152,6 +154,58 @@ def test_fewer_threads_from_the_start_are_said_at_the_first_look(machine, caplog
     threads.look()
     threads.look()
     assert caplog.messages == ["computing with 1 thread: other processes take 3.0 of 4 cores"]
+
+
+# ------------------------------------------------------------------------------------------- in parallel
+
+
+def test_calls_in_parallel_answer_in_their_order_each_with_one_thread():
+    torch.set_num_threads(3)
+    running, most, lock = set(), [], threading.Lock()
+
+    def call(n):
+        with lock:
+            running.add(n)
+            most.append(len(running))
+        time.sleep(0.05 if n % 3 else 0.15)
+        with lock:
+            running.remove(n)
+        return n, torch.get_num_threads()
+
+    found = list(threads.in_parallel(functools.partial(call, n) for n in range(12)))
+    assert found == [(n, 1) for n in range(12)]
+    assert max(most) == 3
+    assert torch.get_num_threads() == 3
+
+
+def test_an_error_in_a_parallel_call_is_raised_and_the_threads_are_as_before():
+    torch.set_num_threads(2)
+    with pytest.raises(ZeroDivisionError):
+        list(threads.in_parallel([lambda: 1, lambda: 1 / 0, lambda: 2]))
+    assert torch.get_num_threads() == 2
+
+
+def test_parallel_calls_are_as_many_beside_other_processes(machine, caplog):
+    """They do not wait for each other. After them it is as before."""
+    caplog.set_level("INFO")
+    machine.passes(1, others=3)
+    threads.compute_with(None)
+    assert torch.get_num_threads() == 1
+    together = threading.Barrier(4, timeout=10)
+
+    def call():
+        together.wait()
+        machine.passes(threads.LOOK, own=1, others=1)
+        threads.look()  # as what evaluates does, between its batches
+        return torch.get_num_threads()
+
+    assert list(threads.in_parallel(8 * [call])) == 8 * [1]
+    assert caplog.messages == []
+    assert torch.get_num_threads() == 1
+    for _ in range(threads.FREE_AGAIN):
+        machine.passes(threads.LOOK, own=1, others=1)
+        threads.look()
+    assert torch.get_num_threads() == 3
 
 
 # ------------------------------------------------------------------------------------------------ pace

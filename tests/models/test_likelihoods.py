@@ -45,6 +45,23 @@ def test_bernoulli_is_the_cross_entropy_summed_over_pixels():
     torch.testing.assert_close(Bernoulli().neg_log_prob(x, logits), expected)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 7), (1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_bernoulli_of_many_draws_is_torchs_cross_entropy(shape, dtype, tolerance):
+    """Grey and binary pixels; logits near 0, of a trained model, and far beyond what exp can take."""
+    rng = torch.Generator().manual_seed(1)
+    x = torch.rand(6, *shape, generator=rng, dtype=torch.float64)
+    x[3:] = x[3:].round()
+    scale = torch.tensor([1e-6, 1.0, 10.0, 1e4], dtype=torch.float64)[:, None, None, None, None]
+    logits = (torch.randn(4, 6, *shape, generator=rng, dtype=torch.float64) * scale).to(dtype)
+    x = x.to(dtype)
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = cross_entropy(logits.double(), x.double().expand_as(logits), reduction="none").flatten(2).sum(2)
+    found = Bernoulli().neg_log_prob_of_draws(x, logits.clone())
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=math.prod(shape) * tolerance / 10)
+
+
 def test_bernoulli_sums_to_one_over_all_binary_images():
     logits = torch.tensor([[[[0.3, -2.0, 5.0]]]], dtype=torch.float64)
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3).double().view(-1, 1, 1, 3)

@@ -36,6 +36,10 @@ class Likelihood:
         """−log p(x|z) in nats, summed over channels and pixels: (N, C, H, W) and (..., N, C, H, W) → (..., N)."""
         raise NotImplementedError
 
+    def neg_log_prob_of_draws(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """`neg_log_prob` but for the last digits, without gradients; it may work in the memory of `decoded`."""
+        return self.neg_log_prob(x, decoded)
+
     def mean(self, decoded: Tensor) -> Tensor:
         """E[x|z], the reconstruction x̂: (..., m·C, H, W) → (..., C, H, W), m being `per_value`."""
         raise NotImplementedError

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from aectl.models.likelihoods.base import Likelihood, LikelihoodChoice, summed
 
+FOLDS = 6  # times that a row of values becomes one of products, half as long
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bernoulli(LikelihoodChoice, Likelihood):
@@ -35,6 +37,22 @@ class Bernoulli(LikelihoodChoice, Likelihood):
     def neg_log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """Cross-entropy in nats, (N, C, H, W) and (..., N, C, H, W) → (..., N); from logits: it cannot overflow."""
         return summed(F.binary_cross_entropy_with_logits(decoded, x.expand_as(decoded), reduction="none"))
+
+    @torch.no_grad()
+    def neg_log_prob_of_draws(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Cross-entropy as Σ max(a, 0) − x·a − log Π σ(|a|), a = decoded, which is spent: few logarithms.
+
+        No value of σ(|a|) is below ½, hence no product of 64 below what float32 holds.
+        """
+        a, x = decoded.flatten(-3), x.flatten(-3)
+        linear = a.clamp_min(0).addcmul_(x, a, value=-1).sum(-1)
+        product = a.abs_().sigmoid_()
+        for _ in range(FOLDS):
+            if product.shape[-1] % 2:
+                break
+            one, other = product.chunk(2, -1)
+            product = one.mul_(other)
+        return linear - product.log_().sum(-1)
 
     def cdf(self, decoded: Tensor, level: Tensor) -> Tensor:
         """P(x = 0), whatever `level`, which can only be 1."""
