@@ -63,7 +63,7 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
         try:
             told.begin(session.progress, command)
             if saved is None:
-                session.keeper.keep(session.progress)  # from its first second on, a run can be resumed
+                _keep_now(session)  # from its first second on, a run can be resumed
             _loop(session, told)
             _best_of(session.progress)
             return told.finish(session.progress, overrides)
@@ -82,12 +82,18 @@ def train_untold(config: TrainConfig, run_dir: Path) -> float:
 
 def _untold(session: Session, *, fresh: bool) -> float:
     if fresh:
-        session.keeper.keep(session.progress)
+        _keep_now(session)
     try:
         _loop(session, None)
         return _best_of(session.progress).value
     except NotFiniteError as error:
         raise _diverged(session, session.keeper.run_dir, error) from None
+
+
+def _keep_now(session: Session) -> None:
+    """A checkpoint that is there before anything else happens."""
+    session.keeper.keep(session.progress)
+    session.keeper.settle()
 
 
 def _best_of(progress: Progress) -> Best:
@@ -99,6 +105,7 @@ def _best_of(progress: Progress) -> Best:
 
 def _diverged(session: Session, run_dir: Path, error: NotFiniteError) -> DivergedError:
     progress = session.progress
+    session.keeper.look(wait=True)
     when = error.when or f"in step {progress.step + 1}"
     kept = "the last good checkpoint" if progress.epoch else "no epoch had ended, and the untrained start"
     tips = advice.words(advice.against_divergence(session.config))
@@ -136,6 +143,7 @@ def _loop(session: Session, told: Journal | None) -> None:
                     _refresh(bar, session)
                     pace.look()
                     threads.look()
+                    session.keeper.look()
                 if stopping := _asked_to_stop(request, world, progress.step):
                     break
             pace.look()
@@ -145,11 +153,13 @@ def _loop(session: Session, told: Journal | None) -> None:
                 bar.latest = _end_epoch(session, told, (n - first) / elapsed)
             _refresh(bar, session)
             if stopping or _asked_to_stop(request, world, progress.step):
-                if progress.step not in session.keeper.verified:
+                if progress.step not in session.keeper.kept:
                     session.keeper.keep(progress)
+                session.keeper.settle()
                 again = shell.command("train", shell.setting("resume", session.keeper.run_dir))
                 log.info("stopped at step %d; go on: %s", progress.step, again)
                 request.stop()
+        session.keeper.settle()
 
 
 def _rng_of(device: torch.device, seed: int, first: int, n: int) -> torch.Generator:
