@@ -17,6 +17,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -35,8 +36,7 @@ from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout
 from aectl.runs.config import TrainConfig
 from aectl.runs.schedules import Cosine
-from aectl.training import loop
-from aectl.training.keeping import Keeper
+from aectl.training import keeping, loop
 from configs import train_config
 
 SMALL = train_config(
@@ -165,13 +165,16 @@ def kills(count: int, seed: int) -> dict[str, int]:
 
 @contextlib.contextmanager
 def counted_steps(at: int, act: Callable[[], None], counter: list[int]) -> Iterator[None]:
-    """Inside a save, count the calls of `os` that change the disk, and `act` instead of the call number `at`."""
-    real = {name: getattr(os, name) for name in STEPS}
+    """Inside a save, count the calls of `os` that change the disk, and `act` instead of the call number `at`.
+
+    Those of other threads do not count: training goes on beside a save.
+    """
+    real, saving = {name: getattr(os, name) for name in STEPS}, threading.get_ident()
 
     def step(name: str) -> Callable:
         def call(*args, **kwargs):
-            counter[0] += 1
-            if counter[0] == at:
+            counter[0] += threading.get_ident() == saving
+            if counter[0] == at and threading.get_ident() == saving:
                 act()
             return real[name](*args, **kwargs)
 
@@ -188,17 +191,17 @@ def counted_steps(at: int, act: Callable[[], None], counter: list[int]) -> Itera
 
 def disturbed_training(run: Path, at: int, act: Callable[[], None], counter: list[int]) -> None:
     """Train, and count and disturb the file-system steps of the fourth save, which removes an older one."""
-    real, saves = Keeper.keep, 0
+    real, saves = keeping._write, 0
 
-    def save(keeper, progress) -> None:
+    def save(*given) -> None:
         nonlocal saves
         saves += 1
         if saves != 4:
-            return real(keeper, progress)
+            return real(*given)
         with counted_steps(at, act, counter):
-            return real(keeper, progress)
+            return real(*given)
 
-    Keeper.keep = save
+    keeping._write = save
     loop.train(MODELS["vae"], run)
 
 

@@ -10,6 +10,7 @@ from aectl.cli import messages, paths
 from aectl.cli.groups import config_dir
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, UserError
+from aectl.machine import garbage
 from aectl.runs import schema
 from aectl.settings import common, typed
 
@@ -73,7 +74,8 @@ def settings_of(command: str, cfg: Any) -> Any:
     """
     from omegaconf import OmegaConf
 
-    kind, _ = COMMANDS[command].load()
+    with garbage.left_alone():
+        kind, _ = COMMANDS[command].load()
     own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
     plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     try:

@@ -83,6 +83,7 @@ class Member:
     def finish(self) -> None:
         """Its last epoch is over."""
         with self.own():
+            self.session.keeper.settle()
             self.result = finished(self.session, self.told, self.overrides)
         with self.apart():
             self._held.close()

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 class Keeper:
     """What a checkpoint has of a run in training, for images of `shape`, and where it goes.
 
-    `batched`: whether its steps are taken with others; `verified`: steps of the newest checkpoints known to be whole.
+    A checkpoint is written, flushed and read back while the steps after it are taken, from a copy: that takes as long
+    as a tenth of a small run's epoch. `batched`: whether its steps are taken with others; `kept`: steps of the newest
+    checkpoints.
     """
 
     run_dir: Path
@@ -41,40 +44,56 @@ class Keeper:
     running: Running
     world: World
     batched: bool = False
-    verified: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _writing: Future[None] | None = None
 
     def keep(self, progress: Progress) -> None:
-        """A checkpoint of this moment; older ones but the best are removed once it is whole.
+        """Begin a checkpoint of this moment; older ones but the best are removed once it is whole.
 
-        Of several processes the first writes it, and all must call.
+        Of several processes the first writes it, and all must call. `settle` waits for it.
         """
         sums = self.world.total(self.running.sums)
-        self.verified = [*self.verified, progress.step][-KEEP:]
+        self.settle()
+        self.kept = [*self.kept, progress.step][-KEEP:]
         if self.world.first:
-            self._write(progress, sums)
+            tensors = {
+                f"adam/{name}/{key}": value for name, of in self.adam.state.items() for key, value in of.items()
+            }
+            of_now = (
+                progress.step,
+                _copied(self.model.state_dict()),
+                {"train": typed.to_dict(self.config), "shape": list(self.shape)},
+                _copied({**tensors, "sums": sums}),
+                {**asdict(progress), "environment": self._environment()},
+            )
+            best = progress.best
+            staying = [*self.kept, *([best.step] if best else [])]
+            self._writing = self._writer.submit(_write, layout.checkpoints_of(self.run_dir), of_now, staying)
+
+    def settle(self) -> None:
+        """Wait until the newest checkpoint is whole; of several processes all must call.
+
+        Raises:
+            OSError, StorageError: it could not be kept; those before it are untouched.
+        """
+        self.look(wait=True)
         self.world.wait()  # one that ended now would have torchrun end the first as well
 
-    def _write(self, progress: Progress, sums: Tensor) -> None:
-        tensors = {f"adam/{name}/{key}": value for name, of in self.adam.state.items() for key, value in of.items()}
-        folder = layout.checkpoints_of(self.run_dir)
-        path = checkpoint.save(
-            folder,
-            progress.step,
-            self.model.state_dict(),
-            {"train": typed.to_dict(self.config), "shape": list(self.shape)},
-            {**tensors, "sums": sums},
-            {**asdict(progress), "environment": self._environment()},
-        )
-        try:
-            checkpoint.verify(path)  # read back before an older one goes
-        except CheckpointError as error:
-            raise StorageError(f"the storage did not keep what was saved: {error}") from None
-        best = progress.best
-        checkpoint.rotate(folder, [*self.verified, *([best.step] if best else [])])
+    def look(self, *, wait: bool = False) -> None:
+        """Raise what kept the newest checkpoint from being written, if that is known by now."""
+        writing = self._writing
+        if writing is not None and (wait or writing.done()):
+            self._writing = None
+            writing.result()
+
+    def close(self) -> None:
+        """Wait for what is being written, however it ends: nobody else may write into the folder before."""
+        self._writer.shutdown()
 
     def restore(self, saved: checkpoint.Checkpoint) -> Progress:
         """Optimizer and running sums as they were at a checkpoint, and where the run stood."""
-        self.verified.append(checkpoint.step_of(saved.path))
+        self.kept.append(checkpoint.step_of(saved.path))
         where = saved.path / "trainer.safetensors"
         tensors = dict(saved.trainer)
         try:
@@ -112,3 +131,18 @@ class Keeper:
             "threads": torch.get_num_threads(),
             "batched": self.batched,
         }
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As they are now, on the CPU: the next steps change them in place."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _write(folder: Path, of_now: tuple[Any, ...], staying: list[int]) -> None:
+    """Save what `checkpoint.save` takes, read it back, and only then remove all checkpoints but those `staying`."""
+    path = checkpoint.save(folder, *of_now)
+    try:
+        checkpoint.verify(path)
+    except CheckpointError as error:
+        raise StorageError(f"the storage did not keep what was saved: {error}") from None
+    checkpoint.rotate(folder, staying)

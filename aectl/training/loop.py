@@ -78,13 +78,14 @@ def begun(
         try:
             told.begin(session.progress, command)
             if saved is None:
-                session.keeper.keep(session.progress)  # from its first second on, a run can be resumed
+                _keep_now(session)  # from its first second on, a run can be resumed
             yield session, told
         except NotFiniteError as error:
             refusal = _diverged(session, run_dir, error)
             sweeps.record_failure(run_dir, overrides, str(refusal), refusal.exit_code)
             raise refusal from None
         finally:
+            session.keeper.close()
             tracker.close()
 
 
@@ -115,12 +116,20 @@ def train_untold(config: TrainConfig, run_dir: Path) -> float:
 
 def _untold(session: Session, *, fresh: bool) -> float:
     if fresh:
-        session.keeper.keep(session.progress)
+        _keep_now(session)
     try:
         _loop(session, None)
         return _best_of(session.progress).value
     except NotFiniteError as error:
         raise _diverged(session, session.keeper.run_dir, error) from None
+    finally:
+        session.keeper.close()
+
+
+def _keep_now(session: Session) -> None:
+    """A checkpoint that is there before anything else happens."""
+    session.keeper.keep(session.progress)
+    session.keeper.settle()
 
 
 def _best_of(progress: Progress) -> Best:
@@ -132,6 +141,7 @@ def _best_of(progress: Progress) -> Best:
 
 def _diverged(session: Session, run_dir: Path, error: NotFiniteError) -> DivergedError:
     progress = session.progress
+    session.keeper.look(wait=True)
     when = error.when or f"in step {progress.step + 1}"
     kept = "the last good checkpoint" if progress.epoch else "no epoch had ended, and the untrained start"
     tips = advice.words(advice.against_divergence(session.config))
@@ -167,6 +177,7 @@ def _loop(session: Session, told: Journal | None) -> None:
                     _refresh(bar, session)
                     pace.look()
                     threads.look()
+                    session.keeper.look()
                 if stopping := _asked_to_stop(request, world, progress.step):
                     break
             pace.look()
@@ -178,6 +189,7 @@ def _loop(session: Session, told: Journal | None) -> None:
             if stopping or _asked_to_stop(request, world, progress.step):
                 stopped(session)
                 request.stop()
+        session.keeper.settle()
 
 
 def is_over(session: Session) -> bool:
@@ -188,8 +200,9 @@ def is_over(session: Session) -> bool:
 def stopped(session: Session) -> None:
     """Keep where a run stands that was asked to stop, and say how to go on."""
     progress = session.progress
-    if progress.step not in session.keeper.verified:
+    if progress.step not in session.keeper.kept:
         session.keeper.keep(progress)
+    session.keeper.settle()
     again = shell.command("train", shell.setting("resume", session.keeper.run_dir))
     log.info("stopped at step %d; go on: %s", progress.step, again)
 
