@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo gallery test test-slow test-pages test-export docs bench reproduce torture mutations lint format tensorboard clean
+.PHONY: help install demo gallery test test-slow test-pages test-export docs bench bench-growth soak reproduce torture mutations lint format tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ reproduce: $(STAMP) ## train and measure published set-ups, into docs/results.md
 bench: $(STAMP) ## time everything beside other programs, into docs/performance.md: 25 minutes, on an idle machine
 	$(BIN)/python benchmarks/speed.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WITHOUT_OTHERS),--without-others)
 
+bench-growth: $(STAMP) ## how time and memory grow with images, pixels, latents and jobs, into docs/performance.md: 8 minutes
+	$(BIN)/python benchmarks/growth.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
 torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed pictures, fuzzing, seeded defects: 15 minutes
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \
 	$(BIN)/python tests/torture.py exits && $(BIN)/python tests/torture.py refusals; others=$$?; \
@@ -62,6 +65,9 @@ torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed picture
 	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
 	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py -k "get_through or any_override"
 	@$(MAKE) --no-print-directory mutations
+
+soak: $(STAMP) ## 2,000 epochs, watched from outside: neither memory, nor open files, nor time may grow: 4 minutes
+	$(BIN)/python tests/soak.py
 
 mutations: $(STAMP) ## seeded defects, each of which some test must notice, in one table: 5 minutes
 	$(BIN)/python tests/mutations.py

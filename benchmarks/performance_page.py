@@ -3,7 +3,6 @@
 import argparse
 import os
 import platform
-import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,16 +41,16 @@ def options(words: str, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
-def write(sections: Mapping[str, Section], given: argparse.Namespace, command: str) -> None:
+def write(sections: Mapping[str, Section], given: argparse.Namespace, command: Callable[[str], str]) -> None:
     """Measure `sections` and put each on the page as soon as it is done; the others stay as they are.
 
-    `command` is how they are measured, but for the section's name.
+    `command` says how a section of that title is measured.
     """
     for title, section in sections.items():
         with tempfile.TemporaryDirectory() as name:
             found = section.measure(given, Path(name))
         parts = written(given.out)
-        parts[title] = f"{section.meaning}\n\n{measured_on(f'{command} {shlex.quote(title)}')}\n\n{found}"
+        parts[title] = f"{section.meaning}\n\n{measured_on(command(title))}\n\n{found}"
         given.out.write_text(page(parts))
         print(f"{title}: in {given.out}")
 

@@ -8,6 +8,7 @@ two cores; nothing else should run beside it.
 
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -250,7 +251,11 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.sections) - set(SECTIONS):
         parser.error(f"{min(unknown)}: choose from {', '.join(SECTIONS)}")
-    command = f"python benchmarks/speed.py --rounds {given.rounds}{' --without-others' * given.without_others}"
+
+    def command(title: str) -> str:
+        without = " --without-others" if given.without_others and title == "Training" else ""
+        return f"python benchmarks/speed.py --rounds {given.rounds}{without} {shlex.quote(title)}"
+
     performance_page.write({title: SECTIONS[title] for title in given.sections or SECTIONS}, given, command)
 
 

@@ -20,7 +20,7 @@ def benchmarks(monkeypatch):
     before = set(sys.modules)
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     yield
-    for name in ("performance_page", "timing", "training", "speed"):
+    for name in ("performance_page", "timing", "training", "speed", "growth"):
         if name not in before:
             sys.modules.pop(name, None)
 
@@ -34,8 +34,10 @@ def test_a_section_is_measured_anew_and_the_others_stay(tmp_path, monkeypatch):
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     given = Namespace(out=tmp_path / "page.md")
-    page.write({"Evaluation": section(page, "E 1\n\nE 2"), "Training": section(page, "T 1")}, given, "python a.py")
-    page.write({"Training": section(page, "T 2")}, given, "python b.py --rounds 1")
+    page.write(
+        {"Evaluation": section(page, "E 1\n\nE 2"), "Training": section(page, "T 1")}, given, "python a.py {}".format
+    )
+    page.write({"Training": section(page, "T 2")}, given, "python b.py --rounds 1 {}".format)
     text = given.out.read_text()
     assert text.index("T 2") < text.index("E 1\n\nE 2"), "in the page's order, not in that of measuring"
     assert "T 1" not in text
@@ -44,7 +46,7 @@ def test_a_section_is_measured_anew_and_the_others_stay(tmp_path, monkeypatch):
     assert "`OMP_NUM_THREADS=3 python b.py --rounds 1 Training`" in training
     assert "`OMP_NUM_THREADS=3 python a.py Evaluation`" in evaluation
     assert all(torch.__version__ in part for part in (training, evaluation))
-    page.write({"Growth": section(page, "G")}, given, "python c.py")
+    page.write({"Growth": section(page, "G")}, given, lambda title: "python c.py")
     assert given.out.read_text().replace(text.split("\n## ")[0], "").count("\n## ") == 3
 
 
@@ -52,7 +54,7 @@ def test_every_section_has_a_place_on_the_page():
     import performance_page
     import speed
 
-    assert set(speed.SECTIONS) <= set(performance_page.ORDER)
+    assert {*speed.SECTIONS, "Growth"} == set(performance_page.ORDER)
 
 
 def test_ratios_are_taken_within_rounds():
@@ -76,6 +78,28 @@ def test_bf16_is_left_out_with_a_sentence(monkeypatch):
     assert "--without-others" in left_out[1]
     monkeypatch.setattr(devices, "bf16_instructions", lambda: {"amx_bf16"})
     assert training.names(Namespace(without_others=False))[0] == list(training.WORDS)
+
+
+def test_the_exponent_is_that_of_the_two_largest_sizes():
+    import growth
+
+    costs = [{"step": value, "end": 1 + value / 1000, "memory": value**2} for value in (7.0, 1.0, 8.0)]
+    axis = growth.Axis("pixels", (1, 10, 100), costs, growth.COSTS, {"memory": "it is squared"})
+    assert axis.exponent("step") == pytest.approx(0.90309, abs=1e-5)  # log10(8)
+    assert axis.verdict("step") == "no more than a straight line (exponent 0.90)"
+    assert axis.verdict("end") == "the same at every size"
+    assert axis.verdict("memory") == "more than a straight line (exponent 1.81): it is squared"
+
+
+@pytest.mark.slow
+def test_what_a_run_costs_from_inside():
+    from timing import script
+
+    tiny = ("experiment=smoke", "dataset.synthetic_size=400", "batch_size=8")
+    found = script("one_run.py", *tiny)
+    assert found.keys() == {"start", "step", "end", "memory"}
+    assert all(value > 0 for value in found.values())
+    assert found["step"] < found["end"]  # of 34 steps each
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,18 @@ def test_synthetic_has_its_shape_and_known_factors(shape):
     height = shape[1]
     centre = (images.sum(1).sum(2) * (np.arange(height) + 0.5)).sum(1) / images.sum((1, 2, 3)) / min(shape[1:])
     np.testing.assert_allclose(centre[discs], factors[discs, 1], atol=0.01)
+
+
+def test_shapes_are_drawn_a_few_at_a_time(monkeypatch):
+    """The memory is that of the pictures and of a part of them in many bytes a value; the pixels are the same."""
+    tracemalloc.start()
+    images, labels, factors = synthetic.draw(8000, (1, 16, 16), 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.nbytes + 3000 * 256 * 40
+    monkeypatch.setattr(synthetic, "CHUNK", 8000)
+    for found, expected in zip((images, labels, factors), synthetic.draw(8000, (1, 16, 16), 0), strict=True):
+        assert np.array_equal(found, expected)
 
 
 def test_the_split_depends_on_its_own_seed():

@@ -11,6 +11,7 @@ from aectl.settings.choices import Checked, Range
 
 SHAPES = ("disc", "square", "triangle")
 FACTORS = ("shape", "y", "x", "size", "brightness")
+CHUNK = 1000  # images drawn at a time, each value in many bytes
 
 _COLOURS = np.array([[1.0, 0.45, 0.35], [0.4, 0.9, 0.5], [0.45, 0.6, 1.0]])
 
@@ -36,20 +37,30 @@ def draw(n: int, shape: tuple[int, int, int], seed: int) -> tuple[np.ndarray, np
     x = rng.uniform(size, width / side - size)
     brightness = rng.uniform(0.6, 1.0, size=n)
 
-    rows = ((np.arange(height) + 0.5) / side)[None, :, None] - y[:, None, None]
-    columns = ((np.arange(width) + 0.5) / side)[None, None, :] - x[:, None, None]
+    images = np.empty((n, channels, height, width), np.uint8)
+    for start in range(0, n, CHUNK):
+        part = slice(start, start + CHUNK)
+        images[part] = _drawn(shape, kind[part], y[part], x[part], size[part], brightness[part])
+    return images, kind.astype(np.int64), np.stack([kind, y, x, size, brightness], axis=1)
+
+
+def _drawn(shape: tuple[int, int, int], kind: np.ndarray, *factors: np.ndarray) -> np.ndarray:
+    """Pictures of those factors, y, x, size and brightness, (n,) each: (n, *shape), uint8."""
+    channels, height, width = shape
+    y, x, radius, brightness = (factor[:, None, None] for factor in factors)
+    side = min(height, width)
+    rows = ((np.arange(height) + 0.5) / side)[None, :, None] - y
+    columns = ((np.arange(width) + 0.5) / side)[None, None, :] - x
     rows, columns = np.broadcast_arrays(rows, columns)
-    radius = size[:, None, None]
     # Signed distances to each outline, negative inside, in units of the shorter side.
     distance = np.select(
         [kind[:, None, None] == 0, kind[:, None, None] == 1],
         [np.hypot(rows, columns) - radius, np.maximum(np.abs(rows), np.abs(columns)) - 0.85 * radius],
         np.maximum(rows - 0.7 * radius, (np.abs(columns) * 2 - rows - 0.9 * radius) / np.sqrt(5)),
     )
-    ink = np.clip(0.5 - distance * side, 0, 1) * brightness[:, None, None]  # one pixel of anti-aliasing
-    colour = _COLOURS[kind] if channels == 3 else np.ones((n, 1))
-    images = np.rint(255 * ink[:, None] * colour[:, :, None, None]).astype(np.uint8)
-    return images, kind.astype(np.int64), np.stack([kind, y, x, size, brightness], axis=1)
+    ink = np.clip(0.5 - distance * side, 0, 1) * brightness  # one pixel of anti-aliasing
+    colour = _COLOURS[kind] if channels == 3 else np.ones((len(kind), 1))
+    return np.rint(255 * ink[:, None] * colour[:, :, None, None]).astype(np.uint8)
 
 
 def _check_shape(key: str, shape: list[int]) -> None:
