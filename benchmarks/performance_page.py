@@ -66,7 +66,8 @@ def measured_on(command: str) -> str:
 def written(path: Path) -> dict[str, str]:
     """What a page has under each title."""
     chunks = path.read_text().split("\n## ")[1:] if path.is_file() else []
-    return {title: text.strip() for title, _, text in (chunk.partition("\n") for chunk in chunks)}
+    found = {title: text.strip() for title, _, text in (chunk.partition("\n") for chunk in chunks)}
+    return {title: text for title, text in found.items() if title in ORDER}
 
 
 def page(parts: Mapping[str, str]) -> str:
