@@ -272,8 +272,8 @@ SECTIONS = {
         training_beside,
     ),
     "A whole run": Section(
-        "`aectl train epochs=20` from the shell's return key to its end, start, validation, checkpoints, pictures "
-        "and the explorer's page included, beside the seconds of its steps alone; and its epochs' ends by themselves: "
+        "`aectl train epochs=20` from the shell's return key to its end: start, validation, checkpoints, pictures "
+        "and the explorer's page, beside the seconds of its steps alone; and its epochs' ends by themselves: "
         "validation, curves, and a checkpoint that is written and read back while the next steps are taken.",
         whole_run,
     ),
