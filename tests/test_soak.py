@@ -26,6 +26,7 @@ def test_a_steady_run_passes_whatever_its_beginning_is_like():
     ("grows", "line"),
     [({"memory": lambda i: 300 + i}, "memory grows: 308 MiB in the first quarter, 335 MiB in the last"),
      ({"memory": lambda i: 300 + 0.5 * i}, None),  # 14 MiB, less than 5 % and 10 MiB
+     ({"files": lambda i: 20 + i // 20}, None),
      ({"files": lambda i: 20 + i // 10}, "open files grow: 20 in the first quarter, 23 in the last"),
      ({"cost": lambda i: 30 + i}, "an epoch takes longer: 43.0 ms in the first quarter, 70.0 ms in the last"),
      ({"cost": lambda i: 30 + 0.3 * i}, None)],
