@@ -253,9 +253,14 @@ def test_running_sums_of_another_kind_are_refused_in_one_line(aectl, only_run, s
 class Weighted:
     """A stand-in for a VAE whose importance weights are given: 1 for each draw but the first, e^`favoured` for it."""
 
+    per_value = 1
+
     def __init__(self, favoured: float):
         self.favoured = favoured
-        self.prior = self
+        self.prior = self.likelihood = self
+
+    def parameters(self):
+        return iter([torch.zeros(1)])
 
     def encode(self, x):
         return self
@@ -264,7 +269,7 @@ class Weighted:
         self.draws = draws
         return torch.zeros(draws, self.count, 1)
 
-    def neg_log_prob(self, x, z):
+    def neg_log_prob_of_draws(self, x, z):
         found = torch.zeros(z.shape[:2])
         found[0] = -self.favoured
         return found
