@@ -218,16 +218,16 @@ def aectl(images: np.ndarray, batch: int, clock: Clock, precision: str = "float3
     from aectl.cli.composing import composed
     from aectl.training import loop
 
-    feed = loop.feed
+    rest_of_epoch = loop.rest_of_epoch
 
     def counted(*given: Any) -> Iterator[Any]:
         clock.go()
-        for batch in feed(*given):
+        for batch in rest_of_epoch(*given):
             yield batch
             clock.tick()
         clock.stop()
 
-    loop.feed = counted
+    loop.rest_of_epoch = counted
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "images.npy", images.reshape(-1, 28, 28))

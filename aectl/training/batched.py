@@ -31,9 +31,9 @@ from aectl.training.session import Session
 
 log = logging.getLogger(__name__)
 
-# Parameters of a model below which its steps are mostly calls, which a crew shares; above, its weights and what Adam
-# knows of them leave the processor's cache between two steps of one run. See docs/performance.md.
-SMALL = 100_000
+# Parameters of a model up to which a crew has been measured to be faster; of larger ones the weights, and what Adam
+# knows of them, may fill the memory's way to the processor. See docs/performance.md.
+SMALL = 700_000
 
 
 @dataclass(eq=False)
