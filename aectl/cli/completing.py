@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aectl.cli import described, groups
 from aectl.cli.job import Job
-from aectl.cli.launching import hydra_main, without_command
+from aectl.cli.launching import BATCHED, hydra_main, without_command
 from aectl.cli.messages import Task
 from aectl.commands.table import COMMANDS
 from aectl.runs import finding
@@ -55,7 +55,9 @@ def _of_hydra(words: list[str], args: list[str]) -> list[str]:
     without_command(words)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         hydra_main(Job(Task(words[1]), ""), args)
-    return [word for word in said.getvalue().split() if word.startswith("hydra")]
+    found = [word for word in said.getvalue().split() if word.startswith("hydra")]
+    ours = words[1] == "train" and "=" in words[-1] and BATCHED.startswith(words[-1])
+    return sorted([*found, BATCHED]) if ours else found
 
 
 def _keys(command: str, given: list[str]) -> Iterable[str]:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Job:
         self.line = line
         self.status = 0
         self.process = os.getpid()
-        functools.update_wrapper(self, settings_for)
+        functools.update_wrapper(self, run)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a process, which in a parallel sweep is a new one and knows nothing of us yet.
@@ -85,19 +85,13 @@ class Job:
 
     def __call__(self, cfg: Any) -> float | None:
         """Run the command in Hydra's output folder; return what a sweeper may minimise."""
-        return self._attempt(cfg, self._run)
-
-    def plan(self, cfg: Any) -> "Planned | float | None":
-        """What `aectl train` would do in Hydra's output folder; of what is done already, its result."""
-        return self._attempt(cfg, self._plan)
-
-    def _attempt(self, cfg: Any, work: Callable[[Any, "Place"], Any]) -> Any:
         signals.heed()
-        place = Place.of_hydra()
+        root = logging.getLogger()
         if follows():
-            logging.getLogger().handlers.clear()
+            root.handlers.clear()
+        place = Place.of_hydra([one for one in root.handlers if isinstance(one, logging.FileHandler)])
         try:
-            return work(cfg, place)
+            return run(self.task.command, cfg, place, self.line)
         except OtherSweepError:
             raise  # it ends the whole sweep, and what is there stays as it is
         except Exception as error:
@@ -106,38 +100,20 @@ class Job:
                 raise
             return None
 
-    def _run(self, cfg: Any, place: "Place") -> float | None:
-        task = self.task
-        _, work = COMMANDS[task.command].load()
-        more = {"overrides": place.overrides, "line": self.line, "in_sweep": place.in_sweep}
-        settings = settings_for(task.command, cfg, place.overrides)
-        return work(settings, place.folder, **(more if task.command == "train" else {}))
-
-    def _plan(self, cfg: Any, place: "Place") -> "Planned | float":
-        from aectl.commands.train import take_up
-
-        settings = settings_for("train", cfg, place.overrides)
-        done = take_up(settings, place.folder, place.overrides, in_sweep=place.in_sweep)
-        return Planned(cfg, settings, place) if done is None else done
-
     @contextlib.contextmanager
-    def apart(self, plan: "Planned") -> Iterator[list[Exception]]:
-        """A block of work on one of several jobs: what is said there goes to its log, and an error ends the job.
-
-        What the block is given has the error, once it is over.
-        """
-        root, failures = logging.getLogger(), []
-        before, root.handlers = root.handlers, [*plan.place.logs]
+    def apart(self, cfg: Any, place: "Place") -> Iterator[None]:
+        """A block of work on one of several jobs: what is said there goes to its log, and an error ends the block."""
+        root = logging.getLogger()
+        before, root.handlers = root.handlers, [*place.logs]
         try:
-            yield failures
+            yield
         except OtherSweepError:
             raise
         except Exception as error:
-            failures.append(error)
-            self._leave_word(error, plan.cfg, plan.place)
+            self._leave_word(error, cfg, place)
         finally:
             root.handlers = before
-            for one in plan.place.logs:
+            for one in place.logs:
                 one.close()  # it is opened again when there is more to say
 
     def _leave_word(self, error: Exception, cfg: Any, place: "Place") -> None:
@@ -181,8 +157,8 @@ class Place:
     logs: list[logging.FileHandler]
 
     @classmethod
-    def of_hydra(cls) -> "Place":
-        """That of the job which Hydra calls."""
+    def of_hydra(cls, logs: list[logging.FileHandler]) -> "Place":
+        """That of the job which Hydra has composed last."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
         from omegaconf import OmegaConf
@@ -195,17 +171,7 @@ class Place:
         overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
         in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
         learns = in_sweep and hydra_cfg.runtime.choices["hydra/sweeper"] != "basic"
-        logs = [one for one in logging.getLogger().handlers if isinstance(one, logging.FileHandler)]
         return cls(folder, overrides, in_sweep, learns, logs)
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A training run that is to be made: Hydra's configuration, ours, and where."""
-
-    cfg: Any
-    settings: Any
-    place: Place
 
 
 def places_of(settings: Any, folder: Path | None) -> dict[str, Path]:
@@ -221,6 +187,14 @@ def _data_root(settings: Any) -> dict[str, Path]:
     from aectl.data.datasets import official
 
     return {"data.root": official.data_root(settings.data.root)} if hasattr(settings, "data") else {}
+
+
+def run(command: str, cfg: Any, place: Place, line: str) -> float | None:
+    """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
+    settings = settings_for(command, cfg, place.overrides)
+    _, work = COMMANDS[command].load()
+    more = {"overrides": place.overrides, "line": line, "in_sweep": place.in_sweep} if command == "train" else {}
+    return work(settings, place.folder, **more)
 
 
 def settings_for(command: str, cfg: Any, overrides: Sequence[str]) -> Any:

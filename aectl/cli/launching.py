@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 from aectl.cli import composing, groups, paths
 from aectl.cli.job import Job
@@ -11,21 +11,24 @@ from aectl.errors import ConfigError
 from aectl.runs.schema import NAME
 
 
-def hydra_main(job: Job, args: list[str]) -> None:
-    """Hand `args` to plain `hydra.main`; it calls `job` with the composed configuration, in a sweep several times."""
+def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = None) -> None:
+    """Hand `args` to plain `hydra.main`; it calls `job` with the composed configuration, in a sweep several times.
+
+    A `task` is called in its place.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
     import hydra
     from hydra.core.plugins import Plugins
 
-    from aectl.cli.batching import Batched
     from aectl.cli.search_path import InstalledConfigs
 
     _check_flags(args)
     composing.register()
-    for plugin in (InstalledConfigs, Batched):
-        Plugins.instance().register(plugin)  # Hydra hands what it finds to a sweep's jobs
+    Plugins.instance().register(InstalledConfigs)  # Hydra hands what it finds to a sweep's jobs
     sys.argv = ["aectl", *args]
-    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(job)()
+    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(
+        task or job
+    )()
 
 
 def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
@@ -43,8 +46,13 @@ def without_command(words: list[str]) -> None:
     os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
 
 
-def check_overrides(command: str, overrides: list[str]) -> None:
+BATCHED = "hydra/launcher=batched"  # our own way to run a sweep, under the name of a launcher
+
+
+def check_overrides(command: str, overrides: list[str], *, multirun: bool) -> None:
     """What Hydra would take, and mean something else by, or refuse in words that lead nowhere."""
+    if BATCHED in overrides and not (command == "train" and multirun):
+        raise ConfigError(f"{BATCHED}: is for the jobs of a sweep; it goes with `aectl train -m`")
     choices, others = groups.choices_of(command), groups.others_than(command)
     for override in overrides:
         key, value = paths.key_of(override), override.partition("=")[2]

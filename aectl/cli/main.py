@@ -111,7 +111,7 @@ def _main(args: list[str], task: Task) -> int:
         stamp, unique = processes.join(f"{stamp} {unique}").split()
     overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in words.MULTIRUN]
     name_launch(stamp, unique, overrides)
-    check_overrides(command, overrides)
+    check_overrides(command, overrides, multirun=multirun)
     task.command, task.places = command, paths.paths_among(overrides)
     job = Job(task, shell.command(*args))
     if multirun:

@@ -13,9 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from aectl import shell, storage
-from aectl.cli import composing, paths
+from aectl.cli import batching, composing, paths
 from aectl.cli.job import Job
-from aectl.cli.launching import hydra_main
+from aectl.cli.launching import BATCHED, hydra_main
 from aectl.errors import ConfigError
 from aectl.files import tables
 from aectl.machine import load
@@ -23,6 +23,8 @@ from aectl.runs import finding
 from aectl.runs.schema import TOGETHER
 from aectl.runs.sweeps import read_jobs, table
 
+WORKERS = "hydra.launcher.n_jobs"
+QUIET = "hydra.hydra_logging.root.level=WARNING"
 LOOKS = 0.5  # seconds between looks at the folder of a sweep
 
 
@@ -34,8 +36,14 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     apart = _apart(overrides) if command == "train" else None
     try:
         with watched(folder, apart) if apart is not None else contextlib.nullcontext():
-            # argparse wants the overrides in one piece; -m may stand anywhere.
-            hydra_main(job, ["-m", *overrides, *(apart.overrides if apart is not None else ())])
+            if apart is None:
+                # argparse wants the overrides in one piece; -m may stand anywhere.
+                hydra_main(job, ["-m", *overrides])
+            elif apart.batched:
+                own = [one for one in overrides if one != BATCHED and paths.key_of(one) != WORKERS]
+                batching.run(job, [*own, QUIET], apart.workers, always=apart.always)
+            else:
+                hydra_main(job, ["-m", *overrides, "hydra/launcher=joblib", f"{WORKERS}={apart.workers}", QUIET])
     finally:
         found = read_jobs(folder) if folder.is_dir() else []
         if command == "train":
@@ -57,39 +65,48 @@ def _sweep_folder(given: dict[str, Path]) -> Path:
 
 @dataclass(frozen=True)
 class Apart:
-    """How jobs run in processes of their own: how many, in how many, and what Hydra has to know of it."""
+    """How jobs run in processes of their own.
+
+    Attributes:
+        jobs, workers: so many jobs in so many processes.
+        batched: whether those of one form take every step together; if so, `always`, also where they gain nothing.
+    """
 
     jobs: int
     workers: int
-    overrides: tuple[str, ...]
+    batched: bool = False
+    always: bool = False
 
 
 def _apart(overrides: list[str]) -> Apart | None:
     """How the jobs of a sweep are to run next to each other, each process on its share of the cores.
 
-    A small model leaves a second core half idle. Jobs whose models have one form can share every call, too: the
-    launcher looks whether they gain by it. One after another go jobs on a GPU, which they would share, those of
-    another sweeper or launcher, and where the number of threads is itself swept.
+    A small model leaves a second core half idle. Jobs whose models have one form can share every call, too. One after
+    another go jobs on a GPU, which they would share, those of another sweeper or launcher, and where the number of
+    threads is itself swept.
     """
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     on_gpu = given.get("device", "auto") != "cpu" and Path("/dev/nvidiactl").exists()
-    threads, asked = given.get("threads", "1"), given.get("hydra/launcher")
-    if "hydra/sweeper" in given or asked not in (None, "batched") or not threads.isdigit():
+    threads, asked = given.get("threads", "1"), BATCHED in overrides
+    if not asked and ({"hydra/launcher", "hydra/sweeper"} & given.keys() or on_gpu or not threads.isdigit()):
         return None
+    if "hydra/sweeper" in given:
+        raise ConfigError(
+            f"{BATCHED}: goes with Hydra's own sweeper; leave out hydra/sweeper={given['hydra/sweeper']}"
+        )
     sizes = _choices(overrides)
     jobs = math.prod(sizes.values())
-    room = 1 if on_gpu else max(1, min(jobs, len(load.cores()) // max(1, int(threads))))
-    quiet = "hydra.hydra_logging.root.level=WARNING"
-    if asked == "batched":
-        workers = given.get("hydra.launcher.n_jobs", str(room))
-        return Apart(jobs, int(workers) if workers.isdigit() else room, (f"hydra.launcher.n_jobs={workers}", quiet))
+    each = int(threads) if threads.isdigit() else 1
+    room = 1 if on_gpu else max(1, min(jobs, len(load.cores()) // max(1, each)))
+    if asked:
+        workers = given.get(WORKERS, str(room))
+        if not workers.isdigit() or workers == "0":
+            raise ConfigError(f"{WORKERS}={workers}: give how many processes, at least 1")
+        return Apart(jobs, int(workers), batched=True, always=True)
     if room == 1:
         return None
-    workers = f"hydra.launcher.n_jobs={room}"
     alike = {key.partition(".")[0] for key, size in sizes.items() if size > 1} <= set(TOGETHER)
-    if alike and jobs >= 2 * room:
-        return Apart(jobs, room, ("hydra/launcher=batched", "hydra.launcher.always=false", workers, quiet))
-    return Apart(jobs, room, ("hydra/launcher=joblib", workers, quiet))
+    return Apart(jobs, room, batched=alike and jobs >= 2 * room)
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, int]:

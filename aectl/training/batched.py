@@ -20,6 +20,7 @@ from aectl.machine import threads
 from aectl.models.batched import can_be_batched
 from aectl.models.networks.layers import Shape, count_parameters
 from aectl.models.table import build_model
+from aectl.runs import layout
 from aectl.runs.config import TrainConfig
 from aectl.runs.schema import TOGETHER
 from aectl.settings import typed
@@ -106,15 +107,20 @@ def train_batched(members: Sequence[Member], *, always: bool) -> None:
             _together(group, data)
         else:
             for one in group:
-                one.alone()
+                if not one.over:
+                    one.alone()
 
 
 def _common(group: Sequence[Member]) -> Split | None:
-    """The images of all of them; None where there are none, of which each will complain."""
-    config = group[0].config
-    with contextlib.suppress(Exception):
-        return build_dataset(config.dataset, config.data.root, fresh=True, memory_gb=config.data.memory_gb)
-    return None
+    """The images of all of them, as the first reads them; None where it cannot, and has failed."""
+    first, found = group[0], None
+    with first.apart():
+        config, manifest = first.config, layout.read_manifest(first.run_dir)
+        found = build_dataset(
+            config.dataset, config.data.root, fresh=True, memory_gb=config.data.memory_gb, manifest=manifest
+        )
+    first.over = found is None
+    return found
 
 
 def fits(config: TrainConfig, shape: Shape, *, always: bool) -> bool:
@@ -174,7 +180,8 @@ def _epoch(crew: Crew, members: Sequence[Member], request: StopRequest) -> None:
         for batches in crew.batches():
             crew.step(batches)
             if first.progress.step % REFRESH == 0:
-                threads.look()
+                with members[0].apart():
+                    threads.look()
             if request.signal is not None:
                 break
     except FellOutError as error:

@@ -40,8 +40,9 @@ class Crew:
         self.adam = self._one_adam() if _same_moves([session.config for session in self.sessions]) else None
         # Runs of one seed and one noise see the same images: those are fetched once.
         keys = [(session.config.seed, repr(session.config.noise)) for session in self.sessions]
-        self.sources = [keys.index(key) for key in dict.fromkeys(keys)]
-        self.source_of = [list(dict.fromkeys(keys)).index(key) for key in keys]
+        apart = list(dict.fromkeys(keys))
+        self.sources = [keys.index(key) for key in apart]
+        self.source_of = [apart.index(key) for key in keys]
         self.clips = any(session.config.grad_clip is not None for session in self.sessions)
         self.images = first.data.train.to(first.device)
 

@@ -264,18 +264,31 @@ def test_ctrl_c_ends_a_sweep_and_it_can_be_gone_on_with(started, tmp_path, swept
 def test_as_many_jobs_side_by_side_as_there_are_cores_for(monkeypatch, overrides, cores, expected):
     monkeypatch.setattr(load, "cores", lambda: list(range(cores)))
     apart = multirun._apart([*overrides, "device=cpu"])
-    launcher = apart and next(one for one in apart.overrides if one.startswith("hydra/launcher=")).partition("=")[2]
-    assert (apart and (apart.jobs, apart.workers, launcher)) == expected
-    # Unasked, jobs are batched only where they gain by it.
-    assert launcher != "batched" or "hydra.launcher.always=false" in apart.overrides
+    found = apart and (apart.jobs, apart.workers, "batched" if apart.batched else "joblib")
+    assert found == expected
+    assert not (apart and apart.always), "unasked, jobs are batched only where they gain by it"
 
 
-def test_a_launcher_that_was_asked_for_keeps_its_own_settings(monkeypatch):
+def test_batched_jobs_that_were_asked_for(monkeypatch):
     monkeypatch.setattr(load, "cores", lambda: [0, 1])
-    given = ["seed=range(4)", "hydra/launcher=batched", "device=cpu"]
-    assert multirun._apart(given).overrides[0] == "hydra.launcher.n_jobs=2"
+    given = ["latent=2,3", "seed=range(4)", "hydra/launcher=batched", "device=cpu"]
+    assert multirun._apart(given) == multirun.Apart(8, 2, batched=True, always=True)
     assert multirun._apart([*given, "hydra.launcher.n_jobs=1"]).workers == 1
-    assert not [one for one in multirun._apart(given).overrides if "hydra/" in one or "always" in one]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(("train",), "hydra/launcher=batched: is for the jobs of a sweep"),
+     (("eval", "-m"), "it goes with `aectl train -m`"),
+     (("train", "-m", "seed=0,1", "hydra/sweeper=optuna"), "leave out hydra/sweeper=optuna"),
+     (("train", "-m", "seed=0,1", "hydra.launcher.n_jobs=none"), "n_jobs=none: give how many"),
+     (("train", "-m", "seed=0,1", "hydra.launcher.n_jobs=0"), "n_jobs=0: give how many")],
+)  # fmt: skip
+def test_where_jobs_cannot_be_batched_it_is_said_in_a_line(aectl, words, expected):
+    done = aectl(*words, "hydra/launcher=batched")
+    assert done.status == 2
+    assert expected in done.err
+    assert len(done.err.strip().splitlines()) == 1
 
 
 def test_no_process_gets_all_jobs_of_one_value():
