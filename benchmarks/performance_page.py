@@ -15,7 +15,7 @@ from aectl.machine import facts
 PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 ORDER = (
     "Training", "A step", "A whole run", "Beside other processes", "Starting", "Many models in one step", "Sweeps",
-    "Size", "Growth", "Evaluation", "Evaluation beside a busy process",
+    "Size", "Growth", "Evaluation", "The bound", "Evaluation beside a busy process",
 )  # fmt: skip
 HEAD = Path(__file__).with_name("performance_head.md").read_text()
 

@@ -19,7 +19,7 @@ from aectl.drawing.explorer import page
 from aectl.drawing.explorer.subject import subject_of
 from aectl.errors import DataError, UserError, brief
 from aectl.files import unusable
-from aectl.machine import litter
+from aectl.machine import garbage
 from aectl.measuring.scoring import Scores, codes_of, score
 from aectl.models.base import Model
 from aectl.models.networks.layers import count_parameters
@@ -124,7 +124,7 @@ class Journal:
             return self.data.val, "validation"
         return self.data.train.drawn_once("pictures"), "training"
 
-    @litter.freed()
+    @garbage.freed()
     def draw(self, progress: Progress) -> Scores:
         """The pictures of this moment, into TensorBoard and `figures/`; return the scores of the images shown."""
         model, device, noise = self.model, self.device, self.config.noise
