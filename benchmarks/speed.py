@@ -202,7 +202,7 @@ def evaluating(given: Namespace, folder: Path) -> str:
 
 
 def bounding(given: Namespace, folder: Path) -> str:
-    """`aectl eval nll_samples=5000` on all 10,000 test images of MNIST, which are looked for as `dataset=mnist` does."""
+    """`aectl eval nll_samples=5000` on the 10,000 test images of MNIST, found or downloaded as ever."""
     settings = ("dataset=mnist", "dataset.binarize=dynamic", "latent=40", "epochs=2", "figures_every=0")
     seconds([*AECTL, "train", *settings, "network.hidden=[300,300]"], folder)
     took = statistics.median(seconds([*AECTL, "eval", "nll_samples=5000"], folder) for _ in range(given.rounds))
