@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from aectl.cli import groups, help, paths
+from aectl.cli import groups, help, launching, paths
 from aectl.cli.composing import composed
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError
@@ -57,8 +57,13 @@ def is_command(words: list[str]) -> bool:
 
 
 def jobs(words: list[str]) -> list[tuple[str, ...]]:
-    """The jobs of a sweep: as many as its longest list has, so that each value is in one; else the line, no flags."""
-    several = [values(word) if "-m" in words else [word] for word in words if word[0] != "-"]
+    """The jobs of a sweep: as many as its longest list has, so that each value is in one; else the line, no flags.
+
+    How a sweep runs its jobs is none of theirs.
+    """
+    several = [
+        values(word) if "-m" in words else [word] for word in words if word[0] != "-" and word != launching.BATCHED
+    ]
     most = max(map(len, several), default=1)
     return [tuple(one[job % len(one)] for one in several) for job in range(most)]
 

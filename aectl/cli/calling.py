@@ -28,7 +28,7 @@ def train(words: tuple[str, ...]) -> Path:
         if not isinstance(word, str) or not word or word.startswith("-"):
             raise ConfigError(f"{word!r}: give settings alone, as 'latent=2'; flags and sweeps are the command's")
     overrides = [paths.for_hydra(word) for word in words]
-    launching.check_overrides("train", overrides)
+    launching.check_overrides("train", overrides, multirun=False)
     launching.name_launch(time.strftime("%Y-%m-%d_%H-%M-%S"), secrets.token_hex(3), overrides)
     settings, folder = composing.composed_run("train", overrides)
     with _logged(folder) as file:
