@@ -16,6 +16,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 ORDER = (
     "Training", "A step", "A whole run", "Beside other processes", "Starting", "Many models in one step", "Sweeps",
     "Size", "Growth", "Evaluation", "The bound", "Evaluation beside a busy process",
+    "Decoding beside a busy process",
 )  # fmt: skip
 HEAD = Path(__file__).with_name("performance_head.md").read_text()
 
@@ -47,6 +48,7 @@ def write(sections: Mapping[str, Section], given: argparse.Namespace, command: C
     `command` says how a section of that title is measured.
     """
     for title, section in sections.items():
+        assert title in ORDER, f"{title}: where does it stand on the page?"
         with tempfile.TemporaryDirectory() as name:
             found = section.measure(given, Path(name))
         parts = written(given.out)

@@ -267,6 +267,45 @@ def evaluating_beside(given: Namespace, folder: Path) -> str:
     return tables.markdown(("`aectl eval`, 500 digits: seconds", *columns), rows)
 
 
+# 2,000 photographs' worth of pixels, made once: what takes the time is JPEG, so anything with detail will do.
+PHOTOGRAPHS = """
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+folder, rng = Path(sys.argv[1]), np.random.default_rng(0)
+folder.mkdir()
+for number in range(2000):
+    coarse = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"{number:04d}.jpg")
+"""
+DECODE = """
+import sys, time
+import aectl.machine.load
+from aectl.cli.composing import composed
+from aectl.data.split import build_dataset
+settings = composed("train", "dataset=folder", f"dataset.root={sys.argv[1]}", "dataset.size=64")
+began = time.perf_counter()
+build_dataset(settings.dataset, None)
+print(time.perf_counter() - began)
+"""
+
+
+def decoding_beside(given: Namespace, folder: Path) -> str:
+    """Pictures per second, from JPEG files to a data set, beside busy processes."""
+    seconds([sys.executable, "-c", PHOTOGRAPHS, str(folder / "photographs")], folder)
+
+    def rate(busy: int) -> float:
+        with beside(busy), tempfile.TemporaryDirectory(dir=folder) as cache:
+            env = {**environment(), "AECTL_CACHE": cache}
+            command = [sys.executable, "-c", DECODE, str(folder / "photographs")]
+            return 2000 / float(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
+
+    found = medians(in_turn({what: lambda b=busy: rate(b) for what, busy in NEIGHBOURS.items()}, given.rounds, ""))
+    rows = [("pictures/s", *(f"{value:,.0f}" for value in found.values()))]
+    return tables.markdown(("2,000 JPEGs of 640×480 to 64×64", *found), rows)
+
+
 SECTIONS = {
     "Training": Section(training.MEANING, training.section),
     "A step": Section(
@@ -296,6 +335,11 @@ SECTIONS = {
         "All of `aectl eval nll_samples=5000` for a 784-300-300-40 VAE on 10,000 images of MNIST.", bounding
     ),
     "Evaluation beside a busy process": Section("Whole commands.", evaluating_beside),
+    "Decoding beside a busy process": Section(
+        "A folder of pictures becomes a data set: found, hashed, decoded in a thread for each core, made smaller, "
+        "and written into the cache.",
+        decoding_beside,
+    ),
 }
 
 
