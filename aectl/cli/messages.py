@@ -131,7 +131,10 @@ def _config_line(error: BaseException) -> str:
         group, _, name = key.rpartition(".")
         chosen = dict(node) if isinstance(node := getattr(cause, "parent_node", None), Mapping) else {}
         of = f" of {group}={chosen['name']}" if group and "name" in chosen else ""
-        known = chosen or [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
+        holder = getattr(cause, "object_type", None)
+        known = chosen or (
+            [one.name for one in dataclasses.fields(holder)] if dataclasses.is_dataclass(holder) else []
+        )
         names = ", ".join(one for one in chosen if one != "name") or "none"
         has = f"it has {names}{_others_with(group, name)}" if of else "--help lists them"
         return f"{key}: no such setting{of}{nearest(name, known)} ({has})"
