@@ -1,12 +1,12 @@
 """Into Hydra: what it would misunderstand is refused, and it calls the job with the composed configuration."""
 
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from aectl import shell
 from aectl.cli import composing, groups, paths
 from aectl.cli.job import Job
 from aectl.cli.messages import explain
@@ -35,7 +35,7 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     except Exception as error:
         if explain(error)[1] is not None or not _of_hydra_alone(error):
             raise
-        own = [word for word in shlex.split(job.line) if word.lstrip("+~").startswith("hydra")]
+        own = [word for word in shell.split(job.line) if word.lstrip("+~").startswith("hydra")]
         raise ConfigError(
             f"{' '.join(own) or 'hydra'}: Hydra cannot work with that ({type(error).__name__}: {brief(error)}); "
             "leave it out"

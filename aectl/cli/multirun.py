@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shlex
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -178,7 +177,7 @@ def summarize(folder: Path, jobs: Sequence[dict[str, Any]], line: str) -> None:
 
 def _next(folder: Path, how_ended: set[str], line: str) -> list[str]:
     """Commands that fit how the sweep's jobs have ended, each as a line to paste."""
-    words = [word for word in shlex.split(line) if paths.key_of(word) not in ("sweep.resume", "hydra.sweep.dir")]
+    words = [word for word in shell.split(line) if paths.key_of(word) not in ("sweep.resume", "hydra.sweep.dir")]
     missing = shell.line(*words, shell.setting("sweep.resume", folder))
     report = shell.command("report", shell.setting("sweep", folder))
     return [

@@ -111,18 +111,20 @@ def _ours_alone() -> int:
 def _enduring(stream: io.TextIOWrapper | None, number: int) -> TextIO:
     """The stream on that descriptor, as Python has made it but for what cannot be written, or be spelled."""
     if stream is None:  # it was closed
-        return _text(io.FileIO(number, "w", closefd=False), "utf-8", line_buffering=False, write_through=False)
-    how = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    encoding, under = stream.encoding, stream.detach()
-    if isinstance(under, io.BufferedWriter):  # with `python -u` there is none
+        return _text(Enduring(io.FileIO(number, "w", closefd=False)), "utf-8", line_buffering=False)
+    encoding, by_lines, under = stream.encoding, stream.line_buffering, stream.detach()
+    buffered = isinstance(under, io.BufferedWriter)  # but with `python -u`
+    if buffered:
         under = under.detach()
-    return _text(io.FileIO(number, "w", closefd=False) if POSIX else under, encoding, **how)
+    enduring = Enduring(io.FileIO(number, "w", closefd=False) if POSIX else under)
+    return _text(enduring, encoding, line_buffering=by_lines, write_through=not buffered)
 
 
-def _text(under: io.RawIOBase, encoding: str, **buffering: bool) -> TextIO:
-    newline = "\n" if POSIX else None
-    buffered = io.BufferedWriter(Enduring(under))
-    return io.TextIOWrapper(buffered, encoding, errors="backslashreplace", newline=newline, **buffering)
+def _text(enduring: Enduring, encoding: str, *, line_buffering: bool, write_through: bool = False) -> TextIO:
+    under = enduring if write_through else io.BufferedWriter(enduring)
+    return io.TextIOWrapper(
+        under, encoding, "backslashreplace", "\n" if POSIX else None, line_buffering, write_through,
+    )  # fmt: skip
 
 
 def refusal() -> OSError | None:
@@ -135,5 +137,6 @@ def refusal() -> OSError | None:
         found = error
         with contextlib.suppress(OSError, ValueError):  # else Python would try once more at its end, and complain
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    buffer = getattr(sys.stdout, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
     return found or (raw.refused if isinstance(raw, Enduring) else None)

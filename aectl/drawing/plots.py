@@ -3,6 +3,7 @@
 Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
+import logging
 import math
 import textwrap
 import warnings
@@ -21,6 +22,8 @@ from aectl.errors import brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is nobody's matter
 
 BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
 TRAIN, VALIDATION = BLUE, ORANGE  # in every plot that has both
