@@ -35,9 +35,8 @@ def _refuse_unnamed(folder: Path) -> None:
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        raise ConfigError(
-            f"{folder}: is no UTF-8, which TensorBoard's files need; give the folder another name"
-        ) from None
+        reason = "is no UTF-8, which TensorBoard's files need; give the folder another name"
+        raise ConfigError(f"{folder}: {reason}") from None
 
 
 def tag_of(name: str) -> str:
