@@ -4,8 +4,11 @@ import sys
 
 
 def main() -> None:
-    """Run `aectl.cli.main.main`."""
+    """Run `aectl.cli.main.main` on streams that may be closed."""
     try:
+        from aectl.cli import streams
+
+        streams.settle()
         from aectl.cli.main import main as run
 
         run()

@@ -3,6 +3,8 @@
 Every message is one line that names what, where and what to do; `aectl.cli.main` prints it and exits.
 """
 
+import re
+
 
 class UserError(ValueError):
     """A mistake that the user can mend; its text is the whole message, `exit_code` the process's status."""
@@ -63,10 +65,36 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+# Letters that count as printable and show nothing, so that two names may look alike: fillers and joiners.
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0").union(
+    map(chr, range(0xE0100, 0xE01F0))
+)
+
+
+def spelled_out(text: object) -> str:
+    """`text` with what a terminal obeys, or shows nothing of, spelled out, all but new lines and tabs.
+
+    That is control characters, marks of direction, invisible letters, and bytes of names that are no UTF-8.
+    """
+    text = str(text)
+    if text.isprintable() and INVISIBLE.isdisjoint(text):  # at once, for nearly all
+        return text
+    return "".join(
+        letter if letter in "\n\t" or (letter.isprintable() and letter not in INVISIBLE) else ascii(letter)[1:-1]
+        for letter in text
+    )
+
+
+_OBJECT = re.compile(r"<(?:[\w.]*\.)?(\w+)(?: object)? at 0x[0-9a-fA-F]+>")
+
+
 def one_line(text: object) -> str:
-    """`text` with white space folded into single spaces and what a terminal cannot show, or obeys, spelled out."""
-    folded = " ".join(str(text).split())
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in folded)
+    """`spelled_out`, with white space folded into single spaces, and no address of an object, which says nothing."""
+    return spelled_out(_OBJECT.sub(_kind, " ".join(str(text).split())))
+
+
+def _kind(found: re.Match[str]) -> str:
+    return "the file" if found[1] in ("BytesIO", "BufferedReader", "FileIO") else f"<{found[1]}>"
 
 
 def brief(text: object, limit: int = 100) -> str:

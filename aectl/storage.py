@@ -86,7 +86,7 @@ def make_parents(path: Path) -> Iterator[Path]:
 
 def append(path: Path, line: str) -> None:
     """Add one line at the end of the file."""
-    with naming(path), path.open("a") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
@@ -103,8 +103,8 @@ def make_folder(target: Path, contents: dict[str, bytes]) -> None:
         for name, data in contents.items():
             write(temporary / name, data)
         flush_folder(temporary)
-        if target.exists():
-            shutil.rmtree(target)
+        if os.path.lexists(target):  # a link that leads nowhere too
+            remove(target)
         with naming(target):
             temporary.rename(target)
             flush_folder(target.parent)

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from aectl import storage
-from aectl.drawing.pages.filling import POLICY, joined
+from aectl.drawing.pages.filling import filled
 from aectl.runs import schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, EXPLORER, RESULT, read_result
@@ -95,8 +93,7 @@ def page(outputs: Path) -> str:
     """The page about what lies below `outputs`."""
     vae, dae = _newest_run(outputs, ("vae", "latent 2")), _newest_run(outputs, ("dae",))
     parts = [(vae, list(_of_vae(vae))), (dae, list(_of_dae(dae)))]
-    found = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    return found.get_template(TEMPLATE).render(parts=parts, policy=POLICY, theme=joined(["theme.css"]))
+    return filled(TEMPLATE, ("theme.css",), folder=HERE, parts=parts)
 
 
 def _newest_run(outputs: Path, title: tuple[str, ...]) -> Run:

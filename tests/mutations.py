@@ -27,7 +27,7 @@ LIBRARIES = [
     "torch", "torch.utils.tensorboard", "hydra", "hydra._internal.hydra", "omegaconf", "pytest",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.linear_model", "sklearn.mixture",
     "sklearn.neighbors", "sklearn.decomposition", "scipy.stats", "scipy.ndimage", "skimage.metrics",
-    "skimage.restoration", "safetensors.torch", "markdown", "PIL.Image",
+    "skimage.restoration", "safetensors.torch", "PIL.Image",
 ]  # fmt: skip
 HANGS = 60  # seconds after which tests are taken to hang
 LONGEST = 600  # seconds for those that should not

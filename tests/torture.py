@@ -3,6 +3,7 @@
     python tests/torture.py kills --count 200     SIGKILL at random moments, over AE, DAE and VAE
     python tests/torture.py exits                 the process ends at each file-system step of a save
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
+    python tests/torture.py streams               every command with its streams closed, full or unread
 
 Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
 in milliseconds. Prints counts; exits with 1 if a single comparison fails.
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import broken_streams
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
 import torch
@@ -264,13 +266,17 @@ def refusals(stride: int = 1) -> dict[str, int]:
 def main() -> None:
     """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["kills", "exits", "refusals"])
+    parser.add_argument("suite", choices=["kills", "exits", "refusals", "streams"])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--stride", type=int, default=1, help="take only every n-th step")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)  # before the first fork: a pool of threads would not survive it
     began = time.perf_counter()
+    if args.suite == "streams":
+        found = broken_streams.streams(args.stride)
+        print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
+        sys.exit(1 if broken_streams.failed(found) else 0)
     if args.suite == "kills":
         found = kills(args.count, args.seed)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aectl import terminal
 from aectl.cli.job import Job, Place, settings_for
 from aectl.cli.launching import hydra_main
 from aectl.machine import load  # noqa: F401 (before torch: while that is imported, it sees what other processes take)
@@ -96,6 +97,6 @@ def _work(job: Job, planned: Sequence[Planned], *, always: bool) -> None:
 
 
 def _log(path: str, formatter: logging.Formatter | None) -> logging.FileHandler:
-    found = logging.FileHandler(path, encoding="utf-8", delay=True)
+    found = terminal.LogFile(path)
     found.setFormatter(formatter)
     return found

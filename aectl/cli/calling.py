@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from aectl import shell
+from aectl import shell, terminal
 from aectl.cli import composing, job, launching, paths
 from aectl.cli.messages import Task, explain
 from aectl.errors import ConfigError, StorageError, UserError
@@ -34,6 +34,7 @@ def train(words: tuple[str, ...]) -> Path:
     with _logged(folder) as file:
         try:
             run_train(settings, folder, overrides=overrides, line=shell.command("train", *words), in_sweep=False)
+            terminal.finish([file])
         except Exception as error:
             _, message = explain(error, Task("train", job.places_of(settings, folder)))
             if message is None:
@@ -50,7 +51,7 @@ def _logged(folder: Path) -> Iterator[logging.FileHandler]:
     """Our log in a file of the run's folder, and on the screen where the program has no log of its own."""
     root, ours = logging.getLogger(), logging.getLogger("aectl")
     folder.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(folder / LOG, encoding="utf-8")
+    file = terminal.LogFile(str(folder / LOG))
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handlers: list[logging.Handler] = [file]
     if not root.handlers:

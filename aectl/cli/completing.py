@@ -18,6 +18,7 @@ from aectl.cli.messages import Task
 from aectl.commands.table import COMMANDS
 from aectl.runs import finding
 from aectl.settings.typed import path_keys
+from aectl.terminal import say
 
 RUNS, SWEEPS = ("run", "resume"), ("sweep", "sweep.resume")  # settings that take one
 SAFE = re.compile(r"[\w./~,=+@%-]+")  # what a shell takes as one word
@@ -30,9 +31,9 @@ def answer(args: list[str]) -> None:
         return
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) <= 2:
-        print("\n".join(name for name in COMMANDS if name.startswith(words[-1])))
+        say("\n".join(name for name in COMMANDS if name.startswith(words[-1])))
     elif words[1] in COMMANDS:
-        print("\n".join(_completed(words, args)))
+        say("\n".join(_completed(words, args)))
 
 
 def _completed(words: list[str], args: list[str]) -> list[str]:

@@ -74,7 +74,7 @@ class _File:
     @classmethod
     @functools.cache
     def read(cls, path: Path) -> "_File":
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         return cls(yaml.compose(text, LOADER), tuple(text.splitlines()))
 
     def node(self, key: str) -> yaml.Node | None:

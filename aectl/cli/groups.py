@@ -10,7 +10,7 @@ def choices_of(command: str) -> set[str]:
     """The groups of configuration files that a command chooses among, such as `noise`."""
     import yaml
 
-    defaults = yaml.safe_load((config_dir() / f"{command}.yaml").read_text())["defaults"]
+    defaults = yaml.safe_load((config_dir() / f"{command}.yaml").read_text(encoding="utf-8"))["defaults"]
     return {group for entry in defaults if isinstance(entry, dict) for group in entry}
 
 
@@ -41,7 +41,8 @@ def _settings(group: str) -> dict[str, dict[str, Any]]:
     import yaml
 
     return {
-        path.stem: yaml.safe_load(path.read_text()) or {} for path in sorted((config_dir() / group).glob("*.yaml"))
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for path in sorted((config_dir() / group).glob("*.yaml"))
     }
 
 

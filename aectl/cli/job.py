@@ -12,20 +12,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aectl import signals
+from aectl import signals, terminal, torchrun
 from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, OtherSweepError
 from aectl.settings import typed
+from aectl.terminal import say
 
 
 def prepare_process() -> None:
-    """How this process meets signals and a disk that refuses, whether it is the command's own or a sweep's worker."""
+    """How this process meets signals and what surrounds it, whether it is the command's own or a sweep's worker."""
     signals.unwind_on_signals()
+    os.environ.pop("MPLBACKEND", None)  # no plot of ours is in a window, and matplotlib refuses a name it has not
     # Where the disk refuses, the main thread learns of it and says so in one line; the log and TensorBoard's thread,
     # who meet it too, would print tracebacks.
     logging.raiseExceptions = False
+    terminal.log_plainly()
     threading.excepthook = _quiet_about_storage
 
 
@@ -34,23 +37,23 @@ GRACE = 2.0  # seconds in which the first process can say what is wrong; torchru
 
 def follows() -> bool:
     """Whether torchrun has started this process beside a first one, which does all the writing."""
-    return os.environ.get("RANK", "0") != "0"
+    return torchrun.my_rank() > 0
 
 
 def tell(note: str) -> None:
     """Say something of the command line in one line; of several processes the first alone does."""
     if not follows():
-        print(f"aectl: {note}", file=sys.stderr)
+        say(f"aectl: {note}", sys.stderr)
 
 
 def complain(message: str, status: int) -> None:
     """Say in one line why the command failed; of several processes the first alone says what is wrong with it."""
     if not follows():
-        print(f"aectl: {message}", file=sys.stderr)
+        say(f"aectl: {message}", sys.stderr)
     elif status == ConfigError.exit_code:
         time.sleep(GRACE)
     else:
-        print(f"aectl (process {os.environ['RANK']}): {message}", file=sys.stderr)
+        say(f"aectl (process {torchrun.my_rank()}): {message}", sys.stderr)
 
 
 def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
@@ -89,9 +92,12 @@ class Job:
         root = logging.getLogger()
         if follows():
             root.handlers.clear()
+        root.handlers[:] = map(terminal.LogFile.instead_of, root.handlers)
         place = Place.of_hydra([one for one in root.handlers if isinstance(one, logging.FileHandler)])
         try:
-            return run(self.task.command, cfg, place, self.line)
+            result = run(self.task.command, cfg, place, self.line)
+            terminal.finish(place.logs)
+            return result
         except OtherSweepError:
             raise  # it ends the whole sweep, and what is there stays as it is
         except Exception as error:

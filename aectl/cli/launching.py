@@ -2,12 +2,15 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from aectl import shell
 from aectl.cli import composing, groups, paths
 from aectl.cli.job import Job
-from aectl.errors import ConfigError
+from aectl.cli.messages import explain
+from aectl.errors import ConfigError, brief
 from aectl.runs.schema import NAME
 
 
@@ -26,9 +29,24 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     composing.register()
     Plugins.instance().register(InstalledConfigs)  # Hydra hands what it finds to a sweep's jobs
     sys.argv = ["aectl", *args]
-    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(
-        task or job
-    )()
+    entry = hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)
+    try:
+        entry(task or job)()
+    except Exception as error:
+        if explain(error)[1] is not None or not _of_hydra_alone(error):
+            raise
+        own = [word for word in shell.split(job.line) if word.lstrip("+~").startswith("hydra")]
+        raise ConfigError(
+            f"{' '.join(own) or 'hydra'}: Hydra cannot work with that ({type(error).__name__}: {brief(error)}); "
+            "leave it out"
+        ) from error
+
+
+def _of_hydra_alone(error: Exception) -> bool:
+    """Whether Hydra has stumbled over its own settings, which it takes unseen: no line of ours was at work."""
+    frames = traceback.walk_tb(error.__traceback__)
+    names = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in list(frames)[1:]}
+    return "hydra" in names and not names & {"aectl", "joblib"}
 
 
 def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
@@ -64,6 +82,8 @@ def check_overrides(command: str, overrides: list[str], *, multirun: bool) -> No
             raise ConfigError(f"{override}: leave the + out: {override.lstrip('+')}")
         if key == "hydra.job.chdir" and value.lower() not in ("", "false", "null"):
             raise ConfigError(f"{override}: aectl works in the folder where it is started; leave this out")
+        if key == "hydra.mode":
+            raise ConfigError(f"{override}: leave it out; `-m` makes a sweep, and without it there is one run")
         if key in paths.HYDRA_PATHS and not value:
             raise ConfigError(f"{override}: is empty; give a folder")
 

@@ -9,15 +9,17 @@ import signal
 import sys
 import time
 
-from aectl import __version__, errors, shell, signals
-from aectl.cli import paths, words
+from aectl import __version__, errors, shell, signals, torchrun
+from aectl.cli import paths, streams, words
 from aectl.cli.job import Job, complain, prepare_process, tell
 from aectl.cli.launching import check_overrides, hydra_main, name_launch
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
-from aectl.errors import ConfigError
+from aectl.errors import ConfigError, StorageError
+from aectl.terminal import say
 
 HELPS = ("-h", "--help", "help")
+READER_GONE = 128 + getattr(signal, "SIGPIPE", 13)  # Windows has none
 HELPS_WITHIN = {"-h", "--help"}  # after a command
 LINES = "\n".join(f"  {name:9} {command.words}" for name, command in COMMANDS.items())
 HELP = f"""aectl {__version__}: the autoencoder workbench
@@ -38,8 +40,7 @@ try
 
 completion   eval "$(aectl -sc install=bash)"     (or zsh, fish)
 exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 numbers not finite, 6 storage, 7 device,
-             130 interrupted, 143 terminated
-"""
+             130 interrupted, 143 terminated"""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         status = errors.INTERRUPTED
     except BrokenPipeError:
-        status = _reader_has_gone()
+        status = READER_GONE
     except Exception as error:
         signals.heed()
         if os.environ.get("AECTL_DEBUG") == "1":
@@ -61,27 +62,34 @@ def main(argv: list[str] | None = None) -> None:
         if message is None:
             raise
         complain(message, status)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        status = _reader_has_gone()
-    sys.exit(status)
+    sys.exit(_as_heard(status or 0))
 
 
-def _reader_has_gone() -> int:
-    """Whoever read our output, such as `head`, has seen enough: no more words, and the status of SIGPIPE."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + getattr(signal, "SIGPIPE", 13)  # Windows has none
+def _as_heard(status: int) -> int:
+    """The status of a command that has ended with `status`, once all that it said is written or refused.
+
+    Whoever reads our output and goes, such as `head`, has seen enough: no more words, and the status of SIGPIPE.
+    """
+    refused = streams.refusal()
+    if refused is None or status not in (0, READER_GONE):
+        return status
+    if isinstance(refused, BrokenPipeError):
+        return READER_GONE
+    complain(
+        f"standard output: {refused.strerror or refused}; what the command had to do is done, but not all that it "
+        "said is there", StorageError.exit_code,
+    )  # fmt: skip
+    return StorageError.exit_code
 
 
 def _main(args: list[str], task: Task) -> int:
     if args[:1] and args[0] in HELPS and args[1:] and not args[1].startswith("-"):
         args = [args[1], "--help", *args[2:]]  # help on one command
     if not args or args[0] in HELPS:
-        print(HELP, end="", file=sys.stdout if args else sys.stderr)
+        say(HELP, sys.stdout if args else sys.stderr)
         return 0 if args else 2
     if args[0] in ("-V", "--version", "version"):
-        print(f"aectl {__version__}")
+        say(f"aectl {__version__}")
         return 0
     if args[0] in ("-sc", "--shell-completion", "--shell_completion"):
         from aectl.cli import completing
@@ -94,7 +102,7 @@ def _main(args: list[str], task: Task) -> int:
     if HELPS_WITHIN & set(overrides):
         from aectl.cli import help
 
-        print(help.page(command, overrides), end="")
+        say(help.page(command, overrides).removesuffix("\n"))
         return 0
     if any(arg.startswith("--experimental-rerun") for arg in overrides):
         raise ConfigError("--experimental-rerun: it reads a pickle, which can run code; repeat the overrides instead")
@@ -103,9 +111,10 @@ def _main(args: list[str], task: Task) -> int:
         tell(note)
     multirun = any(arg in words.MULTIRUN for arg in overrides)
     stamp, unique = time.strftime("%Y-%m-%d_%H-%M-%S"), secrets.token_hex(3)
-    if several := int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun's
+    if several := torchrun.processes() > 1:
         if command != "train" or multirun:
             raise ConfigError("under torchrun there is a single `aectl train` only; run the rest without it")
+        torchrun.started()  # before torch is imported, whether the rest can be used
         from aectl.training import processes
 
         stamp, unique = processes.join(f"{stamp} {unique}").split()

@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -110,7 +109,7 @@ def _config_line(error: BaseException) -> str:
         return f"{mark.name}: cannot be read as YAML: {error.problem} in line {mark.line + 1}"
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
-        return f"{error.override}: cannot be read; as a text it is typed so: {shlex.quote(f'{key}={quoted(value)}')}"
+        return f"{error.override}: cannot be read; as a text it is typed so: {shell.line(f'{key}={quoted(value)}')}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         hint = nearest(name, error.options)
@@ -131,7 +130,10 @@ def _config_line(error: BaseException) -> str:
         group, _, name = key.rpartition(".")
         chosen = dict(node) if isinstance(node := getattr(cause, "parent_node", None), Mapping) else {}
         of = f" of {group}={chosen['name']}" if group and "name" in chosen else ""
-        known = chosen or [field.name for field in dataclasses.fields(getattr(cause, "object_type", None) or object)]
+        holder = getattr(cause, "object_type", None)
+        known = chosen or (
+            [one.name for one in dataclasses.fields(holder)] if dataclasses.is_dataclass(holder) else []
+        )
         names = ", ".join(one for one in chosen if one != "name") or "none"
         has = f"it has {names}{_others_with(group, name)}" if of else "--help lists them"
         return f"{key}: no such setting{of}{nearest(name, known)} ({has})"

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shlex
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,12 +15,13 @@ from aectl import shell, storage
 from aectl.cli import batching, composing, paths
 from aectl.cli.job import Job
 from aectl.cli.launching import BATCHED, hydra_main
-from aectl.errors import ConfigError
+from aectl.errors import ConfigError, one_line
 from aectl.files import tables
 from aectl.machine import load
 from aectl.runs import finding
 from aectl.runs.schema import TOGETHER
 from aectl.runs.sweeps import read_jobs, table
+from aectl.terminal import say
 
 WORKERS = "hydra.launcher.n_jobs"
 QUIET = "hydra.hydra_logging.root.level=WARNING"
@@ -51,7 +51,7 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     failed = [one for one in found if one["status"] == "failed"]
     if failed:
         which = f"{len(failed)} of {len(found)} jobs failed, the first" if len(found) > 1 else "its only job failed"
-        print(f"aectl: {which}: {failed[0]['error']}", file=sys.stderr)
+        say(f"aectl: {which}: {one_line(failed[0]['error'])}", sys.stderr)
     return failed[0]["exit_code"] if failed else 0
 
 
@@ -136,10 +136,10 @@ def watched(folder: Path, apart: Apart) -> Iterator[None]:
                     if job["status"] != "interrupted" and job["job"] not in ended:
                         ended.add(job["job"])
                         bar.update()
-                        tqdm.write(f"job {job['job']}, {' '.join(job['overrides'])}: {_outcome(job)}")
+                        tqdm.write(one_line(f"job {job['job']}, {' '.join(job['overrides'])}: {_outcome(job)}"))
 
     processes = "one process" if apart.workers == 1 else f"{apart.workers} processes"
-    print(f"{apart.jobs} jobs, in {processes}, each with its own train.log: {folder}", flush=True)
+    say(f"{apart.jobs} jobs, in {processes}, each with its own train.log: {folder}")
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
@@ -166,18 +166,18 @@ def summarize(folder: Path, jobs: Sequence[dict[str, Any]], line: str) -> None:
     header, rows = table(jobs)
     text = tables.markdown(header, rows)
     storage.replace(folder / "summary.md", f"{text}\n".encode())
-    storage.replace(folder / "summary.csv", tables.as_csv(header, rows).encode())
-    print(f"\n{text}\n")
+    storage.replace(folder / "summary.csv", tables.plain_csv(header, rows))
+    say(f"\n{text}\n")
     for job in jobs:
         if job["status"] == "failed":
-            print(f"job {job['job']} failed: {job['error']}")
-    print(f"sweep: {folder} (summary.md, summary.csv)")
-    print(shell.what_next(*_next(folder, {job["status"] for job in jobs}, line)))
+            say(one_line(f"job {job['job']} failed: {job['error']}"))
+    say(f"sweep: {folder} (summary.md, summary.csv)")
+    say(shell.what_next(*_next(folder, {job["status"] for job in jobs}, line)))
 
 
 def _next(folder: Path, how_ended: set[str], line: str) -> list[str]:
     """Commands that fit how the sweep's jobs have ended, each as a line to paste."""
-    words = [word for word in shlex.split(line) if paths.key_of(word) not in ("sweep.resume", "hydra.sweep.dir")]
+    words = [word for word in shell.split(line) if paths.key_of(word) not in ("sweep.resume", "hydra.sweep.dir")]
     missing = shell.line(*words, shell.setting("sweep.resume", folder))
     report = shell.command("report", shell.setting("sweep", folder))
     return [

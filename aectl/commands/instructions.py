@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from aectl import __version__
+from aectl.files.tables import in_markdown
 from aectl.models.parts import Part
 from aectl.runs import schema
 from aectl.runs.opening import Run
@@ -23,11 +24,11 @@ LANCZOS = "Image.Resampling.LANCZOS"
 
 def text(run: Run, parts: Parts, kind: str, difference: float) -> str:
     """Markdown for the folder with the files of `parts`; `kind` is their format, `difference` theirs from torch."""
-    what, more = schema.title_of(run.config)
+    (what, more), name = schema.title_of(run.config), in_markdown(run.path.name)
     lines = [
-        f"# {what}, {more}, trained on {run.config.dataset.words}",
+        f"# {what}, {more}, trained on {in_markdown(run.config.dataset.words)}",
         "",
-        f"By aectl {__version__}, from epoch {run.progress.epoch} of {run.path.name}. All numbers are float32.",
+        f"By aectl {__version__}, from epoch {run.progress.epoch} of {name}. All numbers are float32.",
         "",
         "| file | takes | gives |",
         "|---|---|---|",

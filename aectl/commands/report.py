@@ -11,7 +11,7 @@ from aectl.commands.schemas import ReportConfig
 from aectl.drawing import report_page, report_plots
 from aectl.errors import DataError
 from aectl.files.pictures import png
-from aectl.files.tables import as_csv
+from aectl.files.tables import plain_csv
 from aectl.machine import devices
 from aectl.measuring import comparison, compression, tables
 from aectl.measuring.endings import endings
@@ -52,17 +52,18 @@ def run_report(config: ReportConfig, folder: Path) -> None:
     drawn = [report_plots.along(groups, ended), report_plots.of_best(bench, finished, groups)]
     if files.beside:
         drawn.insert(0, report_plots.of_codecs(bench, finished, groups, files.beside))
-    for name, picture in itertools.chain.from_iterable(drawn):
+    for called, picture in itertools.chain.from_iterable(drawn):
+        name = called if called not in names else f"{called}_{len(names)}"  # of names cut short two may be the same
         storage.replace(folder / f"pictures/{name}.png", png.of_plot(picture, smallest=True))
         names.append(name)
-    page = report_page.page(
+    report = report_page.page(
         where.name, sweeps.command(where), bench.circumstances, jobs, runs, groups, ended, names, files
     )
-    storage.replace(folder / "report.md", page.encode())
-    storage.replace(folder / "report.html", report_page.as_html(page, folder).encode())
-    storage.replace(folder / "report.csv", as_csv(*tables.records(runs)).encode())
+    storage.replace(folder / "report.md", report_page.as_markdown(report).encode())
+    storage.replace(folder / "report.html", report_page.as_html(report, folder).encode())
+    storage.replace(folder / "report.csv", plain_csv(*tables.records(runs)))
     for name, table in files.records(groups):
-        storage.replace(folder / name, as_csv(*table).encode())
+        storage.replace(folder / name, plain_csv(*table))
     for sentence in [*ended.sentences(), *findings(groups), *files.findings(groups)]:
         log.info("%s", sentence.replace("**", ""))
     log.info("report.html, report.md, report.csv and pictures: %s", folder)

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from aectl.data.images import to_uint8
 from aectl.drawing import plots
+from aectl.errors import brief
 
 GAP = 2
 PAPER, INK, FRAME = (255, 255, 255), (40, 40, 40), (200, 200, 200)
 TITLE, LABEL, WORDS = 15, 14, 12  # pixels of text
 LEAST = 420  # pixels that a title may take before it goes on in a second line
+LETTERS = 200  # of a label at most, whoever made the name
 BAND = 6  # pixels of the stripe that says whose picture it is
 
 
@@ -60,13 +62,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _long(text: str, size: int) -> int:
     """Pixels that a line of text takes, with a margin."""
-    return math.ceil(_font(size).getlength(text)) + 12
+    return math.ceil(_font(size).getlength(brief(text, LETTERS))) + 12
 
 
 def _text(width: int, height: int, text: str, size: int, *, centre: bool = False) -> np.ndarray:
     strip = Image.new("RGB", (width, height), PAPER)
     position = (width // 2, height // 2) if centre else (6, height // 2)
-    ImageDraw.Draw(strip).text(position, text, fill=INK, font=_font(size), anchor="mm" if centre else "lm")
+    ImageDraw.Draw(strip).text(
+        position, brief(text, LETTERS), fill=INK, font=_font(size), anchor="mm" if centre else "lm"
+    )
     return np.asarray(strip)
 
 

@@ -3,6 +3,7 @@
 Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
+import logging
 import math
 import textwrap
 import warnings
@@ -17,14 +18,18 @@ from torch import Tensor
 
 from aectl.data.images import to_uint8
 from aectl.drawing import log_ticks
+from aectl.errors import brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is nobody's matter
 
 BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
 TRAIN, VALIDATION = BLUE, ORANGE  # in every plot that has both
 _MAX_LEGEND = 20
 _UNITS = {"mse": "squared error per pixel", "psnr": "PSNR (dB)"}  # of curves that are not in nats
+LETTERS = 80  # of a line of text at most, whoever made the name
 CHARACTERS = 9  # of a title in an inch of a plot
 
 
@@ -52,11 +57,19 @@ def _broken(title: str, figure: "Figure") -> str:
 
 
 def _pixels(figure: "Figure") -> np.ndarray:
+    """The figure drawn; a dollar in a name is no formula, and what cannot be seen is spelled out."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        text.set_text("\n".join(brief(line, LETTERS) for line in text.get_text().split("\n")))
+        text.set_parse_math(False)
     canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), rc_context({"text.parse_math": False}):  # of ticks, which come while it draws
         warnings.filterwarnings("ignore", "Creating legend")  # is slow, it says, on a machine that is busy
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # for a long name
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font has not
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

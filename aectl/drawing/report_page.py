@@ -1,13 +1,12 @@
 """A report as a page: Markdown, and the same for a browser in one file."""
 
 import base64
-import html
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aectl.files.tables import markdown
+from aectl.drawing.pages.filling import filled
 from aectl.measuring import tables
 from aectl.measuring.comparison import Group, Measured
 from aectl.measuring.compression import Compression
@@ -27,6 +26,49 @@ LEGEND = (
 NONE = Compression()
 
 
+@dataclass(frozen=True)
+class Fact:
+    """What figures stand on: a line of a list, perhaps as code."""
+
+    title: str
+    text: str
+    is_code: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture of the page, by its name."""
+
+    name: str
+
+    @property
+    def file(self) -> str:
+        """Where it lies, from the page on."""
+        return f"pictures/{self.name}.png"
+
+    @property
+    def words(self) -> str:
+        """What it is called where it cannot be seen."""
+        return self.name.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report, in pieces.
+
+    Attributes:
+        title: of the whole.
+        facts: what the figures stand on.
+        blocks: sentences, in which `**` and backticks mark words, and tables, header and rows, in their order.
+        pictures: at the end.
+    """
+
+    title: str
+    facts: Sequence[Fact]
+    blocks: Sequence[str | tuple[Sequence[str], Sequence[Sequence[str]]]]
+    pictures: Sequence[Plot]
+
+
 def page(
     name: str,
     command: str,
@@ -37,64 +79,51 @@ def page(
     ended: Endings,
     names: Sequence[str],
     files: Compression = NONE,
-) -> str:
-    """The report on the sweep `name` as Markdown; `names` are those of its pictures, `files` what its runs make."""
-    text = [
-        f"# Sweep {name}",
-        facts(command, circumstances, len(runs), len(jobs)),
+) -> Page:
+    """The report on the sweep `name`; `names` are those of its pictures, `files` what its runs make."""
+    blocks = [
         *ended.sentences(),
         *findings(groups),
         *files.findings(groups),
-        markdown(*tables.table(groups)),
+        tables.table(groups),
         LEGEND,
         *files.blocks(groups),
-        *(["Runs that ended better than the mean image:", markdown(*ended.table())] if ended.differ else []),
+        *(["Runs that ended better than the mean image:", ended.table()] if ended.differ else []),
         *(f"Job {run.job} is in no mean: {_listed(run.not_finite)} not finite." for run in runs if run.not_finite),
-        *(f"Job {job['job']} failed: {html.escape(job['error'])}" for job in jobs if job["status"] == "failed"),
+        *(f"Job {job['job']} failed: {job['error']}" for job in jobs if job["status"] == "failed"),
         *(f"Job {job['job']} was interrupted." for job in jobs if job["status"] == "interrupted"),
-        *(f"![{name.replace('_', ' ')}](pictures/{name}.png)" for name in names),
     ]
-    return "\n\n".join(text) + "\n"
+    return Page(f"Sweep {name}", facts(command, circumstances, len(runs), len(jobs)), blocks, [*map(Plot, names)])
 
 
-def facts(command: str, circumstances: Circumstances, finished: int, total: int) -> str:
-    """What the figures stand on, as a list."""
+def facts(command: str, circumstances: Circumstances, finished: int, total: int) -> list[Fact]:
+    """What the figures stand on."""
     found, jobs = circumstances, "job" if total == 1 else "jobs"
-    items = {
-        "Runs": f"{finished} of {total} {jobs} finished, each measured with its best checkpoint",
-        "Data": "; ".join([*found.data, *found.sizes]),
-        "Network" if len(found.networks) == 1 else "Networks": "; ".join(found.networks),
-        "Measured with": found.measured,
-        "Trained with": "; ".join(found.trained),
-        "Trained by": f"`{command}`" if command else "",
-    }
-    return "\n".join(f"- **{title}:** {text}" for title, text in items.items() if text)
+    items = [
+        Fact("Runs", f"{finished} of {total} {jobs} finished, each measured with its best checkpoint"),
+        Fact("Data", "; ".join([*found.data, *found.sizes])),
+        Fact("Network" if len(found.networks) == 1 else "Networks", "; ".join(found.networks)),
+        Fact("Measured with", found.measured),
+        Fact("Trained with", "; ".join(found.trained)),
+        Fact("Trained by", command, is_code=True),
+    ]
+    return [item for item in items if item.text]
 
 
 def _listed(names: Sequence[str]) -> str:
     return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
 
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #282828 }
-p, li { max-width: 60rem }
-code { overflow-wrap: anywhere }
-table { border-collapse: collapse; font-size: 0.8rem; margin: 1.5rem 0 }
-th, td { padding: 0.25rem 0.5rem; border-bottom: 1px solid #ddd; text-align: right }
-td { white-space: nowrap }
-img { max-width: min(100%, 60rem); height: auto; display: block; margin: 1rem 0 }
-"""
+def as_markdown(report: Page) -> str:
+    """The page as Markdown, beside its pictures."""
+    return filled("report.md", page=report)
 
 
-def as_html(text: str, folder: Path) -> str:
-    """The same page for a browser, in one file: the pictures are inside it."""
-    from markdown import markdown
+def as_html(report: Page, folder: Path) -> str:
+    """The same page for a browser, in one file: the pictures, which lie in `folder`, are inside it."""
+    sources = {plot.name: _source((folder / plot.file).read_bytes()) for plot in report.pictures}
+    return filled("report.html", ("report.css",), page=report, sources=sources)
 
-    def inside(match: re.Match[str]) -> str:
-        return f'src="data:image/png;base64,{base64.b64encode((folder / match[1]).read_bytes()).decode()}"'
 
-    body = re.sub(r'src="(pictures/[^"]+)"', inside, markdown(text, extensions=["tables"]))
-    title = html.escape(text.partition("\n")[0].removeprefix("# "))
-    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    head = f'<meta charset="utf-8">{view}<title>{title}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+def _source(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

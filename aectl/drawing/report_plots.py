@@ -1,5 +1,6 @@
 """The pictures of a report: figures against what varies, curves, and what the best runs make."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from aectl.runs import schema
 
 MAX_SHOWN = 4  # series whose curves and best run are shown
 MAX_CODES = 5000  # points in a scatter
+MAX_STEM = 150  # bytes of a series' name in that of a file
 AXIS_NAMES = {"latent": "latent size", "kl_weight": "kl_weight β", "lr": "learning rate", comparison.WEIGHT: "λ"}
 RATES = ("kl_weight", "latent")  # the axes along which rate is traded for distortion
 
@@ -205,5 +207,5 @@ def _of_run(bench: Bench, job: dict[str, Any], chosen: Measured, name: str) -> I
 
 
 def _stem(name: str) -> str:
-    """A series' name as part of a file's."""
-    return re.sub(r"\W+", "_", name)
+    """A series' name as part of a file's, as far as there is room for it."""
+    return os.fsencode(re.sub(r"\W+", "_", name))[:MAX_STEM].decode(errors="ignore")

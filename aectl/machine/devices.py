@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from aectl import torchrun
 from aectl.errors import ConfigError, DeviceError
 from aectl.machine.threads import compute_with
 
@@ -26,8 +27,8 @@ def choose(name: str, threads: int | None = None) -> torch.device:
     if not available[name]:
         there = ", ".join(device for device, is_there in available.items() if is_there)
         raise DeviceError(f"device={name}: not available here (available: {there}); leave it at device=auto")
-    if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun's: a device for each process of this machine
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if name == "cuda" and (started := torchrun.started()).size > 1:  # a device for each process of this machine
+        return torch.device("cuda", started.local)
     return torch.device(name)
 
 

@@ -12,7 +12,7 @@ from aectl import __version__
 def processor() -> str:
     """How many cores of what, as far as the system says."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     count = os.cpu_count() or 1
     return f"{count} core{'' if count == 1 else 's'} of {model}"

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aectl.errors import one_line
+
 WEIGHT = "objective.weight"  # λ of a codec
 AXES = ("latent", "kl_weight", "lr", WEIGHT)  # the numbers that sweeps go along
 SEED = "seed"
@@ -125,7 +127,7 @@ def in_words(settings: Mapping[str, str], without: Sequence[str] = ()) -> str:
     words = [
         value if name in CHOICES else f"{name}={value}" for name, value in settings.items() if name not in without
     ]
-    return " ".join(words) or ALL
+    return one_line(" ".join(words)) or ALL
 
 
 def place(group: Group, members: Sequence[Group]) -> str:

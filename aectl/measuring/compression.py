@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aectl.files.tables import markdown
 from aectl.measuring import lossless, lossy
 from aectl.measuring.comparison import Group, Measured, grouped
 from aectl.measuring.lossless import Coded
@@ -31,11 +30,11 @@ class Compression:
         """Sentences on the files."""
         return [*(lossy.findings(groups, self.beside) if self.beside else []), *lossless.findings(self.coded)]
 
-    def blocks(self, groups: Sequence[Group]) -> list[str]:
-        """What a page has of the files, in Markdown."""
-        found = [markdown(*lossy.table(groups, self.beside)), self.beside.words()] if self.beside else []
+    def blocks(self, groups: Sequence[Group]) -> list[str | Table]:
+        """What a page has of the files: sentences and tables."""
+        found: list[str | Table] = [lossy.table(groups, self.beside), self.beside.words()] if self.beside else []
         for words, table in lossless.tables(self.coded).items():
-            found += [f"Without loss, {words}, headers counted:", markdown(*table)]
+            found += [f"Without loss, {words}, headers counted:", table]
         return found
 
     def records(self, groups: Sequence[Group]) -> Iterator[tuple[str, Table]]:

@@ -68,7 +68,9 @@ class Bench:
         """A job's run with its best checkpoint, its data, and the principal components of its training images."""
         run = open_run(str(job["folder"]), "best", self.device)
         split = run.path / "split.json"
-        key = json.dumps([typed.to_dict(run.config.dataset), split.read_text() if split.is_file() else None])
+        key = json.dumps(
+            [typed.to_dict(run.config.dataset), split.read_text(encoding="utf-8") if split.is_file() else None]
+        )
         if key not in self._data:
             data = open_data(run, self.root)
             self._data[key] = data, baselines.principal(data.train)

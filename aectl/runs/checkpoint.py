@@ -7,7 +7,6 @@ afterwards. Files are read once, as bytes; what is hashed is what is parsed. No 
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,17 +116,23 @@ def newest(folder: Path) -> tuple[Checkpoint, list[str]]:
     raise CheckpointError(f"{folder}: no usable checkpoint{why}; train it anew")
 
 
-def rotate(folder: Path, keep: Iterable[int]) -> None:
+def rotate(folder: Path, keep: Iterable[int]) -> list[OSError]:
     """Remove the checkpoints of all steps but `keep`, and what an interrupted save left behind.
 
-    A folder goes out of sight under a temporary name before it is emptied, so that none is ever seen in part.
+    A folder goes out of sight under a temporary name before it is emptied, so that none is ever seen in part. What
+    lies there under such a name and cannot be removed stays, and nothing depends on it: the errors are returned.
     """
     keep = set(keep)
     for path in listing(folder):
         if step_of(path) not in keep:
             path.rename(path.with_name(f".tmp-old-{path.name}-{os.getpid()}"))
+    refused = []
     for path in folder.glob(".tmp-*"):
-        shutil.rmtree(path)
+        try:
+            storage.remove(path)
+        except OSError as error:
+            refused.append(OSError(error.errno, error.strerror, str(path)))
+    return refused
 
 
 def to_bytes(tensors: dict[str, Tensor]) -> bytes:

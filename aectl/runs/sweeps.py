@@ -51,7 +51,9 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
         return None
     path = folder / CONFIG
     try:
-        theirs = typed.to_dict(typed.from_dict(TrainConfig, older.updated(yaml.safe_load(path.read_text())), ""))
+        theirs = typed.to_dict(
+            typed.from_dict(TrainConfig, older.updated(yaml.safe_load(path.read_text(encoding="utf-8"))), "")
+        )
     except (ValueError, ConfigError, yaml.YAMLError) as error:
         raise OtherSweepError(
             f"{path}: cannot be read ({brief(error)}); put back what the job saved there, or begin a new sweep"
@@ -117,7 +119,7 @@ def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 def _saved_settings(job: dict[str, Any]) -> dict[str, Any]:
     """A job's whole configuration, one level; empty where it has failed before it was saved."""
     try:
-        return typed.flat(older.updated(yaml.safe_load((job["folder"] / CONFIG).read_text())))
+        return typed.flat(older.updated(yaml.safe_load((job["folder"] / CONFIG).read_text(encoding="utf-8"))))
     except (OSError, AttributeError, yaml.YAMLError):
         return {}
 
@@ -148,7 +150,7 @@ def command(folder: Path) -> str:
     found = []
     for job in read_jobs(folder):
         path = job["folder"] / CONFIG
-        first = path.read_text().partition("\n")[0] if path.is_file() else ""
+        first = path.read_text(encoding="utf-8").partition("\n")[0] if path.is_file() else ""
         if first.startswith("# "):
             found.append(first.removeprefix("# "))
     # Jobs that a later `sweep.resume=` has begun keep that command, which is the first one and more.

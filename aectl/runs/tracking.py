@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aectl import storage
+from aectl.errors import ConfigError
 from aectl.files.pictures import png
 from aectl.runs.layout import METRICS, plain, read_metrics
 
@@ -30,6 +31,14 @@ _GROUPS = {
 }  # fmt: skip
 
 
+def _refuse_unnamed(folder: Path) -> None:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        reason = "is no UTF-8, which TensorBoard's files need; give the folder another name"
+        raise ConfigError(f"{folder}: {reason}") from None
+
+
 def tag_of(name: str) -> str:
     """How a figure of an epoch is called, such as `epoch/loss`: of training and of validation the same."""
     return f"{_GROUPS.get(name, CURVES)}/{name}"
@@ -45,9 +54,13 @@ class Tracker:
         folder: the run's folder.
         step: where a run starts or goes on; records and events behind it are dropped, since they will come again.
             None for what is no run.
+
+    Raises:
+        ConfigError: the folder's name is no text, which TensorBoard needs.
     """
 
     def __init__(self, folder: Path, step: int | None = None):
+        _refuse_unnamed(folder)
         self.folder = folder
         self.figures = folder / "figures"
         self.figures.mkdir(parents=True, exist_ok=True)

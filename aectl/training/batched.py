@@ -28,6 +28,7 @@ from aectl.signals import StopRequest
 from aectl.training.crew import Crew, FellOutError
 from aectl.training.journal import Journal
 from aectl.training.loop import REFRESH, begun, end_epoch, finished, is_over, stopped, train
+from aectl.training.pace import per_second
 from aectl.training.session import Session
 
 log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ def _epoch(crew: Crew, members: Sequence[Member], request: StopRequest) -> None:
                 break
     except FellOutError as error:
         fallen = error
-    elapsed = time.perf_counter() - began
+    elapsed = max(0.0, time.perf_counter() - began)
     for one in members:
         one.session.progress.seconds += elapsed
     for place, why in fallen.why.items() if fallen else ():
@@ -195,4 +196,4 @@ def _epoch(crew: Crew, members: Sequence[Member], request: StopRequest) -> None:
     if first.progress.batch == first.steps_per_epoch:
         for one in members:
             with one.own():
-                end_epoch(one.session, one.told, (len(crew.images) - done) / elapsed)
+                end_epoch(one.session, one.told, per_second(len(crew.images) - done, elapsed))

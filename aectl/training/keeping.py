@@ -47,6 +47,7 @@ class Keeper:
     kept: list[int] = field(default_factory=list)
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _writing: Future[None] | None = None
+    _left: set[str] = field(default_factory=set)  # what could not be removed, and was said
 
     def keep(self, progress: Progress) -> None:
         """Begin a checkpoint of this moment; older ones but the best are removed once it is whole.
@@ -69,7 +70,9 @@ class Keeper:
             )
             best = progress.best
             staying = [*self.kept, *([best.step] if best else [])]
-            self._writing = self._writer.submit(_write, layout.checkpoints_of(self.run_dir), of_now, staying)
+            self._writing = self._writer.submit(
+                _write, layout.checkpoints_of(self.run_dir), of_now, staying, self._left
+            )
 
     def settle(self) -> None:
         """Wait until the newest checkpoint is whole; of several processes all must call.
@@ -138,11 +141,14 @@ def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
-def _write(folder: Path, of_now: tuple[Any, ...], staying: list[int]) -> None:
+def _write(folder: Path, of_now: tuple[Any, ...], staying: list[int], left: set[str]) -> None:
     """Save what `checkpoint.save` takes, read it back, and only then remove all checkpoints but those `staying`."""
     path = checkpoint.save(folder, *of_now)
     try:
         checkpoint.verify(path)
     except CheckpointError as error:
         raise StorageError(f"the storage did not keep what was saved: {error}") from None
-    checkpoint.rotate(folder, staying)
+    for error in checkpoint.rotate(folder, staying):
+        if error.filename not in left:
+            left.add(error.filename)
+            log.warning("note: %s cannot be removed (%s), and is in nobody's way", error.filename, error.strerror)

@@ -27,7 +27,7 @@ from aectl.training import lines, processes
 from aectl.training.bar import Bar
 from aectl.training.feeding import rest_of_epoch
 from aectl.training.journal import Journal
-from aectl.training.pace import Pace
+from aectl.training.pace import Pace, per_second
 from aectl.training.processes import World
 from aectl.training.replaying import Replayed
 from aectl.training.session import Session, prepare, resumed
@@ -181,10 +181,10 @@ def _loop(session: Session, told: Journal | None) -> None:
                 if stopping := _asked_to_stop(request, world, progress.step):
                     break
             pace.look()
-            elapsed = time.perf_counter() - began
+            elapsed = max(0.0, time.perf_counter() - began)
             progress.seconds += elapsed
             if progress.batch == per_epoch:
-                bar.latest = end_epoch(session, told, (len(images) - done) / elapsed)
+                bar.latest = end_epoch(session, told, per_second(len(images) - done, elapsed))
             _refresh(bar, session)
             if stopping or _asked_to_stop(request, world, progress.step):
                 stopped(session)

@@ -11,6 +11,11 @@ RECOVERED = 1.5  # times slower is well again
 log = logging.getLogger(__name__)
 
 
+def per_second(images: int, seconds: float) -> float:
+    """Images per second; 0 where the clock has stood still, which says nothing."""
+    return images / seconds if seconds > 0 else 0.0
+
+
 class Pace:
     """The rate of a run in images/s, window by window; time between epochs does not count."""
 
@@ -34,7 +39,7 @@ class Pace:
     def look(self) -> None:
         """Read the clock, now and then and at an epoch's end; judge the window when it is over."""
         now = load.now()
-        elapsed = now.at - self._since.at
+        elapsed = max(0.0, now.at - self._since.at)
         self.seconds += elapsed
         self.computed += now.own - self._since.own
         self.others += load.others(self._since, now) * elapsed

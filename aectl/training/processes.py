@@ -6,12 +6,14 @@ they are, but for the order in which sums are rounded. Only the first process wr
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from aectl import torchrun
+from aectl.errors import ConfigError, brief
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,19 @@ def world() -> World:
 
 
 def join(text: str) -> str:
-    """Meet the other processes, and return the first one's `text`, which is as long as everybody's."""
+    """Meet the other processes, and return the first one's `text`, which is as long as everybody's.
+
+    Raises:
+        ConfigError: they cannot be met where torchrun says that they are.
+    """
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        torch.cuda.set_device(torchrun.started().local)
+    try:
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"MASTER_ADDR and MASTER_PORT: no other process can be met there ({brief(error)}); torchrun sets them"
+        ) from None
     letters = torch.tensor(list(text.encode()), dtype=torch.uint8)
     torch.distributed.broadcast(letters, 0)
     return bytes(letters.tolist()).decode()

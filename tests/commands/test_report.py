@@ -180,7 +180,7 @@ def test_networks_in_words(network, words):
     assert network.words == words
 
 
-def page_of(jobs, runs) -> str:
+def page_of(jobs, runs) -> report_page.Page:
     what = Circumstances(["mnist, 9 test images"], ["trained on 5 images"], ["mlp"], [], "aectl 9.9; a PDP-11")
     groups = comparison.grouped(runs)
     return report_page.page("name", "aectl train -m", what, jobs, runs, groups, NO_ENDINGS, ["curves"])
@@ -194,7 +194,7 @@ def test_the_page_says_what_it_stands_on_and_what_is_not_in_it():
     ]
     jobs = [{"job": str(number), "status": "completed"} for number in range(3)]
     jobs += [{"job": "3", "status": "failed", "error": "use lr=<less>"}, {"job": "4", "status": "interrupted"}]
-    lines = page_of(jobs, runs).split("\n")
+    lines = report_page.as_markdown(page_of(jobs, runs)).split("\n")
     assert lines[:8] == [
         "# Sweep name", "",
         "- **Runs:** 3 of 5 jobs finished, each measured with its best checkpoint",
@@ -209,19 +209,18 @@ def test_the_page_says_what_it_stands_on_and_what_is_not_in_it():
     ):  # fmt: skip
         assert sentence in lines
     assert sum(line.startswith("| ") for line in lines) == 3, "a header, a rule, and the one group that has figures"
-    assert "- **Runs:** 1 of 1 job finished" in page_of(jobs[:1], runs[:1])
+    assert "- **Runs:** 1 of 1 job finished" in report_page.as_markdown(page_of(jobs[:1], runs[:1]))
 
 
 def test_no_column_of_the_page_is_cut(tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/curves.png").write_bytes(b"png")
     given = {"kl": 1.0, "pca_sse": 2.0, "psnr": 3.0, "seconds": 4.0}
-    text = page_of([], [measured("0", model="a|b", lr="1<2", given=given)])
-    html = report_page.as_html(text, tmp_path)
+    html = report_page.as_html(page_of([], [measured("0", model="a|b", lr="1<2", given=given)]), tmp_path)
     assert html.count("<th>") == html.count("<td>") == 11
     assert "<td>a|b</td>\n<td>1&lt;2</td>" in html
-    assert "overflow-x" not in report_page.STYLE
-    assert "display: block; overflow" not in report_page.STYLE
+    assert "overflow-x" not in html
+    assert "display: block; overflow" not in html
 
 
 def test_the_report_of_a_sweep(aectl, tmp_path, drawn):
