@@ -20,6 +20,10 @@ class OtherSweepError(ConfigError):
     """The folder of a sweep to go on with holds the jobs of another command."""
 
 
+class TakenError(ConfigError):
+    """The folder that a sweep's job was given is another job's, or no place for it."""
+
+
 class DataError(UserError):
     """Images that are missing, unreadable or unfit (exit code 3)."""
 

@@ -23,6 +23,8 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 _met: list[int] = []  # the signals that have unwound the program
+_wished: list[int] = []  # what `ask` was called with
+_listening: list["StopRequest"] = []  # that are entered
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
@@ -45,8 +47,24 @@ def heed() -> None:
 
     Hydra's parser and OmegaConf's copies do, or make another error of it.
     """
-    if _met:
-        _end(_met[0])
+    for number in (*_met, *_wished):
+        _end(number)
+
+
+def ask(number: int) -> None:
+    """Wish to stop as by the signal `number`, from another thread; once it has been asked for, nothing more.
+
+    A second signal ends the program at once; a wish beside a signal, in either order, is the same wish.
+    """
+    if _met or _wished or any(one.signal is not None for one in _listening):
+        return
+    _wished.append(number)
+    if _listening:
+        return
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        _thread.interrupt_main(number)
 
 
 def _end(number: int) -> NoReturn:
@@ -67,11 +85,16 @@ def unwind_on_signals() -> None:
 
 
 class StopRequest:
-    """While entered, notes the first of the signals in `signal`; a second one ends the process at once."""
+    """While entered, notes the first of the signals, or what `ask` asks; a second signal ends the process at once."""
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self._noted: int | None = None
         self._before: dict[int, Any] = {}
+
+    @property
+    def signal(self) -> int | None:
+        """What asks to stop; None for nothing."""
+        return self._noted if self._noted is not None else next(iter(_wished), None)
 
     def __enter__(self) -> "StopRequest":
         heed()
@@ -79,16 +102,19 @@ class StopRequest:
             for number in (signal.SIGINT, *TERMINATING):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
+            _listening.append(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self in _listening:
+            _listening.remove(self)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self._noted is not None:
             self.stop()
-        self.signal = number
+        self._noted = number
 
     def stop(self) -> NoReturn:
         """End the process the way the noted signal asks for, once everything is safe."""

@@ -1,4 +1,8 @@
-"""A batched sweep: Hydra composes every job and calls none; then they are trained, together where they can be."""
+"""A sweep in processes of ours: Hydra composes every job and calls none; then they are trained.
+
+Side by side, each by the process that is free; or batched, a share of them in each process, which takes their steps
+together where it can.
+"""
 
 import functools
 import logging
@@ -9,6 +13,8 @@ from typing import Any
 from aectl import terminal
 from aectl.cli.job import Job, Place, settings_for
 from aectl.cli.launching import hydra_main
+from aectl.cli.workers import work_through
+from aectl.errors import OtherSweepError
 from aectl.machine import load  # noqa: F401 (before torch: while that is imported, it sees what other processes take)
 
 
@@ -46,17 +52,17 @@ class Plans:
         self.found.append(Planned(cfg, HydraConfig.instance().cfg, logs, root.level))
 
 
-def run(job: Job, overrides: Sequence[str], workers: int, *, always: bool) -> None:
+def run(job: Job, overrides: Sequence[str], workers: int, *, batched: bool, always: bool) -> None:
     """All jobs of a sweep of `aectl train`, in so many processes; `always` is as of `train_batched`."""
     plans = Plans()
     hydra_main(job, ["-m", *overrides], plans)
-    parts = [part for part in dealt(plans.found, workers) if part]
+    parts = dealt(plans.found, workers) if batched else [[one] for one in plans.found]
+    parts = [part for part in parts if part]
+    work = functools.partial(_work, job, always=always)
     if len(parts) > 1:
-        from joblib import Parallel, delayed
-
-        Parallel(len(parts))(delayed(_work)(job, part, always=always) for part in parts)
+        work_through(work, parts, min(workers, len(parts)))
     elif parts:
-        _work(job, parts[0], always=always)
+        work(parts[0])
 
 
 def dealt(jobs: Sequence[Any], workers: int) -> list[list[Any]]:
@@ -71,29 +77,40 @@ def dealt(jobs: Sequence[Any], workers: int) -> list[list[Any]]:
 def _work(job: Job, planned: Sequence[Planned], *, always: bool) -> None:
     """A process's share of the jobs."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.core.utils import setup_globals
+    from hydra.core.utils import env_override, setup_globals
 
     setup_globals()
     root = logging.getLogger()
     root.handlers.clear()  # each job has its own
-    todo = []
+    todo, environment = [], {}
     for one in planned:
         HydraConfig.instance().set_config(one.hydra)
         root.setLevel(one.level)
-        place = Place.of_hydra([_log(*log) for log in one.logs])
+        environment |= one.hydra.hydra.job.env_set
+        place = Place.of_hydra("train", [_log(*log) for log in one.logs])
         with job.apart(one.cfg, place):
+            place.begin()
             settings = settings_for("train", one.cfg, place.overrides)
             todo.append((settings, place, functools.partial(job.apart, one.cfg, place)))
 
-    from aectl.commands.train import take_up
-    from aectl.training.batched import Member, train_batched
+    with env_override(environment):
+        from aectl.commands.train import take_up
+        from aectl.training.batched import Member, train_batched
 
-    members = []
-    for settings, place, apart in todo:
-        with apart():
-            if take_up(settings, place.folder, place.overrides, in_sweep=True) is None:
-                members.append(Member(settings, place.folder, place.overrides, job.line, apart))
-    train_batched(members, always=always)
+        members = []
+        try:
+            for settings, place, apart in todo:
+                with apart():
+                    if take_up(settings, place.folder, place.overrides, in_sweep=True) is None:
+                        told = (place.folder, place.overrides, job.line, apart, place.completed)
+                        members.append(Member(settings, *told))
+                    else:
+                        place.completed()
+        except OtherSweepError:
+            for _, place, _ in todo:
+                place.take_back()
+            raise
+        train_batched(members, always=always)
 
 
 def _log(path: str, formatter: logging.Formatter | None) -> logging.FileHandler:

@@ -16,7 +16,9 @@ from aectl import signals, terminal, torchrun
 from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
-from aectl.errors import ConfigError, OtherSweepError
+from aectl.errors import ConfigError, OtherSweepError, one_line
+from aectl.runs import receipts
+from aectl.runs.receipts import Word
 from aectl.settings import typed
 from aectl.terminal import say
 
@@ -79,12 +81,16 @@ class Job:
         """Arrive in a process, which in a parallel sweep is a new one and knows nothing of us yet.
 
         There the job's log file alone says what happens: lines and bars of several jobs would run through each other.
+        It ends with the process that it came from, if that has started it.
         """
         self.__dict__.update(state)
         if os.getpid() != self.process:
             sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (as long as the process)
             prepare_process()
             composing.register()
+            from aectl.machine import lifelines
+
+            lifelines.follow(self.process)
 
     def __call__(self, cfg: Any) -> float | None:
         """Run the command in Hydra's output folder; return what a sweeper may minimise."""
@@ -93,13 +99,17 @@ class Job:
         if follows():
             root.handlers.clear()
         root.handlers[:] = map(terminal.LogFile.instead_of, root.handlers)
-        place = Place.of_hydra([one for one in root.handlers if isinstance(one, logging.FileHandler)])
+        logs = [one for one in root.handlers if isinstance(one, logging.FileHandler)]
+        place = Place.of_hydra(self.task.command, logs)
         try:
-            result = run(self.task.command, cfg, place, self.line)
+            place.begin()
+            found = run(self.task.command, cfg, place, self.line)
             terminal.finish(place.logs)
-            return result
-        except OtherSweepError:
-            raise  # it ends the whole sweep, and what is there stays as it is
+            place.completed()
+            return found
+        except OtherSweepError:  # it ends the whole sweep, and what is there stays as it is
+            place.take_back()
+            raise
         except Exception as error:
             self._leave_word(error, cfg, place)
             if place.learns:
@@ -114,6 +124,7 @@ class Job:
         try:
             yield
         except OtherSweepError:
+            place.take_back()
             raise
         except Exception as error:
             self._leave_word(error, cfg, place)
@@ -131,17 +142,25 @@ class Job:
             places = places_of(composing.settings_of(task.command, cfg), own)
             task = dataclasses.replace(task, places={**task.places, **places})
         status, message = explain(error, task)
+        word = place.word
         if message is None or os.environ.get("AECTL_DEBUG") == "1":
+            if word is not None:
+                word.failed(message or one_line(f"{type(error).__name__}: {error}"), status)
             raise error
-        if not follows():
-            end_log(message, place.folder, place.logs)
-        if not place.in_sweep:
+        if word is None:
+            if not follows():
+                end_log(message, place.folder, place.logs)
             complain(message, status)
             self.status = status
             return
-        from aectl.runs import sweeps
+        try:
+            if word.holds:
+                from aectl.runs import sweeps
 
-        sweeps.record_failure(place.folder, place.overrides, message, status)
+                end_log(message, place.folder, place.logs, keep=receipts.MARK)
+                sweeps.record_failure(place.folder, place.overrides, message, status)
+        finally:
+            word.failed(message, status)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,19 +170,39 @@ class Place:
     Attributes:
         folder: where everything that it makes goes.
         overrides: those of the command line, as Hydra has them.
-        in_sweep: whether it is one of several.
+        word: where it says how it stands, if it is one of several.
         learns: whether the sweeper goes by results, and must know of failures.
         logs: of this job.
     """
 
     folder: Path
     overrides: list[str]
-    in_sweep: bool
+    word: Word | None
     learns: bool
     logs: list[logging.FileHandler]
 
+    @property
+    def in_sweep(self) -> bool:
+        """Whether it is one of several."""
+        return self.word is not None
+
+    def begin(self) -> None:
+        """Take the folder, if it is one of several."""
+        if self.word is not None:
+            self.word.begin()
+
+    def completed(self) -> None:
+        """Say that it has ended well, if it is one of several."""
+        if self.word is not None:
+            self.word.completed()
+
+    def take_back(self) -> None:
+        """Have said nothing: what an earlier command has said of the job stays."""
+        if self.word is not None:
+            self.word.take_back()
+
     @classmethod
-    def of_hydra(cls, logs: list[logging.FileHandler]) -> "Place":
+    def of_hydra(cls, command: str, logs: list[logging.FileHandler]) -> "Place":
         """That of the job which Hydra has composed last."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
@@ -175,9 +214,10 @@ class Place:
             folder = folder.relative_to(Path.cwd())  # what people can read and type
         # Unresolved, because they are saved and ${oc.env:...} may stand in them.
         overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
-        in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
-        learns = in_sweep and hydra_cfg.runtime.choices["hydra/sweeper"] != "basic"
-        return cls(folder, overrides, in_sweep, learns, logs)
+        if hydra_cfg.mode != RunMode.MULTIRUN:
+            return cls(folder, overrides, None, False, logs)
+        word = Word(Path(hydra_cfg.sweep.dir), hydra_cfg.job.num, command, folder, overrides)
+        return cls(folder, overrides, word, hydra_cfg.runtime.choices["hydra/sweeper"] != "basic", logs)
 
 
 def places_of(settings: Any, folder: Path | None) -> dict[str, Path]:
@@ -223,10 +263,13 @@ def settings_for(command: str, cfg: Any, overrides: Sequence[str]) -> Any:
     return settings
 
 
-def end_log(message: str, folder: Path, logs: Sequence[logging.FileHandler]) -> None:
-    """The error as the last line of the logs, or no folder at all for a command that left nothing but these."""
+def end_log(message: str, folder: Path, logs: Sequence[logging.FileHandler], keep: str | None = None) -> None:
+    """The error as the last line of the logs, or no folder at all for a command that left nothing but these.
+
+    A file that is called `keep` stays, and with it the folder.
+    """
     ours = {*(Path(handler.baseFilename) for handler in logs), folder.absolute() / ".lock"}
-    made = [path.absolute() for path in folder.iterdir()] if folder.is_dir() else []
+    made = [path.absolute() for path in folder.iterdir() if path.name != keep] if folder.is_dir() else []
     left = set(made) - ours
     for handler in logs:
         if left:
@@ -235,4 +278,5 @@ def end_log(message: str, folder: Path, logs: Sequence[logging.FileHandler]) -> 
     if folder.is_dir() and not left and folder.absolute() != Path.cwd():
         for path in made:
             path.unlink()
-        folder.rmdir()
+        if keep is None:
+            folder.rmdir()

@@ -12,7 +12,7 @@ from aectl import errors, installed, shell
 from aectl.cli import groups
 from aectl.cli.paths import quoted
 from aectl.errors import ConfigError, UserError, one_line
-from aectl.runs import schema
+from aectl.runs import layout, schema
 from aectl.settings.ranges import nearest
 
 
@@ -40,7 +40,7 @@ class Task:
         if self.command != "train":
             return "repeat the command"
         sweep = self.places.get("hydra.sweep.dir")
-        if sweep is not None and any(sweep.glob("*/checkpoints/step-*")):
+        if sweep is not None and layout.has_trained(sweep):
             return f"repeat the command with {shell.shown('sweep.resume', sweep)}; what was saved is whole"
         run = self.places.get("hydra.run.dir")
         if run is None or not any(run.glob("checkpoints/step-*")):

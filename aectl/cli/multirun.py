@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-import sys
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,46 +13,84 @@ from tqdm import tqdm
 
 from aectl import shell, storage
 from aectl.cli import batching, composing, paths
-from aectl.cli.job import Job
+from aectl.cli.job import Job, complain
 from aectl.cli.launching import BATCHED, hydra_main
-from aectl.errors import ConfigError, one_line
+from aectl.cli.messages import explain
+from aectl.errors import INTERRUPTED, ConfigError, brief, one_line
 from aectl.files import tables
 from aectl.machine import load
-from aectl.runs import finding
+from aectl.runs import finding, layout, receipts, sweeps
 from aectl.runs.schema import TOGETHER
 from aectl.runs.sweeps import read_jobs, table
 from aectl.terminal import say
 
 WORKERS = "hydra.launcher.n_jobs"
+BESIDE = "hydra/launcher=joblib"  # with nothing but a number of workers: what we do ourselves
 QUIET = "hydra.hydra_logging.root.level=WARNING"
 LOOKS = 0.5  # seconds between looks at the folder of a sweep
 
 
 def run_sweep(job: Job, overrides: list[str]) -> int:
-    """All jobs of a sweep, then their table; returns the exit code of the first that failed, if any."""
-    command = job.task.command
+    """All jobs of a sweep, then their table; returns the exit code of the first that failed, if any.
+
+    What has become of each the jobs say (`aectl.runs.receipts`). Where none has failed and one has not come to its
+    end, because its process was killed or there never was one, that is 130, as if it had been interrupted.
+    """
+    command, broken = job.task.command, None
     folder = job.task.places["hydra.sweep.dir"] = _sweep_folder(job.task.places)
     overrides = [paths.for_hydra(shell.setting("hydra.sweep.dir", folder)), *overrides]
     apart = _apart(overrides) if command == "train" else None
+    if folder.is_dir():
+        _take(folder, command, resumed="sweep.resume" in job.task.places)
     try:
         with watched(folder, apart) if apart is not None else contextlib.nullcontext():
             if apart is None:
                 # argparse wants the overrides in one piece; -m may stand anywhere.
                 hydra_main(job, ["-m", *overrides])
-            elif apart.batched:
-                own = [one for one in overrides if one != BATCHED and paths.key_of(one) != WORKERS]
-                batching.run(job, [*own, QUIET], apart.workers, always=apart.always)
             else:
-                hydra_main(job, ["-m", *overrides, "hydra/launcher=joblib", f"{WORKERS}={apart.workers}", QUIET])
+                own = [one for one in overrides if one not in (BATCHED, BESIDE) and paths.key_of(one) != WORKERS]
+                batching.run(job, [*own, QUIET], apart.workers, batched=apart.batched, always=apart.always)
+    except Exception as error:
+        if explain(error)[1] is not None or os.environ.get("AECTL_DEBUG") == "1":
+            raise
+        broken = error  # a launcher's own, where a job's process was killed, or a defect of ours
     finally:
         found = read_jobs(folder) if folder.is_dir() else []
         if command == "train":
             summarize(folder, found, job.line)
+    jobs = max(len(found), _expected(overrides))
     failed = [one for one in found if one["status"] == "failed"]
+    ended = [one for one in found if one["status"] in ("completed", "failed")]
+    if broken is not None and (len(ended) == jobs or any(one["exit_code"] == 1 for one in failed)):
+        raise broken
     if failed:
-        which = f"{len(failed)} of {len(found)} jobs failed, the first" if len(found) > 1 else "its only job failed"
-        say(f"aectl: {which}: {one_line(failed[0]['error'])}", sys.stderr)
-    return failed[0]["exit_code"] if failed else 0
+        which = f"{len(failed)} of {jobs} jobs failed, the first" if jobs > 1 else "its only job failed"
+        complain(f"{which}: {one_line(failed[0]['error'])}", failed[0]["exit_code"])
+        return failed[0]["exit_code"]
+    if len(ended) < jobs:
+        again = f" with {shell.shown('sweep.resume', folder)}" if command == "train" else ""
+        which = f"{jobs - len(ended)} of {jobs} jobs" if jobs > 1 else "its only job"
+        says = "" if broken is None else f" ({type(broken).__name__}: {brief(broken)})"
+        complain(f"{which} did not come to an end, as if killed{says}; repeat the command{again}", INTERRUPTED)
+        return INTERRUPTED
+    return 0
+
+
+def _take(folder: Path, command: str, *, resumed: bool) -> None:
+    """Make a folder that is there the sweep's: its jobs are known as today's are, or there are none.
+
+    Raises:
+        ConfigError: it has runs, and nothing says that they are to be gone on with.
+    """
+    if resumed:
+        sweeps.taken_up(folder)
+        return
+    if command == "train" and layout.has_trained(folder):
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: holds a sweep already; go on with {shell.shown('sweep.resume', folder)} or "
+            "choose another folder"
+        )
+    receipts.clear(folder)
 
 
 def _sweep_folder(given: dict[str, Path]) -> Path:
@@ -87,26 +125,35 @@ def _apart(overrides: list[str]) -> Apart | None:
     """
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     on_gpu = given.get("device", "auto") != "cpu" and Path("/dev/nvidiactl").exists()
-    threads, asked = given.get("threads", "1"), BATCHED in overrides
+    threads, batched = given.get("threads", "1"), BATCHED in overrides
+    settings = {key for key in given if key.startswith("hydra.launcher.")} - {WORKERS}
+    asked = batched or (BESIDE in overrides and not settings and "hydra/sweeper" not in given)
     if not asked and ({"hydra/launcher", "hydra/sweeper"} & given.keys() or on_gpu or not threads.isdigit()):
         return None
-    if "hydra/sweeper" in given:
+    if batched and "hydra/sweeper" in given:
         raise ConfigError(
             f"{BATCHED}: goes with Hydra's own sweeper; leave out hydra/sweeper={given['hydra/sweeper']}"
         )
-    sizes = _choices(overrides)
-    jobs = math.prod(sizes.values())
+    sizes, jobs = _choices(overrides), _expected(overrides)
     each = int(threads) if threads.isdigit() else 1
     room = 1 if on_gpu else max(1, min(jobs, len(load.cores()) // max(1, each)))
     if asked:
         workers = given.get(WORKERS, str(room))
+        workers = str(room) if BESIDE in overrides and workers == "-1" else workers
         if not workers.isdigit() or workers == "0":
             raise ConfigError(f"{WORKERS}={workers}: give how many processes, at least 1")
-        return Apart(jobs, int(workers), batched=True, always=True)
+        return Apart(jobs, int(workers), batched=batched, always=batched)
     if room == 1:
         return None
     alike = {key.partition(".")[0] for key, size in sizes.items() if size > 1} <= set(TOGETHER)
     return Apart(jobs, room, batched=alike and jobs >= 2 * room)
+
+
+def _expected(overrides: Sequence[str]) -> int:
+    """How many jobs there are to be; 0 where another sweeper than Hydra's own decides."""
+    if any(paths.key_of(one) == "hydra/sweeper" for one in overrides):
+        return 0
+    return math.prod(_choices(overrides).values())
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, int]:

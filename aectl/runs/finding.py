@@ -5,7 +5,7 @@ A run below `outputs/train` is called by its folder, the job of a sweep by both 
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,12 @@ def sweeps() -> dict[str, Path]:
 
 def jobs() -> dict[str, Path]:
     """The runs that are jobs of these sweeps."""
-    return {f"{name}/{job.name}": job for name, path in sweeps().items() for job in trained_in(path) if is_run(job)}
+    return {f"{name}/{where}": job for name, path in sweeps().items() for where, job in _runs_in(path).items()}
+
+
+def _runs_in(folder: Path) -> dict[str, Path]:
+    """The runs that are jobs of a sweep, by their folders from the sweep's on."""
+    return {job.relative_to(folder).as_posix(): job for job in trained_in(folder) if is_run(job)}
 
 
 def is_run(folder: Path) -> bool:
@@ -92,7 +97,10 @@ def ids() -> dict[Path, str]:
         return call
 
     found = {path: short(path.name) for path in folders}
-    return found | {job: f"{found[job.parent]}/{job.name}" for job in jobs().values()}
+    short_of_jobs = {
+        job: f"{found[path]}/{where}" for path in sweeps().values() for where, job in _runs_in(path).items()
+    }
+    return found | short_of_jobs
 
 
 def names() -> set[str]:
@@ -112,7 +120,7 @@ def locate(word: str, key: str = "run") -> Path | None:
         ConfigError: there are several; the line lists them. `key` is the setting.
     """
     if word == LATEST:
-        newest = _newest("train/*/checkpoints/step-*", "multirun/*/*/checkpoints/step-*")
+        newest = _newest([*_folders(OUTPUTS / "train"), *_jobs()], "checkpoints/step-*")
         return layout.run_of(newest) if newest else None
     path = layout.run_of(storage.expanded(word))
     return path if path.is_dir() else _only(word, key, runs(), name_of_run) or _only(word, key, jobs(), name_of_run)
@@ -140,7 +148,7 @@ def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataErro
         error: there is none.
     """
     if word == LATEST:
-        newest = _newest(f"multirun/*/*/{newest_by}")
+        newest = _newest(_jobs(), newest_by)
         above = newest.parents if newest else ()
         found = next((path for path in above if path.parent == OUTPUTS / "multirun"), None)
     else:
@@ -151,8 +159,15 @@ def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataErro
     return found
 
 
-def _newest(*patterns: str) -> Path | None:
-    found = [path for pattern in patterns for path in OUTPUTS.glob(pattern)]
+def _jobs() -> Iterator[Path]:
+    """The folders of all jobs of all sweeps."""
+    for path in _folders(OUTPUTS / "multirun"):
+        with contextlib.suppress(OSError):  # a folder that cannot be read
+            yield from layout.jobs_of(path)
+
+
+def _newest(folders: Iterable[Path], pattern: str) -> Path | None:
+    found = [path for folder in folders for path in folder.glob(pattern)]
     return max(found, key=time_of, default=None)
 
 

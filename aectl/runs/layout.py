@@ -11,7 +11,7 @@ from typing import Any
 
 from aectl import storage
 from aectl.errors import CheckpointError, DataError, DivergedError, brief
-from aectl.runs import older
+from aectl.runs import older, receipts
 
 OUTPUTS = Path("outputs")
 RESULT = "result.json"
@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 PATIENCE = 1.0  # seconds that a start waits for the lock: somebody may be looking whether it is held
 
 _NAME = re.compile(r"step-(\d{8,})")
+_NUMBERED = re.compile(r"([0-9]{1,9})(?=_|\Z)")
 
 
 def checkpoints_of(run_dir: Path) -> Path:
@@ -77,15 +78,27 @@ def looks_whole(path: Path) -> bool:
         return False
 
 
-def number_of(job: Path) -> int:
-    """A job's number in its sweep: its folder's name up to the first underscore; -1 for what is none."""
-    number = job.name.partition("_")[0]
-    return int(number) if number.isdecimal() else -1
-
-
 def jobs_of(sweep: Path) -> list[Path]:
-    """The folders of a sweep's jobs, in the order of their numbers."""
-    return sorted((path for path in sweep.iterdir() if number_of(path) >= 0 and path.is_dir()), key=number_of)
+    """The folders of a sweep's jobs, in the order of their numbers: those that its jobs say are theirs."""
+    found = receipts.of(sweep)
+    if found is None:
+        return [path for _, path in numbered(sweep)]
+    folders = (receipts.folder_of(sweep, receipt) for receipt in found.values())
+    return [folder for folder in folders if folder is not None and folder.is_dir()]
+
+
+def has_trained(sweep: Path) -> bool:
+    """Whether some job of a sweep has a checkpoint."""
+    try:
+        return any(any(job.glob("checkpoints/step-*")) for job in jobs_of(sweep))
+    except OSError:  # there is no such folder, or it cannot be read
+        return False
+
+
+def numbered(sweep: Path) -> list[tuple[int, Path]]:
+    """The jobs of a sweep of 0.1.0, in order: the folders whose names up to an underscore are numbers."""
+    named = ((_NUMBERED.match(path.name), path) for path in sweep.iterdir())
+    return sorted((int(match[1]), path) for match, path in named if match and path.is_dir())
 
 
 @contextlib.contextmanager

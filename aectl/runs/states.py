@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from aectl.runs import finding, layout, schema
+from aectl.runs import finding, layout, receipts, schema
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,12 @@ def of_sweep(sweep: Path) -> Summary:
     found = [job.best for job in jobs if job.best is not None]
     done = sum(job.state == "done" for job in jobs)
     training = any(job.state.startswith("training") for job in jobs)
-    state = f"{'training, ' if training else ''}{done} of {len(jobs)} done"
+    said = (receipts.of(sweep) or {}).values()
+    known = len(jobs) + sum(receipts.folder_of(sweep, one) is None for one in said)
+    state = f"{'training, ' if training else ''}{done} of {known} done"
     return Summary(
         sweep, finding.name_of_sweep(sweep), state, _several(models), _several(data), min(found, default=None),
-        finding.changed(sweep), sum(_sizes(sweep)), len(jobs),
+        finding.changed(sweep), sum(_sizes(sweep)), known,
     )  # fmt: skip
 
 

@@ -10,9 +10,10 @@ import yaml
 
 from aectl import storage
 from aectl.errors import ConfigError, OtherSweepError, brief
-from aectl.runs import layout, older, schema
+from aectl.runs import layout, older, receipts, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
+from aectl.runs.receipts import Receipt
 from aectl.settings import typed
 
 UNKNOWN = ""  # what a job was given that ended before it left word, or what is no setting of its choice
@@ -47,7 +48,6 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
             read.
     """
     if not any(folder.glob("checkpoints/step-*")):
-        _refuse_another_label(folder)
         return None
     path = folder / CONFIG
     try:
@@ -71,26 +71,58 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
     return layout.read_result(folder)
 
 
-def _refuse_another_label(folder: Path) -> None:
-    """Of each number a sweep has one job: where that has another folder, another command began it."""
-    number = layout.number_of(folder)
-    for job in layout.jobs_of(folder.parent) if folder.parent.is_dir() else ():
-        if layout.number_of(job) == number and any(job.glob("checkpoints/step-*")):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()  # it was made for this job
-            raise OtherSweepError(
-                f"sweep.resume={folder.parent}: job {number} is {job.name} there, not {folder.name}; repeat the "
-                "command that began the sweep"
-            )
-
-
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
-    """The results of the jobs below `folder` in the order of their numbers; a job without one was interrupted."""
-    word = {"status": "interrupted", "overrides": []}
-    return [
-        {"job": str(layout.number_of(path)), "folder": path, **(layout.read_result(path) or word)}
-        for path in layout.jobs_of(folder)
-    ]
+    """The jobs of the sweep in `folder` in the order of their numbers, as they say themselves, with their results.
+
+    A job that has begun and said no more was interrupted, unless it still trains. One whose folder was taken away is
+    none, but for one that has failed: `sweep.resume=` makes it anew.
+    """
+    found = receipts.of(folder)
+    if found is None:
+        return [_read_job(number, path, layout.read_result(path)) for number, path in layout.numbered(folder)]
+    jobs = [_said(folder, number, receipt) for number, receipt in found.items()]
+    return [job for job in jobs if job is not None]
+
+
+def _read_job(number: int, folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "interrupted", "overrides": [], **result, "job": str(number), "folder": folder}
+
+
+def _said(sweep: Path, number: int, receipt: Receipt | None) -> dict[str, Any] | None:
+    """A job as it stands by its receipt; what came out stands in the result.json of its folder."""
+    own = receipts.folder_of(sweep, receipt)
+    where = own or receipts.nowhere(sweep, number)
+    if receipt is None:
+        return _read_job(number, where, {})
+    given, failed = {"overrides": receipt.overrides}, receipt.status == "failed"
+    if not failed and not where.is_dir():
+        return None
+    result = layout.read_result(where) if receipt.command == "train" else {}
+    if failed and not result:
+        result = {"status": "failed", "error": receipt.error or "", "exit_code": receipt.exit_code or 1}
+    elif receipt.command != "train" and receipt.status == "completed":
+        result = {"status": "completed"}
+    elif receipt.status == "begun" and result.get("status") != "completed":
+        result = {}  # what is there was said before it was gone on with
+    return _read_job(number, where, given | result)
+
+
+def taken_up(folder: Path) -> None:
+    """Let the jobs of a sweep of 0.1.0, which is gone on with, be known as today's are."""
+    if receipts.of(folder) is not None or not (jobs := layout.numbered(folder)):
+        return
+    receipts.adopt(folder, {number: _as_today(path) for number, path in reversed(jobs)})
+
+
+def _as_today(path: Path) -> Receipt:
+    result = layout.read_result(path)
+    known, overrides = {"completed": "completed", "failed": "failed"}, result.get("overrides")
+    given = [one for one in overrides if isinstance(one, str)] if isinstance(overrides, list) else []
+    error, code = (result.get(key) for key in ("error", "exit_code"))
+    return Receipt(
+        "train", path.name, given, known.get(result.get("status", ""), "begun"),
+        error if isinstance(error, str) else None, code if type(code) is int else None,
+    )  # fmt: skip
 
 
 def given_to(job: dict[str, Any]) -> dict[str, str]:

@@ -45,6 +45,7 @@ class Member:
     Attributes:
         config, run_dir, overrides, command: as of `aectl.training.loop.train`.
         apart: a context in which what it says goes to its own log, and where its errors are told and end.
+        completed: says that it has ended well.
         result: what `train` returns, once it has ended well.
         over: whether it has ended, well or not.
     """
@@ -54,6 +55,7 @@ class Member:
     overrides: Sequence[str]
     command: str
     apart: Callable[[], AbstractContextManager[None]]
+    completed: Callable[[], None]
     result: float | None = None
     over: bool = False
     session: Session = field(init=False)
@@ -64,6 +66,7 @@ class Member:
         """Train it by itself."""
         with self.apart():
             self.result = train(self.config, self.run_dir, self.overrides, self.command)
+            self.completed()
         self.over = True
 
     def begin(self, data: Split) -> None:
@@ -89,6 +92,8 @@ class Member:
             self.result = finished(self.session, self.told, self.overrides)
         with self.apart():
             self._held.close()
+            if self.result is not None:
+                self.completed()
         self.over = True
 
     def close(self) -> None:
