@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from aectl.cli import composing, groups, paths
-from aectl.cli.job import Job
+from aectl.cli.job import EndOfSweep, Job
 from aectl.errors import ConfigError
 from aectl.runs.schema import NAME
 
@@ -15,6 +15,9 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     """Hand `args` to plain `hydra.main`; it calls `job` with the composed configuration, in a sweep several times.
 
     A `task` is called in its place.
+
+    Raises:
+        OtherSweepError: a job has met a sweep that another command began.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
     import hydra
@@ -26,9 +29,11 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     composing.register()
     Plugins.instance().register(InstalledConfigs)  # Hydra hands what it finds to a sweep's jobs
     sys.argv = ["aectl", *args]
-    hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(
-        task or job
-    )()
+    where = {"config_path": str(composing.config_dir()), "config_name": job.task.command}
+    try:
+        hydra.main(version_base="1.3", **where)(task or job)()
+    except EndOfSweep as end:
+        raise end.error from None
 
 
 def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
