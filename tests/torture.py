@@ -3,6 +3,7 @@
     python tests/torture.py kills --count 200     SIGKILL at random moments, over AE, DAE and VAE
     python tests/torture.py exits                 the process ends at each file-system step of a save
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
+    python tests/torture.py values --stride 20    any JSON value at any key of any file, through the commands that read it
 
 Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
 in milliseconds. Prints counts; exits with 1 if a single comparison fails.
@@ -11,6 +12,7 @@ in milliseconds. Prints counts; exits with 1 if a single comparison fails.
 import argparse
 import contextlib
 import errno
+import itertools
 import json
 import os
 import random
@@ -27,6 +29,7 @@ import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
 import torch
 import torch.utils.tensorboard
+import values
 
 from aectl.cli import messages
 from aectl.data import noise as noises
@@ -261,22 +264,60 @@ def refusals(stride: int = 1) -> dict[str, int]:
     return found
 
 
+# ------------------------------------------------------------------------ any value in any file
+
+
+def any_value(stride: int, seed: int) -> dict[str, int]:
+    """Every value of `values.py` at every key of every file, or each n-th of them, each by one command.
+
+    `values` are those that were tried, `read` those that the command took for what they are; the others are what
+    there must be none of.
+    """
+    found = dict.fromkeys(("files", "places", "values", "read", "traceback", "undocumented", "lines", "slow"), 0)
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder) / "here"
+        here.mkdir()
+        os.environ["AECTL_CACHE"] = str(here / "cache")
+        os.chdir(here)
+        try:
+            scene, tried = values.Scene(here), set()
+            for name, place, value, reader in itertools.islice(
+                values.attempts(scene, seed), seed % stride, None, stride
+            ):
+                ended = scene.attempt(name, place, values.TEXTS[value], reader)
+                tried.add((name, place))
+                found["values"] += 1
+                found["read"] += ended.code == 0
+                if ended.wrong is not None:
+                    found[ended.wrong] += 1
+                    print(f"{ended.wrong}: {value} at {place} of {name}, by {reader}: {ended}", file=sys.stderr)
+        finally:
+            os.chdir(before)
+    return {**found, "files": len({name for name, _ in tried}), "places": len(tried)}
+
+
+WRONG = ("different", "torn", "failed", "traceback", "undocumented", "lines", "slow")
+
+
 def main() -> None:
     """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["kills", "exits", "refusals"])
+    parser.add_argument("suite", choices=["kills", "exits", "refusals", "values"])
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--stride", type=int, default=1, help="take only every n-th step")
+    parser.add_argument("--stride", type=int, default=1, help="take only every n-th step, or value")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)  # before the first fork: a pool of threads would not survive it
     began = time.perf_counter()
     if args.suite == "kills":
         found = kills(args.count, args.seed)
+    elif args.suite == "values":
+        found = any_value(args.stride, args.seed)
     else:
         found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
     print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
-    sys.exit(1 if found["different"] or found["torn"] or found["failed"] else 0)
+    sys.exit(1 if any(found.get(name) for name in WRONG) else 0)
 
 
 if __name__ == "__main__":

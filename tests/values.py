@@ -88,7 +88,7 @@ class File:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its code, what it printed as errors, how long it computed, and the traceback of a defect."""
+    """How a command ended: its code, what it printed as errors, how long it computed, a defect's traceback."""
 
     code: int | None
     err: str
@@ -127,14 +127,14 @@ def _with(document: Any, place: tuple, value: Any) -> Any:
 
 
 def places_in(document: Any) -> Iterator[tuple]:
-    """Every key of it, one that it has not, the first and last of each list, and all of it."""
+    """Every key of it, one that it has not, the first three and the last of each list, and all of it."""
     yield ()
     if isinstance(document, dict):
         yield ("surprise",)
         for key, value in document.items():
             yield from ((key, *rest) for rest in places_in(value))
     elif isinstance(document, list) and document:
-        for index in sorted({0, len(document) - 1}):
+        for index in sorted({*range(3), len(document) - 1} & set(range(len(document)))):
             yield from ((index, *rest) for rest in places_in(document[index]))
 
 
@@ -309,7 +309,7 @@ class Scene:
         """
         file, path = FILES[name], self._path(name, self.folder)
         before = path.read_bytes()
-        path.write_bytes(file.dump(text_of(file, self._document(name), place, TEXTS[value]), before))
+        path.write_bytes(file.dump(text_of(file, self._document(name), place, value), before))
         if path.parent.parent.name == "checkpoints" and path.name != "manifest.json":
             _seal(path.parent)
         try:
@@ -377,10 +377,10 @@ def _seal(checkpoint: Path) -> None:
     (checkpoint / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
 
 
-def attempts(scene: Scene, seed: int, share: float = 1.0) -> Iterator[tuple[str, tuple, str, str]]:
-    """File, place, value and command: every value at every place, by one of the commands that read it in turn.
+def attempts(scene: Scene, seed: int) -> Iterator[tuple[str, tuple, str, str]]:
+    """File, place, name of a value and command: all values at all places, the commands that read it taking turns.
 
-    And every command with every file and value, at a place in turn. With a `share` some of them.
+    And every command with every file and value, at places that are drawn.
     """
     rng = random.Random(seed)
     for name, file in FILES.items():
@@ -388,9 +388,7 @@ def attempts(scene: Scene, seed: int, share: float = 1.0) -> Iterator[tuple[str,
         turns = list(file.readers)
         for index, place in enumerate(places):
             for number, value in enumerate(file.values):
-                if rng.random() < share:
-                    yield name, place, value, turns[(index + number) % len(turns)]
+                yield name, place, value, turns[(index + number) % len(turns)]
         for reader in file.readers:
             for value in file.values:
-                if rng.random() < share:
-                    yield name, rng.choice(places), value, reader
+                yield name, rng.choice(places), value, reader

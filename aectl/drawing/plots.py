@@ -57,6 +57,7 @@ def _pixels(figure: "Figure") -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Creating legend")  # is slow, it says, on a machine that is busy
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font has not
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

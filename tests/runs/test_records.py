@@ -69,7 +69,8 @@ def test_a_newer_version_may_say_more_of_where_it_ran_and_how_it_ended():
     ("change", "key"),
     [({"status": "good"}, "status"), ({"status": None}, "status"), ({"overrides": "latent=2"}, "overrides"),
      ({"overrides": [1]}, "overrides"), ({"step": -1}, "step"), ({"step": 10**17}, "step"),
-     ({"seconds": "1"}, "seconds"),     ({"objective": [1]}, "objective"), ({"learnt": 1}, "learnt"), ({"sizes": {"train": "all"}}, "sizes.train"),
+     ({"seconds": "1"}, "seconds"), ({"objective": [1]}, "objective"), ({"learnt": 1}, "learnt"),
+     ({"sizes": {"train": "all"}}, "sizes.train"),
      ({"val/loss": "low"}, "val/loss"), ({"val/loss": True}, "val/loss"), ({"exit_code": 1}, "exit_code"),
      ({"error": {}}, "error")],
 )  # fmt: skip
