@@ -3,7 +3,7 @@
     python tests/torture.py kills --count 200     SIGKILL at random moments, over AE, DAE and VAE
     python tests/torture.py exits                 the process ends at each file-system step of a save
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
-    python tests/torture.py values --stride 20    any JSON value at any key of any file, through the commands that read it
+    python tests/torture.py values --stride 20    any JSON value at any key of any file, and the commands that read it
 
 Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
 in milliseconds. Prints counts; exits with 1 if a single comparison fails.
@@ -12,7 +12,6 @@ in milliseconds. Prints counts; exits with 1 if a single comparison fails.
 import argparse
 import contextlib
 import errno
-import itertools
 import json
 import os
 import random
@@ -268,33 +267,37 @@ def refusals(stride: int = 1) -> dict[str, int]:
 
 
 def any_value(stride: int, seed: int) -> dict[str, int]:
-    """Every value of `values.py` at every key of every file, or each n-th of them, each by one command.
+    """Every value of `values.py` at every key of every file, read; and each n-th of them by a command that reads it.
 
-    `values` are those that were tried, `read` those that the command took for what they are; the others are what
-    there must be none of.
+    `read` are those that were taken for what they are; of the rest but the counts there must be none.
     """
-    found = dict.fromkeys(("files", "places", "values", "read", "traceback", "undocumented", "lines", "slow"), 0)
-    before = Path.cwd()
+    names = ("files", "places", "values", "commands", "read", "traceback", "undocumented", "lines", "slow")
+    found, before = dict.fromkeys(names, 0), Path.cwd()
+
+    def attempt(name: str, place: tuple, value: str, reader: str) -> None:
+        ended = scene.attempt(name, place, values.TEXTS[value], reader)
+        found["read"] += ended.code == 0
+        if ended.wrong is not None:
+            found[ended.wrong] += 1
+            print(f"{ended.wrong}: {value} at {place} of {name}, by {reader}: {ended}", file=sys.stderr)
+
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder) / "here"
         here.mkdir()
         os.environ["AECTL_CACHE"] = str(here / "cache")
         os.chdir(here)
         try:
-            scene, tried = values.Scene(here), set()
-            for name, place, value, reader in itertools.islice(
-                values.attempts(scene, seed), seed % stride, None, stride
-            ):
-                ended = scene.attempt(name, place, values.TEXTS[value], reader)
-                tried.add((name, place))
+            scene = values.Scene(here)
+            found |= {"files": len(values.FILES), "places": sum(len(scene.places(name)) for name in values.FILES)}
+            for index, (name, place, value, reader) in enumerate(values.attempts(scene, seed)):
+                attempt(name, place, value, values.READING)
+                if index % stride == seed % stride:
+                    attempt(name, place, value, reader)
+                    found["commands"] += 1
                 found["values"] += 1
-                found["read"] += ended.code == 0
-                if ended.wrong is not None:
-                    found[ended.wrong] += 1
-                    print(f"{ended.wrong}: {value} at {place} of {name}, by {reader}: {ended}", file=sys.stderr)
         finally:
             os.chdir(before)
-    return {**found, "files": len({name for name, _ in tried}), "places": len(tried)}
+    return found
 
 
 WRONG = ("different", "torn", "failed", "traceback", "undocumented", "lines", "slow")
@@ -305,7 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", choices=["kills", "exits", "refusals", "values"])
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--stride", type=int, default=1, help="take only every n-th step, or value")
+    parser.add_argument("--stride", type=int, default=1, help="take only every n-th step, or command")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)  # before the first fork: a pool of threads would not survive it

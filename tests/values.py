@@ -23,13 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from conftest import clean_process
 from PIL import Image
 
 import aectl
 from aectl import storage
 from aectl.cli import main
-from aectl.files import aec
+from aectl.files import aec, codes
+from aectl.measuring import endings
+from aectl.runs import finding, layout, opening, states, sweeps
+from aectl.runs.config import TrainConfig
+from aectl.settings import typed
 
 PLACE = "the-value-here"
 DOCUMENTED = frozenset({0, 2, 3, 4, 5, 6, 7})
@@ -234,12 +239,16 @@ FILES = {
     "job's result": File(f"{SWEEP}/result.json", OF_SWEEP, _json, _plain, JSON_VALUES),
     "job's metrics": File(f"{SWEEP}/metrics.jsonl", OF_SWEEP, _lines, _as_lines, JSON_VALUES),
     "job's config": File(f"{SWEEP}/config.yaml", OF_SWEEP, _yaml, _as_yaml, YAML_VALUES, _spelled_as_yaml),
-    "job's saved config": File(f"{SWEEP}/checkpoints/*/config.json", OF_SWEEP, _json, _plain, JSON_VALUES),
     "job's state": File(f"{SWEEP}/checkpoints/*/trainer.json", OF_SWEEP, _json, _plain, JSON_VALUES),
     "index": File("cache/*/index.json", ("eval", "resume"), _sealed, _as_sealed, JSON_VALUES),
     "hashes": File("cache/hashes/*.json", ("eval", "resume"), _sealed, _as_sealed, JSON_VALUES),
     "codes": File("codes.csv", ("decode",), _cells, _as_cells, JSON_VALUES),
     "bits": File("bits.aec", ("unpack",), _header, _as_header, JSON_VALUES),
+}  # fmt: skip
+READING = "reading"
+READINGS = {
+    "outputs/train": ("seen", "loaded", "opened"), "outputs/multirun": ("seen", "compared", "begun"),
+    "cache": ("opened",), "codes.csv": ("coded",), "bits.aec": ("packed",),
 }  # fmt: skip
 SMALL = ("device=cpu", "threads=1", "figures_every=0", "explore=false", "network.hidden=[6]", "epochs=2", "latent=2")
 SWEPT = ("dataset=synthetic", "dataset.synthetic_size=60", "dataset.synthetic_shape=[1,8,8]", "dataset.val_size=12",
@@ -269,7 +278,7 @@ class Scene:
         shutil.rmtree(folder / "outputs/encode", ignore_errors=True)
         self.whole = folder.with_name(folder.name + "-whole")
         shutil.copytree(folder, self.whole)
-        run, sweep, out = f"run={self.run}", next(folder.glob("outputs/multirun/*")), ("output=out",)
+        run, sweep, out = f"run={self.run}", self.sweep, ("output=out",)
         self.commands: dict[str, tuple[str, ...]] = {
             "runs": ("runs",), "doctor": ("doctor", run), "eval": ("eval", run), "sample": ("sample", run),
             "denoise": ("denoise", run, "input=some", *out),
@@ -281,6 +290,14 @@ class Scene:
             "report": ("report", f"sweep={sweep}"),
             "resume sweep": ("train", "-m", *SWEPT, *SMALL, f"sweep.resume={sweep}"),
         }  # fmt: skip
+
+        config = next(folder.glob(SWEEP)) / "config.yaml"
+        self.config = typed.from_dict(TrainConfig, _yaml(config.read_bytes()), "")
+
+    @property
+    def sweep(self) -> Path:
+        """The folder of the sweep."""
+        return next(self.folder.glob("outputs/multirun/*"))
 
     @property
     def run(self) -> Path:
@@ -305,23 +322,66 @@ class Scene:
     def attempt(self, name: str, place: tuple, value: str, reader: str) -> Ended:
         """How the command `reader` ends where the file `name` has the text of a value at a place.
 
-        The manifest of a checkpoint is made to fit.
+        The manifest of a checkpoint is made to fit. READING is all that is read of such a file, without a command.
         """
         file, path = FILES[name], self._path(name, self.folder)
-        before = path.read_bytes()
-        path.write_bytes(file.dump(text_of(file, self._document(name), place, value), before))
+        path.write_bytes(file.dump(text_of(file, self._document(name), place, value), path.read_bytes()))
         if path.parent.parent.name == "checkpoints" and path.name != "manifest.json":
             _seal(path.parent)
         try:
-            return self.command(reader)
+            return self._reading(name) if reader == READING else self.command(reader)
         finally:
-            self.mend()
+            if reader != READING or file.path.startswith("cache"):
+                self.mend()
+            else:
+                for one in (path, *path.parent.glob("manifest.json")):
+                    shutil.copyfile(self.whole / one.relative_to(self.folder), one)
 
     def command(self, reader: str) -> Ended:
         """How a command ends."""
         if reader == "load":
             return self.call(self._loaded)
         return self.call(lambda: main.main(list(self.commands[reader])))
+
+    def _reading(self, name: str) -> Ended:
+        """The first reading of a file that breaks a promise, else the first that refuses it, else the last."""
+        readings = next(some for place, some in READINGS.items() if FILES[name].path.startswith(place))
+        ended = [self.call(getattr(self, f"_{reading}")) for reading in readings]
+        return next((one for one in ended if one.wrong), next((one for one in ended if one.code), ended[-1]))
+
+    def _seen(self) -> None:
+        """What `aectl runs` looks at."""
+        for one in states.all_of_them():
+            states.described(layout.read_settings(one.path))
+        finding.ids()
+
+    def _opened(self) -> None:
+        """What every command on a run reads."""
+        run = opening.open_run(str(self.run), "last", torch.device("cpu"))
+        opening.environment_of(run.checkpoint)
+        run.progress.check_within(1)
+        opening.open_data(run, None)
+
+    def _compared(self) -> None:
+        """What `aectl report` and the table of a sweep read."""
+        jobs = sweeps.read_jobs(self.sweep)
+        sweeps.table(jobs)
+        endings.endings(jobs, sweeps.differing(jobs))
+        sweeps.command(self.sweep)
+
+    def _begun(self) -> None:
+        """What is read of a job that is gone on with."""
+        job = next(self.folder.glob(SWEEP))
+        sweeps.begun(job, self.config)
+        run = opening.open_run(str(job), "best", torch.device("cpu"))
+        opening.environment_of(run.checkpoint)
+        layout.read_metrics(job)
+
+    def _coded(self) -> None:
+        codes.read(self.folder / "codes.csv", 2)
+
+    def _packed(self) -> None:
+        aec.read(self.folder / "bits.aec")
 
     def _loaded(self) -> None:
         """What Python's users do; an error of ours says what the command would."""
@@ -378,17 +438,9 @@ def _seal(checkpoint: Path) -> None:
 
 
 def attempts(scene: Scene, seed: int) -> Iterator[tuple[str, tuple, str, str]]:
-    """File, place, name of a value and command: all values at all places, the commands that read it taking turns.
-
-    And every command with every file and value, at places that are drawn.
-    """
+    """File, place, name of a value and command: all values at all places, the commands that read it taking turns."""
     rng = random.Random(seed)
     for name, file in FILES.items():
-        places = scene.places(name)
-        turns = list(file.readers)
-        for index, place in enumerate(places):
-            for number, value in enumerate(file.values):
-                yield name, place, value, turns[(index + number) % len(turns)]
-        for reader in file.readers:
+        for place in scene.places(name):
             for value in file.values:
-                yield name, rng.choice(places), value, reader
+                yield name, place, value, rng.choice(file.readers)

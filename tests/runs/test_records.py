@@ -5,13 +5,17 @@ import os
 import re
 
 import pytest
+from conftest import replace_checkpoint
 
+from aectl.data.datasets.synthetic import Synthetic
 from aectl.errors import CheckpointError, DataError
-from aectl.runs import layout, opening, records
+from aectl.models.networks.mlp import Mlp
+from aectl.runs import checkpoint, layout, opening, records
 from aectl.runs.records import Best, Environment, Progress, State
 from aectl.settings import typed
+from aectl.training import loop
+from configs import train_config
 
-OLD = "tests/saved_by_0.1.0"
 RESULT = {"status": "completed", "overrides": ["latent=2"], "step": 4, "seconds": 0.5, "objective": 7.0}
 FAILED = {"status": "failed", "overrides": [], "error": "no", "exit_code": 5}
 
@@ -56,6 +60,20 @@ def test_counts_that_no_run_of_such_epochs_has(progress, words):
 def test_a_state_that_cannot_be(change, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         typed.from_dict(State, {"step": 4, "epoch": 1, **change}, "state")
+
+
+def test_a_run_whose_epochs_have_another_number_of_batches_is_not_gone_on_with(tmp_path):
+    data = Synthetic(val_size=10, test_size=10, synthetic_size=60, synthetic_shape=[1, 8, 8])
+    config = train_config(
+        dataset=data, network=Mlp(hidden=[4]), batch_size=16, epochs=2, device="cpu", figures_every=0
+    )
+    loop.train(config, tmp_path)
+    saved = checkpoint.newest(layout.checkpoints_of(tmp_path))[0]
+    assert (saved.state["step"], saved.state["epoch"]) == (6, 2)
+    changed = {**saved.state, "epoch": 1, "best": {**saved.state["best"], "epoch": 1, "step": 3}}
+    replace_checkpoint(saved, state=changed)
+    with pytest.raises(CheckpointError, match="step: is 6 after 1 epochs and 0 batches, in epochs of 3"):
+        loop.train(train_config(resume=str(tmp_path)), tmp_path)
 
 
 def test_a_newer_version_may_say_more_of_where_it_ran_and_how_it_ended():
