@@ -101,7 +101,7 @@ class TrainedRun(OnArrays):
     def metrics(self) -> dict[str, Any]:
         """The figures of the epoch whose weights these are; empty before the first has ended."""
         epoch = self.opened.progress.epoch
-        return next((record for record in self.history if record.get("epoch") == epoch), {})
+        return next((record for record in self.history if record["epoch"] == epoch), {})
 
     def sample(self, n: int = 64, seed: int = 0, label: Any = None) -> np.ndarray:
         """`n` new images, as `aectl sample` draws them: z ~ p(z), or of an AE from a mixture fitted to its codes."""

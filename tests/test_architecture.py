@@ -149,6 +149,38 @@ def test_every_file_is_written_by_storage():
                     assert "buffer" in map(ast.unparse, node.args), path
 
 
+OF_OUR_CONFIGS = {"cli.described", "cli.groups", "runs.defaults"}  # who reads YAML that nobody else has written
+PARSERS = {"json": {"load", "loads", "JSONDecoder"}, "tomllib": {"load", "loads"},
+           "yaml": {"safe_load", "safe_load_all", "parse", "compose", "compose_all", "scan"}}  # fmt: skip
+
+
+def test_json_and_yaml_are_read_by_one_module():
+    """So that the limits hold for every file that anybody may have written."""
+    users = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                used = {(node.value.id, node.attr)}
+            elif isinstance(node, ast.ImportFrom):
+                used = {(node.module, one.name) for one in node.names}
+            else:
+                continue
+            users |= {name_of(path) for library, name in used if name in PARSERS.get(library, ())}
+    assert users == {"plain", *OF_OUR_CONFIGS}
+
+
+def test_files_of_runs_are_read_by_storage():
+    """It opens nothing but files, and reads no more than they may have."""
+    found = []
+    for path in MODULES:
+        wing = name_of(path).partition(".")[0]
+        if wing in ("runs", "training", "measuring") and name_of(path) not in OF_OUR_CONFIGS:
+            nodes = ast.walk(ast.parse(path.read_text()))
+            attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+            found += [(name_of(path), name) for name in ("read_text", "read_bytes") if name in attributes]
+    assert not found
+
+
 def test_what_is_known_of_commands_before_one_runs_needs_no_torch_and_no_hydra():
     code = "import sys, aectl.commands.table; print(*sys.modules)"
     assert not {"torch", "hydra", "omegaconf", "numpy"} & set(run(sys.executable, "-c", code).stdout.split())

@@ -4,6 +4,7 @@
     python tests/torture.py exits                 the process ends at each file-system step of a save
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
     python tests/torture.py streams               every command with its streams closed, full or unread
+    python tests/torture.py values --stride 20    any JSON value at any key of any file, and the commands that read it
 
 Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
 in milliseconds. Prints counts; exits with 1 if a single comparison fails.
@@ -29,6 +30,7 @@ import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
 import torch
 import torch.utils.tensorboard
+import values
 
 from aectl.cli import messages
 from aectl.data import noise as noises
@@ -263,12 +265,52 @@ def refusals(stride: int = 1) -> dict[str, int]:
     return found
 
 
+# ------------------------------------------------------------------------ any value in any file
+
+
+def any_value(stride: int, seed: int) -> dict[str, int]:
+    """Every value of `values.py` at every key of every file, read; and each n-th of them by a command that reads it.
+
+    `read` are those that were taken for what they are; of the rest but the counts there must be none.
+    """
+    names = ("files", "places", "values", "commands", "read", "traceback", "undocumented", "lines", "slow")
+    found, before = dict.fromkeys(names, 0), Path.cwd()
+
+    def attempt(name: str, place: tuple, value: str, reader: str) -> None:
+        ended = scene.attempt(name, place, values.TEXTS[value], reader)
+        found["read"] += ended.code == 0
+        if ended.wrong is not None:
+            found[ended.wrong] += 1
+            print(f"{ended.wrong}: {value} at {place} of {name}, by {reader}: {ended}", file=sys.stderr)
+
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder) / "here"
+        here.mkdir()
+        os.environ["AECTL_CACHE"] = str(here / "cache")
+        os.chdir(here)
+        try:
+            scene = values.Scene(here)
+            found |= {"files": len(values.FILES), "places": sum(len(scene.places(name)) for name in values.FILES)}
+            for index, (name, place, value, reader) in enumerate(values.attempts(scene, seed)):
+                attempt(name, place, value, values.READING)
+                if index % stride == seed % stride:
+                    attempt(name, place, value, reader)
+                    found["commands"] += 1
+                found["values"] += 1
+        finally:
+            os.chdir(before)
+    return found
+
+
+WRONG = ("different", "torn", "failed", "traceback", "undocumented", "lines", "slow")
+
+
 def main() -> None:
     """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["kills", "exits", "refusals", "streams"])
+    parser.add_argument("suite", choices=["kills", "exits", "refusals", "streams", "values"])
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--stride", type=int, default=1, help="take only every n-th step")
+    parser.add_argument("--stride", type=int, default=1, help="take only every n-th step, or command")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)  # before the first fork: a pool of threads would not survive it
@@ -279,10 +321,12 @@ def main() -> None:
         sys.exit(1 if broken_streams.failed(found) else 0)
     if args.suite == "kills":
         found = kills(args.count, args.seed)
+    elif args.suite == "values":
+        found = any_value(args.stride, args.seed)
     else:
         found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
     print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
-    sys.exit(1 if found["different"] or found["torn"] or found["failed"] else 0)
+    sys.exit(1 if any(found.get(name) for name in WRONG) else 0)
 
 
 if __name__ == "__main__":

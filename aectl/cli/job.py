@@ -63,6 +63,14 @@ def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(args)
 
 
+class EndOfSweep(BaseException):
+    """Carries an error out of a sweep that it ends; Hydra would say a line of its own of any `Exception`."""
+
+    def __init__(self, error: OtherSweepError):
+        super().__init__(error)
+        self.error = error
+
+
 class Job:
     """One command as the function that Hydra calls; keeps the status of a single run.
 
@@ -107,9 +115,9 @@ class Job:
             terminal.finish(place.logs)
             place.completed()
             return found
-        except OtherSweepError:  # it ends the whole sweep, and what is there stays as it is
+        except OtherSweepError as error:
             place.take_back()
-            raise
+            raise EndOfSweep(error) from None  # and what is there stays as it is
         except Exception as error:
             self._leave_word(error, cfg, place)
             if place.learns:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from aectl import shell
 from aectl.cli import composing, groups, paths
-from aectl.cli.job import Job
+from aectl.cli.job import EndOfSweep, Job
 from aectl.cli.messages import explain
 from aectl.errors import ConfigError, brief
 from aectl.runs.schema import NAME
@@ -18,6 +18,9 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     """Hand `args` to plain `hydra.main`; it calls `job` with the composed configuration, in a sweep several times.
 
     A `task` is called in its place.
+
+    Raises:
+        OtherSweepError: a job has met a sweep that another command began.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and `explain` words the error
     import hydra
@@ -32,6 +35,8 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     entry = hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)
     try:
         entry(task or job)()
+    except EndOfSweep as end:
+        raise end.error from None
     except Exception as error:
         if explain(error)[1] is not None or not _of_hydra_alone(error):
             raise

@@ -199,8 +199,8 @@ def watched(folder: Path, apart: Apart) -> Iterator[None]:
 def _outcome(job: dict[str, Any]) -> str:
     if job["status"] == "failed":
         return f"failed, {job['error']}"
-    name = "val/loss" if "val/loss" in job else "train/loss"
-    return f"{name} {job[name]:.2f} after {job['seconds']:.0f} s"
+    found = [f"{name} {job[name]:.2f}" for name in ("val/loss", "train/loss") if job.get(name) is not None]
+    return f"{(found or [job['status']])[0]} after {job.get('seconds') or 0:.0f} s"
 
 
 def summarize(folder: Path, jobs: Sequence[dict[str, Any]], line: str) -> None:

@@ -45,5 +45,5 @@ def run_explore(config: ExploreConfig, folder: Path) -> None:
 def _subject(run: Run, root: str | None, device: torch.device) -> Subject:
     data = open_data(run, root)
     records = layout.read_metrics(layout.run_of(run.path))
-    record = next((one for one in records if one.get("step") == run.progress.step), {"epoch": run.progress.epoch})
+    record = next((one for one in records if one["step"] == run.progress.step), {"epoch": run.progress.epoch})
     return subject_of(run.config, run.model, record, data, device)

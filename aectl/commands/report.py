@@ -33,6 +33,9 @@ def run_report(config: ReportConfig, folder: Path) -> None:
         )
     if training := [job["job"] for job in jobs if layout.held(job["folder"])]:
         log.warning("note: %s is still training, job %s; only what has ended is measured", where, ", ".join(training))
+    for job in jobs:
+        if reason := layout.damage_of_result(job["folder"]):
+            log.warning("note: job %s is left out: its result.json cannot be read (%s)", job["job"], reason)
     finished = [job for job in jobs if job["status"] == "completed"]
     if not finished:
         none = "its only job has not" if len(jobs) == 1 else f"none of its {len(jobs)} jobs has"

@@ -152,6 +152,12 @@ def _named(found: Found, manifest: Manifest) -> tuple[Parts, list[str]]:
             f"{len(lost)} of the run's pictures are not there any more, or have changed, the first is {lost[0]}; say "
             f"where they are with data.root=<folder>"
         )
+    named = sum(map(len, manifest.values()))
+    if named > len(found.files):  # as a file could that names one picture under a million names
+        raise DataError(
+            f"the run's split.json names {named} pictures, and there are {len(found.files)}; say where they are with "
+            f"data.root=<folder>"
+        )
     parts = {
         part: torch.tensor([exact.get(tuple(row), place[tuple(row[1::2])]) for row in rows], dtype=torch.long)
         for part, rows in manifest.items()

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from aectl import storage
+from aectl import plain, storage
 from aectl.errors import DataError, brief, counted
 from aectl.files import numbered
+from aectl.plain import Limits
 from aectl.settings import ranges, typed
 from aectl.settings.choices import Range
 
@@ -39,6 +40,7 @@ COMMON = (
 )
 MAX_BYTES = 2**34  # of a file
 MAX_HEADER = 2**27  # bytes of it, inflated
+HEADER = Limits(size=MAX_HEADER, values=2**25, letters=MAX_HEADER)  # all labels together are one text
 MAX_PICTURES = 10_000_000
 MAX_SIDE = 2**20
 MAX_NAME = 4096  # letters
@@ -193,7 +195,7 @@ def _header(data: bytes) -> tuple[Header, Contents, int]:
             raise ValueError("its header is longer than any, or cut off")
     except zlib.error as error:
         raise ValueError(f"its header is not deflated ({error})") from None
-    values = storage.parse_json(text)
+    values = plain.from_json(text, HEADER)
     if values.get("format") != FORMAT:
         raise ValueError(
             f"format {brief(values.get('format'), 20)} is not {FORMAT}; another version of aectl wrote it"

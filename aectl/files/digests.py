@@ -14,7 +14,6 @@ from aectl import storage
 from aectl.errors import DataError, brief
 from aectl.files.listing import Entry
 
-MAX_MEMORY = 2**30  # bytes of the file that remembers the hashes of a folder
 SETTLED = 2 * 10**9  # ns; a file written later than this before it was read may change again within its time stamp
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def _known(memory: Path) -> dict[tuple[str, int, int], str]:
     if not os.path.lexists(memory):
         return {}
     try:
-        rows = storage.unseal(storage.read(memory, MAX_MEMORY))["files"]
+        rows = storage.unseal(storage.read(memory, storage.SEALED.size))["files"]
         if not all(list(map(type, row)) == [str, int, int, str] for row in rows):
             raise ValueError("has a row that is none")
         return {(name, size, changed): value for name, size, changed, value in rows}

@@ -22,11 +22,11 @@ def of(job: dict[str, Any]) -> Ending | None:
     """How a job of `aectl.runs.sweeps.read_jobs` ended; None where it failed of something else, or left no word."""
     if job.get("exit_code") == DivergedError.exit_code:
         return Ending.NOT_FINITE
-    records = read_metrics(job["folder"])
-    if job["status"] != "completed" or "mean_image_recon" not in job or not records:
+    least = job.get("mean_image_recon")
+    if job["status"] != "completed" or least is None or not (records := read_metrics(job["folder"])):
         return None
-    recon = records[-1].get("val/recon", records[-1]["train/recon"])
-    return Ending.LEARNT if recon is not None and recon < job["mean_image_recon"] else Ending.WORSE
+    recon = records[-1].get("val/recon", records[-1].get("train/recon"))
+    return Ending.LEARNT if recon is not None and recon < least else Ending.WORSE
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
 from aectl.measuring.endings import Ending
 from aectl.measuring.evaluation import Subject
+from aectl.runs import layout
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import read_metrics
-from aectl.runs.opening import Run, open_data, open_run
+from aectl.runs.opening import Run, environment_of, open_data, open_run
 from aectl.settings import typed
 
 
@@ -67,10 +67,7 @@ class Bench:
     def open(self, job: dict[str, Any]) -> tuple[Run, Split, Principal]:
         """A job's run with its best checkpoint, its data, and the principal components of its training images."""
         run = open_run(str(job["folder"]), "best", self.device)
-        split = run.path / "split.json"
-        key = json.dumps(
-            [typed.to_dict(run.config.dataset), split.read_text(encoding="utf-8") if split.is_file() else None]
-        )
+        key = json.dumps([typed.to_dict(run.config.dataset), layout.digest_of_split(run.path)])
         if key not in self._data:
             data = open_data(run, self.root)
             self._data[key] = data, baselines.principal(data.train)
@@ -105,22 +102,22 @@ class Bench:
             run.config.seed,
             where,
             run.config.likelihood.name,
-            [record[f"{part}/loss"] for record in read_metrics(run.path)],
+            [record.get(f"{part}/loss") for record in layout.read_metrics(run.path)],
             endings.of(job) in (Ending.LEARNT, None),
         )
 
     def _note(self, run: Run, data: Split, where: str) -> None:
         sizes = data.sizes()
-        trained = run.checkpoint.state.get("environment") or {}
-        device, threads = trained.get("device"), trained.get("threads")
+        trained = environment_of(run.checkpoint)
+        device = trained.device
         self.circumstances.add(
             data=where,
             sizes=f"trained on {sizes['train']:,} images"
             + (f", the epoch chosen on {sizes['val']:,} others" if sizes["val"] else ""),
             networks=run.config.network.words,
             trained=", ".join(
-                [f"{key} {trained[key]}" for key in ("aectl", "torch") if key in trained]
-                + ([f"{device}{_threads(threads) if device == 'cpu' else ''}"] if device else [])
+                [f"{key} {word}" for key, word in (("aectl", trained.aectl), ("torch", trained.torch)) if word]
+                + ([f"{device}{_threads(trained.threads) if device == 'cpu' else ''}"] if device else [])
             ),
         )
 

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from aectl import storage
 from aectl.errors import CheckpointError, brief
+from aectl.plain import SMALL, from_json
 from aectl.runs.layout import FILES, MANIFEST, listing, name_of, step_of
+from aectl.runs.records import Entry, Manifest
+from aectl.settings import typed
 
 FORMAT = 1
-MAX_FILE = 2**40  # bytes
+ANOTHER = "a whole checkpoint is needed, choose another"
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,17 @@ def verify(path: Path) -> dict[str, bytes]:
     """
     if not path.is_dir():
         raise CheckpointError(f"{path}: is not a checkpoint folder")
-    manifest = _parse(path / MANIFEST, _read(path / MANIFEST, storage.MAX_JSON))
-    if manifest.get("format") != FORMAT:
-        found = brief(manifest.get("format"), 40)
-        raise CheckpointError(f"{path / MANIFEST}: format {found} is not {FORMAT}; another version of aectl made it")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or sorted(files) != sorted(FILES):
+    found = _parse(path / MANIFEST, _read(path / MANIFEST, SMALL.size))
+    if found.get("format") != FORMAT:
+        version = brief(found.get("format"), 40)
+        raise CheckpointError(
+            f"{path / MANIFEST}: format {version} is not {FORMAT}; another version of aectl made it"
+        )
+    try:
+        files = typed.from_dict(Manifest, found, "").files
+    except ValueError as error:
+        raise CheckpointError(f"{path / MANIFEST}: {error}; {ANOTHER}") from None
+    if sorted(files) != sorted(FILES):
         raise CheckpointError(f"{path / MANIFEST}: must list exactly {', '.join(FILES)}")
     return {name: _verified(path / name, files[name]) for name in FILES}
 
@@ -157,15 +165,14 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         return storage.read(path, limit)
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}; a whole checkpoint is needed, choose another") from None
+        raise CheckpointError(f"{path}: {error}; {ANOTHER}") from None
 
 
-def _verified(path: Path, entry: Any) -> bytes:
-    size = entry.get("bytes") if isinstance(entry, dict) else None
-    if type(size) is not int or not 0 <= size <= MAX_FILE or not isinstance(entry.get("sha256"), str):
-        raise CheckpointError(f"{path.parent / MANIFEST}: the entry of {path.name} needs bytes and sha256")
-    data = _read(path, size)
-    if len(data) != size or _sha256(data) != entry["sha256"]:
+def _verified(path: Path, entry: Entry) -> bytes:
+    if path.suffix == ".json" and entry.bytes > SMALL.size:
+        raise CheckpointError(f"{path}: has {entry.bytes} bytes, and at most {SMALL.size} are read; {ANOTHER}")
+    data = _read(path, entry.bytes)
+    if len(data) != entry.bytes or _sha256(data) != entry.sha256:
         raise CheckpointError(f"{path}: does not match the manifest; it is damaged or of another run")
     return data
 
@@ -173,7 +180,7 @@ def _verified(path: Path, entry: Any) -> bytes:
 def _parse(path: Path, data: bytes) -> dict[str, Any]:
     """The contents of a file of this name: tensors by name, or a JSON object."""
     try:
-        return storage.parse_json(data) if path.suffix == ".json" else from_bytes(data)
+        return from_json(data) if path.suffix == ".json" else from_bytes(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         kind = "JSON" if path.suffix == ".json" else "safetensors"
         raise CheckpointError(f"{path}: is not the {kind} it should be ({brief(error)})") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from aectl import storage
 from aectl.errors import CheckpointError, ConfigError, DataError, UserError
-from aectl.runs import layout
+from aectl.runs import layout, schema
 from aectl.runs.layout import OUTPUTS
 from aectl.settings.ranges import nearest
 
@@ -72,7 +72,7 @@ def name_of_run(run_dir: Path) -> str:
 def name_in(settings: Mapping[str, Any]) -> str:
     """What a run's configuration says that it is called; empty where it says nothing."""
     name = settings.get("name")
-    return name if isinstance(name, str) else ""
+    return name if isinstance(name, str) and schema.NAME.fullmatch(name) else ""
 
 
 def name_of_sweep(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """A run's folder: the names of its files and checkpoints, what its small files say, and its lock. No torch."""
 
 import contextlib
-import json
+import hashlib
 import math
 import os
 import re
@@ -11,7 +11,9 @@ from typing import Any
 
 from aectl import storage
 from aectl.errors import CheckpointError, DataError, DivergedError, brief
-from aectl.runs import older, receipts
+from aectl.files import documents
+from aectl.plain import LINE, SMALL, from_json
+from aectl.runs import older, receipts, records
 
 OUTPUTS = Path("outputs")
 RESULT = "result.json"
@@ -20,7 +22,6 @@ METRICS = "metrics.jsonl"
 EXPLORER = "explore.html"
 LOCK = ".lock"
 SPLIT = "split.json"  # which of people's own pictures are in which part
-MAX_MANIFEST = 2**30  # bytes
 FILES = ("model.safetensors", "config.json", "trainer.safetensors", "trainer.json")  # of a checkpoint
 MANIFEST = "manifest.json"
 PATIENCE = 1.0  # seconds that a start waits for the lock: somebody may be looking whether it is held
@@ -69,7 +70,7 @@ def checkpoints_seen(run_dir: Path) -> list[Path]:
 
 def looks_whole(path: Path) -> bool:
     """Whether a checkpoint has every file in the size that its manifest says; their bytes are not read."""
-    files = read_json(path / MANIFEST).get("files")
+    files = _seen(path / MANIFEST).get("files")
     if not isinstance(files, dict) or sorted(files) != sorted(FILES):
         return False
     try:
@@ -167,20 +168,29 @@ def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
         DataError: the file is damaged.
     """
     path = run_dir / SPLIT
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
-        parts = storage.parse_json(storage.read(path, MAX_MANIFEST))["parts"]
-        if set(parts) != {"train", "val", "test"}:
-            raise ValueError("has other parts than train, val and test")
-        for part in parts.values():
-            for row in part:
-                texts = isinstance(row, list) and all(isinstance(one, str) for one in row)
-                if not texts or len(row) not in (2, 4):
-                    raise ValueError("has a name that is none")
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: cannot be used ({brief(error)})") from None
-    return parts
+        return records.parts(documents.plain_of(path, records.OF_SPLIT))
+    except ValueError as error:
+        raise DataError(
+            f"{path}: cannot be used ({brief(error, 200)}); put back what the run saved there, or train it anew"
+        ) from None
+
+
+def digest_of_split(run_dir: Path) -> str | None:
+    """The SHA-256 of split.json, which tells whether two runs have the same; None where there is none.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    path = run_dir / SPLIT
+    if not os.path.lexists(path):
+        return None
+    try:
+        return hashlib.sha256(storage.read(path, records.OF_SPLIT.size)).hexdigest()
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; put back what the run saved there, or train it anew") from None
 
 
 def plain(value: Any) -> Any:
@@ -195,32 +205,76 @@ def plain(value: Any) -> Any:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs recorded in a run's metrics.jsonl, up to a line that is none, such as one cut short by a crash."""
+    """The epochs recorded in a run's metrics.jsonl, in their order, but for a last line that a crash has cut short.
+
+    Raises:
+        CheckpointError: a line is damaged, or something else.
+    """
     path = folder / METRICS
-    records: list[dict[str, Any]] = []
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(record, dict):
-            break
-        records.append(record)
-    return records
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of ours; empty where it is missing, damaged or something else."""
+    if not os.path.lexists(path):
+        return []
     try:
-        return storage.parse_json(storage.read(path, storage.MAX_JSON))
+        found = list(_epochs_of(path))
+        records.check_order(found)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: cannot be used ({brief(error, 200)}); mend or remove that line, or train the run anew"
+        ) from None
+    return found
+
+
+def epochs_seen(folder: Path) -> list[dict[str, Any]]:
+    """`read_metrics` for those who only look: up to a line that is none; a record may have no count there."""
+    found = []
+    with contextlib.suppress(ValueError):
+        for record in _epochs_of(folder / METRICS):
+            found.append(record)
+    return found
+
+
+def _epochs_of(path: Path) -> Iterator[dict[str, Any]]:
+    *lines, last = documents.lines_of(path, records.MAX_METRICS)
+    for number, line in enumerate(lines if _cut_short(last) else [*lines, last], 1):
+        try:
+            yield records.epoch(from_json(line, LINE))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+
+
+def _cut_short(line: bytes) -> bool:
+    """Whether a last line, which has no end, is no whole document; after a line end it has nothing at all."""
+    try:
+        from_json(line, LINE)
+    except ValueError:
+        return True
+    return False
+
+
+def _seen(path: Path) -> dict[str, Any]:
+    """A JSON file of ours for those who only look; empty where it is missing, damaged or something else."""
+    try:
+        return documents.plain_of(path)
     except ValueError:
         return {}
 
 
 def read_result(run_dir: Path) -> dict[str, Any]:
-    """How the run ended, if it has: its result.json; empty where it has none that can be read."""
-    found = read_json(run_dir / RESULT)
-    return found if isinstance(found.get("status"), str) else {}
+    """How the run ended, if it has: its result.json, checked; empty where it has none that can be read."""
+    try:
+        return records.result(documents.plain_of(run_dir / RESULT))
+    except ValueError:
+        return {}
+
+
+def damage_of_result(run_dir: Path) -> str | None:
+    """Why a result.json that is there cannot be read; None where it can, or is not there."""
+    if not os.path.lexists(run_dir / RESULT):
+        return None
+    try:
+        records.result(documents.plain_of(run_dir / RESULT))
+    except ValueError as error:
+        return brief(error, 200)
+    return None
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
@@ -235,18 +289,33 @@ def diverged(result: dict[str, Any]) -> bool:
     return result.get("status") == "diverged" or result.get("exit_code") == DivergedError.exit_code
 
 
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """The settings in a run's config.yaml, plain data, under the names of today.
+
+    Raises:
+        ValueError: it is missing, damaged or something else.
+    """
+    return older.updated(documents.plain_of(run_dir / CONFIG))
+
+
+def command_of(run_dir: Path) -> str:
+    """The command line that a run was begun with, as its config.yaml has it; empty where none can be read."""
+    try:
+        first = documents.lines_of(run_dir / CONFIG, SMALL)[0].decode("utf-8")
+    except ValueError:
+        return ""
+    return first.removeprefix("# ") if first.startswith("# ") else ""
+
+
 def read_settings(run_dir: Path) -> dict[str, Any]:
     """The run's configuration as plain data, as its newest checkpoint has it; empty where none can be read.
 
     Without a checkpoint it is that of config.yaml, which a run that is gone on with does not write again.
     """
     for path in checkpoints_seen(run_dir):
-        if isinstance(settings := read_json(path / "config.json").get("train"), dict):
+        if isinstance(settings := _seen(path / "config.json").get("train"), dict):
             return older.updated(settings)
-    import yaml
-
     try:
-        settings = yaml.safe_load(storage.read(run_dir / CONFIG, storage.MAX_JSON))
-    except (ValueError, RecursionError, yaml.YAMLError):
+        return read_config(run_dir)
+    except ValueError:
         return {}
-    return older.updated(settings) if isinstance(settings, dict) else {}

@@ -9,7 +9,7 @@ import torch
 from aectl import storage
 from aectl.data.images import Split
 from aectl.data.split import build_dataset
-from aectl.errors import CheckpointError, ConfigError, DataError, UserError
+from aectl.errors import CheckpointError, ConfigError, DataError
 from aectl.models.base import Model
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Loss
@@ -18,30 +18,10 @@ from aectl.runs import checkpoint, finding, layout, older
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import checkpoints_of, read_manifest
+from aectl.runs.records import Environment, Progress, Saved, State
 from aectl.settings import common, typed
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Best:
-    """The best epoch so far: its objective on validation images, in nats per image, and where it was."""
-
-    value: float
-    step: int
-    epoch: int
-
-
-@dataclass
-class Progress:
-    """Where a run stands; with weights, optimizer and running sums it is all that an exact resume needs."""
-
-    step: int = 0
-    epoch: int = 0  # finished epochs
-    batch: int = 0  # finished batches of the epoch under way
-    best: Best | None = None
-    since_best: int = 0  # epochs without a better one
-    seconds: float = 0.0  # of training proper
 
 
 @dataclass(frozen=True)
@@ -161,32 +141,60 @@ def read_config(saved: Checkpoint) -> tuple[TrainConfig, Shape]:
     """The configuration and the image shape of a checkpoint, checked as a command line would be."""
     where = saved.path / "config.json"
     try:
-        shape = saved.config["shape"]
-        if not (
-            isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 1 <= n <= 65536 for n in shape)
-        ):
-            raise ValueError("shape: must be [channels, height, width]")
-        settings = typed.from_dict(TrainConfig, older.updated(saved.config["train"]), "train")
+        found = typed.from_dict(Saved, saved.config, "")
+        settings = typed.from_dict(TrainConfig, older.updated(found.train), "train")
         common.check(settings)
-    except (KeyError, UserError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{where}: {what}") from None
-    return settings, tuple(shape)
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from None
+    channels, height, width = found.shape
+    return settings, (channels, height, width)
 
 
 def read_progress(saved: Checkpoint) -> Progress:
-    """Where the run stood at this checkpoint."""
-    state = {key: value for key, value in saved.state.items() if key != "environment"}
+    """Where the run stood at this checkpoint.
+
+    Raises:
+        CheckpointError: the state is damaged, or its counts cannot stand beside each other.
+    """
+    state = vars(_state(saved)).copy()
+    del state["environment"]
+    return Progress(**state)
+
+
+def environment_of(saved: Checkpoint) -> Environment:
+    """What the checkpoint's numbers depended on; of one that does not say it, nothing is known.
+
+    Raises:
+        CheckpointError: the state is damaged.
+    """
+    return _state(saved).environment or Environment()
+
+
+def _state(saved: Checkpoint) -> State:
     try:
-        progress = typed.from_dict(Progress, state, "state")
-        best = progress.best or Best(0.0, 0, 0)
-        if min(progress.step, progress.epoch, progress.batch, progress.since_best, best.step, best.epoch) < 0:
-            raise ValueError("state: a count is negative")
-        if progress.step != checkpoint.step_of(saved.path):
-            raise ValueError(f"state.step: is {str(progress.step)[:20]} in {saved.path.name}")
+        state = typed.from_dict(State, saved.state, "state")
+        state.check()
+        if state.step != checkpoint.step_of(saved.path):
+            raise ValueError(f"state.step: is {state.step} in {saved.path.name}")
     except ValueError as error:
-        raise CheckpointError(f"{saved.path / 'trainer.json'}: {error}") from None
-    return progress
+        raise _unfit(saved, error) from None
+    return state
+
+
+def check_within(saved: Checkpoint, progress: Progress, per_epoch: int) -> None:
+    """Refuse a checkpoint whose counts are none of a run with so many batches in an epoch.
+
+    Raises:
+        CheckpointError: which, and why.
+    """
+    try:
+        progress.check_within(per_epoch)
+    except ValueError as error:
+        raise _unfit(saved, error) from None
+
+
+def _unfit(saved: Checkpoint, error: ValueError) -> CheckpointError:
+    return CheckpointError(f"{saved.path / 'trainer.json'}: {error}; {checkpoint.ANOTHER}")
 
 
 def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Model:

@@ -19,15 +19,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 from aectl import storage
 from aectl.errors import OtherSweepError, TakenError
+from aectl.files import documents
 from aectl.settings import typed
+from aectl.settings.choices import Range
 
 FOLDER = ".jobs"  # in that of the sweep
 MARK = ".job"  # in that of a job
-LONGEST = 2**20  # bytes of a receipt
 PATIENCE = 1.0  # seconds that an empty mark is given: who makes it may be about to write its number
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -50,7 +51,7 @@ class Receipt:
     overrides: list[str]
     status: Literal["begun", "completed", "failed"]
     error: str | None = None
-    exit_code: int | None = None
+    exit_code: Annotated[int, Range(1, 255)] | None = None
 
 
 def of(sweep: Path) -> dict[int, Receipt | None] | None:
@@ -69,7 +70,7 @@ def of(sweep: Path) -> dict[int, Receipt | None] | None:
 def read(sweep: Path, number: int) -> Receipt | None:
     """The receipt of one job; None where it has none that can be read."""
     try:
-        return typed.from_dict(Receipt, storage.parse_json(storage.read(_path(sweep, number), LONGEST)), "")
+        return typed.from_dict(Receipt, documents.plain_of(_path(sweep, number)), "")
     except ValueError:
         return None
 

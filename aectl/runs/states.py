@@ -1,8 +1,6 @@
 """What has become of a run or a sweep, from its small files alone. No torch."""
 
 import contextlib
-import json
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -89,7 +87,7 @@ def state_of(run_dir: Path, settings: dict[str, Any], result: dict[str, Any]) ->
 def described(settings: dict[str, Any]) -> tuple[str, str]:
     """What the run is called by its model, and its data with their noise; as far as the settings can be read."""
     try:
-        config = json.loads(json.dumps(settings), object_hook=lambda found: SimpleNamespace(**found))
+        config = _by_names(settings)
         root = getattr(config.dataset, "root", None)
         words = [config.dataset.name, *([Path(root).name] if root else [])]
         words += [config.noise.name] if config.noise.name != "none" else []
@@ -98,23 +96,23 @@ def described(settings: dict[str, Any]) -> tuple[str, str]:
         return "?", "?"
 
 
+def _by_names(value: Any) -> Any:
+    """Settings with their keys as attributes."""
+    if not isinstance(value, dict):
+        return value
+    return SimpleNamespace(**{key: _by_names(one) for key, one in value.items()})
+
+
 def _epochs(run_dir: Path, settings: dict[str, Any]) -> str:
-    records = _records(run_dir)
+    records = layout.epochs_seen(run_dir)
     done = records[-1].get("epoch", "?") if records else 0
     return f"{done}/{settings.get('epochs', '?')}"
 
 
 def _best(run_dir: Path, result: dict[str, Any]) -> float | None:
     ended = result.get("status") == "completed"
-    losses = [found.get("val/loss") for found in ([result] if ended else _records(run_dir))]
-    return min((loss for loss in losses if isinstance(loss, int | float) and math.isfinite(loss)), default=None)
-
-
-def _records(run_dir: Path) -> list[dict[str, Any]]:
-    try:
-        return layout.read_metrics(run_dir)
-    except OSError:
-        return []
+    losses = [found.get("val/loss") for found in ([result] if ended else layout.epochs_seen(run_dir))]
+    return min((loss for loss in losses if loss is not None), default=None)
 
 
 def _several(words: list[str]) -> str:

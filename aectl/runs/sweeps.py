@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from aectl import storage
-from aectl.errors import ConfigError, OtherSweepError, brief
-from aectl.runs import layout, older, receipts, schema
+from aectl import plain, storage
+from aectl.errors import OtherSweepError, brief, one_line
+from aectl.runs import layout, receipts, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.runs.receipts import Receipt
@@ -47,14 +45,13 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
         OtherSweepError: it was begun with settings that bear on its numbers and are not `settings`, or that cannot be
             read.
     """
-    if not any(folder.glob("checkpoints/step-*")):
+    saved = any(folder.glob("checkpoints/step-*"))
+    if not saved and not _has_a_result(folder):
         return None
     path = folder / CONFIG
     try:
-        theirs = typed.to_dict(
-            typed.from_dict(TrainConfig, older.updated(yaml.safe_load(path.read_text(encoding="utf-8"))), "")
-        )
-    except (ValueError, ConfigError, yaml.YAMLError) as error:
+        theirs = typed.to_dict(typed.from_dict(TrainConfig, layout.read_config(folder), ""))
+    except ValueError as error:
         raise OtherSweepError(
             f"{path}: cannot be read ({brief(error)}); put back what the job saved there, or begin a new sweep"
         ) from None
@@ -65,10 +62,21 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
     other = next((key for key in ours if key not in free and theirs[key] != ours[key]), None)
     if other is not None:
         raise OtherSweepError(
-            f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={theirs[other]}, not "
+            f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={brief(theirs[other])}, not "
             f"{ours[other]}; repeat the command that began the sweep"
         )
-    return layout.read_result(folder)
+    result = layout.read_result(folder)
+    if result.get("status") == "completed" and result.get("objective") is None:
+        raise OtherSweepError(
+            f"{folder / RESULT}: says completed and has no objective; put back what the job saved there, "
+            "or begin a new sweep"
+        )
+    return result if saved else None
+
+
+def _has_a_result(folder: Path) -> bool:
+    """Whether a job has ended well, or has a word of its end that cannot be read: nothing is put in its place."""
+    return layout.read_result(folder).get("status") == "completed" or layout.damage_of_result(folder) is not None
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
@@ -143,7 +151,7 @@ def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     given = [given_to(job) for job in jobs]
     keys = dict.fromkeys(key for setting in given for key in setting)
     saved = [_saved_settings(job) for job in jobs]
-    full = [{key: _value(key, *both) for key in keys} for both in zip(given, saved, strict=True)]
+    full = [{key: one_line(_value(key, *both)) for key in keys} for both in zip(given, saved, strict=True)]
     kept = [key for key in keys if len({setting[key] for setting in full} - {UNKNOWN}) > 1]
     return [{key: setting[key] for key in kept} for setting in full]
 
@@ -151,8 +159,8 @@ def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 def _saved_settings(job: dict[str, Any]) -> dict[str, Any]:
     """A job's whole configuration, one level; empty where it has failed before it was saved."""
     try:
-        return typed.flat(older.updated(yaml.safe_load((job["folder"] / CONFIG).read_text(encoding="utf-8"))))
-    except (OSError, AttributeError, yaml.YAMLError):
+        return typed.flat(layout.read_config(job["folder"]))
+    except ValueError:
         return {}
 
 
@@ -163,11 +171,11 @@ def _value(key: str, given: dict[str, str], saved: dict[str, Any]) -> str:
     if key not in given:
         return _written(saved.get(f"{key}.name", UNKNOWN))
     try:
-        value = yaml.safe_load(given[key])
+        value = plain.value_of(given[key])
         with contextlib.suppress(TypeError, ValueError):
             value = float(value) if isinstance(value, str) else value  # YAML takes 1e-3 for text
         return _written(value)
-    except yaml.YAMLError:
+    except ValueError:
         return given[key]
 
 
@@ -179,12 +187,7 @@ def _written(value: Any) -> str:
 
 def command(folder: Path) -> str:
     """The command line that made the sweep in `folder`, as its jobs have kept it; empty where none has."""
-    found = []
-    for job in read_jobs(folder):
-        path = job["folder"] / CONFIG
-        first = path.read_text(encoding="utf-8").partition("\n")[0] if path.is_file() else ""
-        if first.startswith("# "):
-            found.append(first.removeprefix("# "))
+    found = [line for job in layout.jobs_of(folder) if (line := layout.command_of(job))]
     # Jobs that a later `sweep.resume=` has begun keep that command, which is the first one and more.
     return min(found, key=lambda line: "sweep.resume=" in line, default="")
 

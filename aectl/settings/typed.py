@@ -15,6 +15,10 @@ class Unsaved(str):
     """Text that is used but reaches no file, such as a path from the environment."""
 
 
+class Open:
+    """A class of a file that only describes: what a newer version has said beside is passed over by `from_dict`."""
+
+
 def to_dict(config: Any) -> Any:
     """A dataclass as plain nested dictionaries and lists, for a file; null in the place of what is `Unsaved`."""
     if isinstance(config, Unsaved):
@@ -42,20 +46,25 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def from_dict(schema: type[T], data: Mapping[str, Any], where: str) -> T:
     """`schema` from plain data of a file, every type checked; nothing in it is interpolated or called.
 
+    Keys that it has not are refused, since they may mean something: but for a class that is `Open` they are passed
+    over.
+
     Raises:
         ValueError: a key that is unknown or missing, or a value of the wrong type, named by its place.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"{where}: must be a mapping, found {type(data).__name__}")
     hints = typing.get_type_hints(schema, include_extras=True)
+    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, schema))}
     prefix = f"{where}." if where else ""
     for key in data:
-        if key not in hints:
-            raise ValueError(f"{prefix}{key}: no such setting{nearest(str(key), hints)}")
-    for field in dataclasses.fields(typing.cast(Any, schema)):
-        if field.name not in data and field.default is field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{prefix}{field.name}: is missing")
-    return schema(**{key: value_of(hints[key], value, f"{prefix}{key}") for key, value in data.items()})
+        if key not in fields and not issubclass(schema, Open):
+            raise ValueError(f"{prefix}{key}: no such setting{nearest(str(key), fields)}")
+    for name, field in fields.items():
+        if name not in data and field.default is field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{prefix}{name}: is missing")
+    known = {key: value for key, value in data.items() if key in fields}
+    return schema(**{key: value_of(hints[key], value, f"{prefix}{key}") for key, value in known.items()})
 
 
 WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
@@ -93,6 +102,10 @@ def value_of(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise ValueError(f"{where}={shown(value)}: must be a list, such as [a,b]")
         return [value_of(typing.get_args(hint)[0], item, where) for item in value]
+    if typing.get_origin(hint) is dict:  # by names that nobody knows before
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where}={shown(value)}: must be a mapping")
+        return {key: value_of(typing.get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and type(value) is int:
         return float(value)
     if hint is Any:  # its range says more than a type could

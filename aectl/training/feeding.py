@@ -12,7 +12,7 @@ from torch import Tensor
 from aectl.data.images import Pair, TrainImages
 from aectl.rng import generator
 from aectl.runs.config import TrainConfig
-from aectl.runs.opening import Progress
+from aectl.runs.records import Progress
 
 AHEAD = 2  # batches that are fetched before they are asked for
 

@@ -27,7 +27,8 @@ from aectl.models.objectives import Loss, per_pixel_weight
 from aectl.runs import defaults, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, EXPLORER, METRICS, RESULT, SPLIT, plain, read_metrics
-from aectl.runs.opening import Progress, chosen_by
+from aectl.runs.opening import chosen_by
+from aectl.runs.records import Progress
 from aectl.runs.tracking import Tracker
 from aectl.settings import typed
 from aectl.training import lines, standing
@@ -158,9 +159,9 @@ class Journal:
         records = read_metrics(self.run_dir)
         self._last_pictures(progress, records)
         chosen = next((record for record in records if record["step"] == progress.best.step), None)
-        if chosen is None:
+        if chosen is None or "train/recon" not in chosen:
             raise DataError(
-                f"{self.run_dir / METRICS}: has no record of the best epoch, {progress.best.epoch}; was it edited?"
+                f"{self.run_dir / METRICS}: has no figures of the best epoch, {progress.best.epoch}; was it edited?"
             )
         names = [name for name in chosen if name.startswith(("train/", "val/")) and chosen[name] is not None]
         if not self.model.costs:  # which an older aectl took for costs of 0

@@ -16,7 +16,7 @@ from aectl.models.base import Model
 from aectl.models.networks.layers import Shape
 from aectl.runs import checkpoint, layout, opening
 from aectl.runs.config import TrainConfig
-from aectl.runs.opening import Progress
+from aectl.runs.records import Environment, Progress
 from aectl.settings import typed
 from aectl.training.adam import STATE, Adam
 from aectl.training.processes import World
@@ -66,7 +66,7 @@ class Keeper:
                 _copied(self.model.state_dict()),
                 {"train": typed.to_dict(self.config), "shape": list(self.shape)},
                 _copied({**tensors, "sums": sums}),
-                {**asdict(progress), "environment": self._environment()},
+                {**asdict(progress), "environment": asdict(self._environment())},
             )
             best = progress.best
             staying = [*self.kept, *([best.step] if best else [])]
@@ -116,24 +116,24 @@ class Keeper:
             raise CheckpointError(f"{where}: {error} is missing") from None
         if tensors:
             raise CheckpointError(f"{where}: {min(tensors)} belongs to no parameter")
-        before, now = {"batched": False, **(saved.state.get("environment") or {})}, self._environment()
-        changed = [f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key]]
+        before, now = vars(opening.environment_of(saved)), vars(self._environment())
+        changed = [f"{key} {before[key]} → {now[key]}" for key in now if before[key] != now[key]]
         if changed:
             log.warning("resuming elsewhere than before (%s): not exact to the last bit", ", ".join(changed))
         return opening.read_progress(saved)
 
-    def _environment(self) -> dict[str, Any]:
+    def _environment(self) -> Environment:
         """What the last bits of a result depend on."""
-        return {
-            "aectl": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "device": self.running.sums.device.type,
-            "processes": self.world.size,
-            "threads": torch.get_num_threads(),
-            "batched": self.batched,
-        }
+        return Environment(
+            aectl=__version__,
+            torch=str(torch.__version__),
+            python=platform.python_version(),
+            machine=platform.machine(),
+            device=self.running.sums.device.type,
+            processes=self.world.size,
+            threads=torch.get_num_threads(),
+            batched=self.batched,
+        )
 
 
 def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

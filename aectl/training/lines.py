@@ -56,7 +56,7 @@ def of_best(record: dict[str, Any], model: Model, pixels: int) -> str:
             continue
         text = f"{part} recon {nats(recon)} ({model.likelihood.per_pixel(recon / pixels)})"
         for name in (*model.costs, "elbo") if model.costs else ():
-            if f"{part}/{name}" in record:
+            if record.get(f"{part}/{name}") is not None:
                 text += f", {name.upper()} {nats(record[f'{part}/{name}'])}"
         if record.get(f"{part}/psnr") is not None:
             text += f", PSNR {record[f'{part}/psnr']:.2f} dB"

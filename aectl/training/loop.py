@@ -19,7 +19,7 @@ from aectl.measuring.scoring import score
 from aectl.models import objectives
 from aectl.runs import checkpoint, layout, sweeps
 from aectl.runs.config import TrainConfig
-from aectl.runs.opening import Best, Progress
+from aectl.runs.records import Best, Progress
 from aectl.runs.schedules import kl_weight_at, lr_at
 from aectl.runs.tracking import Tracker
 from aectl.signals import StopRequest

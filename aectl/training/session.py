@@ -21,7 +21,7 @@ from aectl.models.table import build_model
 from aectl.rng import seed_of
 from aectl.runs import checkpoint, finding, layout, opening
 from aectl.runs.config import TrainConfig
-from aectl.runs.opening import Progress
+from aectl.runs.records import Progress
 from aectl.settings import common
 from aectl.training import processes
 from aectl.training.adam import Adam
@@ -100,7 +100,10 @@ def prepare(
         parallel = devices.compiled(parallel, device)
     keeper = Keeper(run_dir, config, shape, model, adam, running, world, batched)
     progress = Progress() if saved is None else keeper.restore(saved)
-    return Session(config, device, data, model, loss, parallel, adam, running, world, keeper, progress)
+    session = Session(config, device, data, model, loss, parallel, adam, running, world, keeper, progress)
+    if saved is not None:
+        opening.check_within(saved, progress, session.steps_per_epoch)
+    return session
 
 
 def _computed(config: TrainConfig, device: torch.device, world: World, *, fresh: bool) -> TrainConfig:

@@ -76,7 +76,7 @@ def untrained(
 
 def recon_of(record: Record) -> float:
     """An epoch's reconstruction, of validation images where there are any, in nats per image."""
-    recon = record["val/recon" if "val/loss" in record else "train/recon"]
+    recon = record.get("val/recon" if "val/loss" in record else "train/recon")
     return math.inf if recon is None or math.isnan(recon) else recon
 
 
@@ -111,7 +111,7 @@ def verdict(config: TrainConfig, chosen: Record, records: Sequence[Record], boun
         tips = advice.words(advice.against_divergence(config))
         return f"it diverged{when}: recon came to {nats(last)}, worse than {bounds.said}; {tips}"
     if best >= bounds.mean_image:
-        recons = [record["train/recon"] for record in records]
+        recons = [record.get("train/recon") for record in records]
         tips = advice.words(advice.against_not_learning(config, recons, chosen.get("val/active_units")))
         return f"it has not learnt: recon {nats(best)} is no better than {bounds.said}; {tips}"
     return None

@@ -22,7 +22,7 @@ from aectl.settings import typed
 
 FORMAT = 4  # another number is another cache
 INDEX, PIXELS = "index.json", "pixels.bin"
-MAX_INDEX = 2**30  # bytes
+MAX_SIDE = 2**31  # of a picture
 
 
 def root() -> Path:
@@ -105,9 +105,8 @@ def read(folder: Path, key: str, files: int, memory_gb: float) -> tuple[Index, n
     Raises:
         ValueError: it is damaged; says how.
     """
-    index = _checked(
-        typed.from_dict(Index, storage.unseal(storage.read(folder / INDEX, MAX_INDEX)), INDEX), key, files
-    )
+    document = storage.unseal(storage.read(folder / INDEX, storage.SEALED.size))
+    index = _checked(typed.from_dict(Index, document, INDEX), key, files)
     areas = _areas(index)
     path, total = folder / PIXELS, sum(areas)
     try:
@@ -141,7 +140,7 @@ def _checked(index: Index, key: str, files: int) -> Index:
         raise ValueError(f"{INDEX} is not of {files} files")
     if index.sizes and len(index.sizes) != 2 * len(index.checksums):
         raise ValueError(f"{INDEX}: has sizes of other pictures")
-    if len(index.shape) != 3 or min([*index.shape, *index.sizes]) < 1:
+    if len(index.shape) != 3 or not all(1 <= side <= MAX_SIDE for side in (*index.shape, *index.sizes)):
         raise ValueError(f"{INDEX}: has a size that is none")
     return index
 
