@@ -116,7 +116,7 @@ def test_the_marks_of_our_sentences_stay(tmp_path):
     assert "<code>x ``y`</code>" in html
     said = report_page.as_markdown(report)
     assert "- **By:** ``` x ``y` ```\n" in said
-    assert "\n**vae &lt;2&gt;**: its `aectl eval` is **best**, and a &#91;b&#93; `c\n" in said
+    assert "\n**vae &lt;2&gt;**: its `aectl eval` is **best**, and a [b] `c\n" in said
 
 
 @pytest.mark.parametrize("name", HOSTILE)
