@@ -26,6 +26,12 @@ def expanded(path: str) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path forgets the ./ before it looks)
 
 
+def cache_home() -> Path:
+    """$XDG_CACHE_HOME, else `.cache` in the person's home folder; in this folder for one who has no home."""
+    found = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(".cache") if found.parts[:1] == ("~",) else found
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Give an OSError of the block the name of the file, which writing and flushing leave out."""

@@ -21,6 +21,14 @@ class Record(logging.LogRecord):
         return spelled_out(super().getMessage())
 
 
+class Plain(logging.Formatter):
+    """Lines of a log for a program that has its own kind of records."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, plain."""
+        return spelled_out(super().format(record))
+
+
 def log_plainly() -> None:
     """Let all lines that this process logs be plain from now on."""
     logging.setLogRecordFactory(Record)

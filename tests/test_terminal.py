@@ -57,6 +57,11 @@ def test_a_log_says_nothing_else(monkeypatch, tmp_path):
     assert (tmp_path / "log").read_text() == "\\u202ename\\x1b[2J\n"
 
 
+def test_a_program_that_calls_us_has_plain_lines_too():
+    record = logging.LogRecord("", logging.INFO, "", 0, "%s\x1b[2J", ("\u202ename",), None)
+    assert terminal.Plain("%(levelname)s %(message)s").format(record) == "INFO \\u202ename\\x1b[2J"
+
+
 def test_a_process_of_ours_logs_plainly(aectl, monkeypatch):
     monkeypatch.setattr(logging, "_logRecordFactory", logging.LogRecord)
     aectl("--version")

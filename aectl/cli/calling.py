@@ -52,10 +52,11 @@ def _logged(folder: Path) -> Iterator[logging.FileHandler]:
     root, ours = logging.getLogger(), logging.getLogger("aectl")
     folder.mkdir(parents=True, exist_ok=True)
     file = terminal.LogFile(str(folder / LOG))
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file.setFormatter(terminal.Plain("%(asctime)s %(levelname)s %(message)s"))
     handlers: list[logging.Handler] = [file]
     if not root.handlers:
         handlers.append(logging.StreamHandler(sys.stdout))
+        handlers[-1].setFormatter(terminal.Plain())
     level = ours.level
     ours.setLevel(logging.INFO)
     for handler in handlers:

@@ -9,8 +9,8 @@ import io
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
+from aectl import storage
 from aectl.cli import described, groups
 from aectl.cli.job import Job
 from aectl.cli.launching import BATCHED, hydra_main, without_command
@@ -88,7 +88,7 @@ def _values(command: str, key: str, begun: str) -> Iterable[str]:
 def _paths(begun: str) -> Iterable[str]:
     """Files and folders, these with a slash, that begin so; what is hidden only where a dot is typed."""
     folder, slash, name = begun.rpartition("/")
-    top = Path(f"{folder}{slash}" or ".").expanduser()
+    top = storage.expanded(f"{folder}{slash}" or ".")
     try:
         for path in sorted(top.iterdir()):
             if path.name.startswith(name) and path.name.startswith(".") <= name.startswith("."):

@@ -93,7 +93,8 @@ class Job:
         """
         self.__dict__.update(state)
         if os.getpid() != self.process:
-            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (as long as the process)
+            nowhere = Path(os.devnull).open("w", encoding="utf-8", errors="replace")  # noqa: SIM115 (to the end)
+            sys.stdout = sys.stderr = nowhere
             prepare_process()
             composing.register()
             from aectl.machine import lifelines

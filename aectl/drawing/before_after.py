@@ -4,6 +4,7 @@ One file that asks for nothing else: pictures, style and script are inside it.
 """
 
 import base64
+import os
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Shown:
     @property
     def link(self) -> str:
         """The way to the file, from the page on."""
-        return f"./{urllib.parse.quote(self.name, errors='surrogateescape')}"
+        return f"./{urllib.parse.quote(os.fsencode(self.name))}"
 
     @property
     def sources(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ GAP = 2
 PAPER, INK, FRAME = (255, 255, 255), (40, 40, 40), (200, 200, 200)
 TITLE, LABEL, WORDS = 15, 14, 12  # pixels of text
 LEAST = 420  # pixels that a title may take before it goes on in a second line
-LETTERS = 200  # of a label at most, whoever made the name
+LETTERS, MOST = 200, 400  # of a label and of a title at most, whoever made the names in them
 BAND = 6  # pixels of the stripe that says whose picture it is
 
 
@@ -82,7 +82,7 @@ def grid(images: Tensor, title: str, columns: int | None = None) -> np.ndarray:
 
 def _titled(sheet: np.ndarray, title: str) -> np.ndarray:
     """The sheet below its title, in the middle of whichever of the two is wider."""
-    said = _broken(title, max(sheet.shape[1], LEAST))
+    said = _broken(title[:MOST], max(sheet.shape[1], LEAST))
     width = max(sheet.shape[1], *(_long(line, TITLE) for line in said))
     left = (width - sheet.shape[1]) // 2
     sheet = np.pad(sheet, ((0, 0), (left, width - sheet.shape[1] - left), (0, 0)), constant_values=255)

@@ -29,7 +29,7 @@ BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
 TRAIN, VALIDATION = BLUE, ORANGE  # in every plot that has both
 _MAX_LEGEND = 20
 _UNITS = {"mse": "squared error per pixel", "psnr": "PSNR (dB)"}  # of curves that are not in nats
-LETTERS = 80  # of a line of text at most, whoever made the name
+LETTERS, TITLE = 80, 400  # of a line and of a title at most, whoever made the names in them
 CHARACTERS = 9  # of a title in an inch of a plot
 
 
@@ -53,7 +53,7 @@ def _figure(width: float = 6.4, height: float = 4.6) -> tuple["Figure", Any]:
 def _broken(title: str, figure: "Figure") -> str:
     """A title in lines that fit."""
     room = int(figure.get_figwidth() * CHARACTERS)
-    return "\n".join(textwrap.fill(line, room) for line in title.split("\n"))
+    return "\n".join(textwrap.fill(line, room) for line in title[:TITLE].split("\n"))
 
 
 def _pixels(figure: "Figure") -> np.ndarray:

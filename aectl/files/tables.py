@@ -9,7 +9,7 @@ from typing import Any
 from aectl.errors import one_line, spelled_out
 
 # What Markdown, or the HTML and the addresses in it, would obey in a name. A backtick makes a code at most.
-_OBEYED = re.compile(r"[&<>\[\]\\*~$]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=\S)@(?=\S)|(?<=www)\.", re.IGNORECASE)
+_OBEYED = re.compile(r"[&<>\\*~$]|\](?=[(\[:]|$)|(?<!\w)_|_(?!\w)|:(?=//)|(?<=\S)@(?=\S)|(?<=www)\.", re.IGNORECASE)
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aectl import storage
-from aectl.errors import ConfigError
+from aectl.errors import ConfigError, spelled_out
 from aectl.files.pictures import png
 from aectl.runs.layout import METRICS, plain, read_metrics
 
@@ -122,7 +122,7 @@ class Tracker:
 
     def text(self, name: str, text: str) -> None:
         """A page of preformatted text."""
-        self._writer.add_text(name, f"```\n{text}\n```")
+        self._writer.add_text(name, f"```\n{spelled_out(text)}\n```")
 
     def embedding(self, codes: Tensor, labels: Tensor | None, images: Tensor, step: int) -> None:
         """The projector: codes (N, K), labels (N,), -1 for none, and thumbnails (N, C, H, W) in [0, 1]."""
@@ -148,7 +148,11 @@ class Tracker:
         from torch.utils.tensorboard.summary import hparams
 
         simple = {
-            key: str(value).lower() if isinstance(value, bool) else value  # torch makes numbers of them
+            key: str(value).lower()
+            if isinstance(value, bool)  # torch makes numbers of them
+            else spelled_out(value)
+            if isinstance(value, str)
+            else value
             for key, value in parameters.items()
         }
         _, start, end = hparams(simple, metrics)

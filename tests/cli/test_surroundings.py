@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from aectl import storage
+from aectl.data.datasets import cache as pictures
+from aectl.data.datasets import official
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.errors import ConfigError
 from aectl.files.pictures import decoding
@@ -87,6 +89,23 @@ def test_a_clock_that_fails_is_no_matter(tmp_path, monkeypatch, clock):
     records = layout.read_metrics(tmp_path)
     assert [record["images_per_s"] for record in records] == [0.0, 0.0]
     assert json.loads((tmp_path / "result.json").read_text())["seconds"] == 0
+
+
+HOMES = [("", ".cache"), ("/c", "/c"), ("~/c", ".cache"), ("~nobody_/c", "~nobody_/c")]
+
+
+@pytest.mark.parametrize(("cache", "expected"), HOMES)
+def test_who_has_no_home_has_a_cache(monkeypatch, cache, expected):
+    def unknown(*args: object) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    for name in ("AECTL_CACHE", "AECTL_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert pictures.root() == Path(expected) / "aectl/pictures"
+    assert official.data_root(None) == Path(expected) / "aectl"
 
 
 def test_a_rate_needs_time():

@@ -1,15 +1,17 @@
 """A name in a page is text: that of a hostile name has the elements, attributes and addresses of a harmless one's."""
 
 import json
+import warnings
 from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
 from markdown import markdown
 
 from aectl.data.datasets.synthetic import Synthetic
-from aectl.drawing import before_after, report_page
+from aectl.drawing import before_after, grids, plots, report_page
 from aectl.drawing.before_after import Shown
 from aectl.drawing.pages.filling import FOLDER, filled
 from aectl.errors import one_line
@@ -114,7 +116,7 @@ def test_the_marks_of_our_sentences_stay(tmp_path):
     assert "<code>x ``y`</code>" in html
     said = report_page.as_markdown(report)
     assert "- **By:** ``` x ``y` ```\n" in said
-    assert "\n**vae &lt;2&gt;**: its `aectl eval` is **best**, and a &#91;b&#93; `c\n" in said
+    assert "\n**vae &lt;2&gt;**: its `aectl eval` is **best**, and a [b] `c\n" in said
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -154,6 +156,24 @@ def test_every_page_asks_for_nothing():
         assert 'http-equiv="Content-Security-Policy" content="{{ policy }}"' in text, template
         assert "|safe" not in text.replace(" ", ""), template
         assert "autoescape" not in text, template
+
+
+@pytest.mark.parametrize("name", ["$\\nosuch{$ x", "\x1b[31m\u202e\udce9 漢 \x00", "long " * 1000, "y" * 100_000])
+def test_a_picture_shows_any_name(name):
+    """A dollar is no formula, a name of a million letters takes no gigabyte, and nobody warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot = plots.lines([plots.Line(name, [1.0, 10.0], [1.0, 2.0])], name, name, name, log_x=True, log_y=True)
+        sheet = grids.rows({name: torch.zeros(2, 1, 8, 8)}, name)
+    assert plot.size < 3_000_000
+    assert sheet.size < 12_000_000
+
+
+def test_a_dollar_in_a_name_is_no_formula(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", lambda *given: drawn.append(given))
+    plots.bars(torch.tensor([1.0, 2.0]), ["$a$", "$b$"], "$x$", "$y$", "$z$")
+    assert drawn == []
 
 
 def test_the_report_of_a_strangers_sweep(aectl, tmp_path):

@@ -28,8 +28,8 @@ MAX_SIDE = 2**31  # of a picture
 def root() -> Path:
     """$AECTL_CACHE, else a folder in the user's cache folder."""
     if os.environ.get("AECTL_CACHE"):
-        return Path(os.environ["AECTL_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aectl/pictures"
+        return storage.expanded(os.environ["AECTL_CACHE"])
+    return storage.cache_home() / "aectl/pictures"
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,8 @@ def data_root(root: str | None) -> Path:
     if root is not None:
         return storage.expanded(root)
     if os.environ.get("AECTL_DATA"):
-        return Path(os.environ["AECTL_DATA"]).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "aectl"
+        return storage.expanded(os.environ["AECTL_DATA"])
+    return storage.cache_home() / "aectl"
 
 
 def fetch(name: str, folder: Path, missing: Sequence[Path], download: Download) -> None:
