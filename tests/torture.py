@@ -3,9 +3,12 @@
     python tests/torture.py kills --count 200     SIGKILL at random moments, over AE, DAE and VAE
     python tests/torture.py exits                 the process ends at each file-system step of a save
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
+    python tests/torture.py sweeps --count 30     whole sweeps killed at random moments, and who outlives them
+    python tests/torture.py reports --count 10    SIGKILL while a sweep is reported on
 
-Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
-in milliseconds. Prints counts; exits with 1 if a single comparison fails.
+The last two start the real commands (`torture_sweeps.py`). Of the others each run is a forked child of one process
+that has everything imported: a real process with a real SIGKILL, started in milliseconds. Prints counts; exits with 1
+if a single comparison fails.
 """
 
 import argparse
@@ -49,6 +52,7 @@ MODELS = {
     "vae": replace(SMALL, model=Vae(posterior="logvar"), schedule=Cosine(), kl_warmup=2.0),
     "vae-std": replace(SMALL, model=Vae(posterior="std"), noise=noises.Masking(p=0.3), grad_clip=1.0),
 }
+FAULTS = ("different", "torn", "failed", "orphans", "lost", "tracebacks")  # what there may be none of
 STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")
 
 
@@ -264,7 +268,7 @@ def refusals(stride: int = 1) -> dict[str, int]:
 def main() -> None:
     """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["kills", "exits", "refusals"])
+    parser.add_argument("suite", choices=["kills", "exits", "refusals", "sweeps", "reports"])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--stride", type=int, default=1, help="take only every n-th step")
     parser.add_argument("--seed", type=int, default=0)
@@ -273,10 +277,15 @@ def main() -> None:
     began = time.perf_counter()
     if args.suite == "kills":
         found = kills(args.count, args.seed)
+    elif args.suite in ("sweeps", "reports"):
+        import torture_sweeps
+
+        suite = torture_sweeps.killed_sweeps if args.suite == "sweeps" else torture_sweeps.killed_reports
+        found = suite(args.count, args.seed)
     else:
         found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
     print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
-    sys.exit(1 if found["different"] or found["torn"] or found["failed"] else 0)
+    sys.exit(1 if any(found.get(name) for name in FAULTS) else 0)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ class Job:
         self.task = task
         self.line = line
         self.status = 0
+        self.refused: OtherSweepError | None = None  # by a job here, which ends the sweep
         self.process = os.getpid()
         functools.update_wrapper(self, run)
 
@@ -92,6 +93,8 @@ class Job:
     def __call__(self, cfg: Any) -> float | None:
         """Run the command in Hydra's output folder; return what a sweeper may minimise."""
         signals.heed()
+        if self.refused is not None:
+            return None
         root = logging.getLogger()
         if follows():
             root.handlers.clear()
@@ -102,9 +105,12 @@ class Job:
             found = run(self.task.command, cfg, place, self.line)
             place.completed()
             return found
-        except OtherSweepError:  # it ends the whole sweep, and what is there stays as it is
+        except OtherSweepError as error:  # it ends the whole sweep, and what is there stays as it is
             place.take_back()
-            raise
+            if place.learns or os.getpid() != self.process:
+                raise
+            self.refused = error
+            return None
         except Exception as error:
             self._leave_word(error, cfg, place)
             if place.learns:

@@ -47,6 +47,8 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
             if apart is None:
                 # argparse wants the overrides in one piece; -m may stand anywhere.
                 hydra_main(job, ["-m", *overrides])
+                if job.refused is not None:
+                    raise job.refused
             else:
                 own = [one for one in overrides if one not in (BATCHED, BESIDE) and paths.key_of(one) != WORKERS]
                 batching.run(job, [*own, QUIET], apart.workers, batched=apart.batched, always=apart.always)
