@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,16 +124,13 @@ def same(kind: str, folder: Path, ours: dict[str, tuple], theirs: dict[str, tupl
     return found
 
 
-def undisturbed(root: Path, names: dict[str, tuple[str, ...]]) -> dict[str, float]:
-    """A sweep of each kind below `root` that nobody stops, and how long it took."""
-    seconds = {}
-    for name, given in names.items():
-        (folder := root / name).mkdir()
-        began = time.perf_counter()
-        done = ended(command(folder, *SETTINGS, *given), folder, None, 0)
-        seconds[name] = time.perf_counter() - began
-        assert (done.status, done.orphans) == (0, 0), done
-    return seconds
+def undisturbed(folder: Path, given: Sequence[str]) -> float:
+    """A sweep in `folder` that nobody stops; returns the seconds that it took."""
+    folder.mkdir()
+    began = time.perf_counter()
+    done = ended(command(folder, *SETTINGS, *given), folder, None, 0)
+    assert (done.status, done.orphans) == (0, 0), done
+    return time.perf_counter() - began
 
 
 def killed_sweeps(count: int, seed: int) -> dict[str, int]:
@@ -140,18 +138,20 @@ def killed_sweeps(count: int, seed: int) -> dict[str, int]:
     rng = random.Random(seed)
     found = dict.fromkeys(("kills", "asked", "sweeps", *FAULTS), 0)
     with tempfile.TemporaryDirectory() as root:
-        seconds = undisturbed(Path(root), KINDS)
-        expected = {name: read_sweep(Path(root) / name / "sweep") for name in KINDS}
+        seconds: dict[str, float] = {}
         while found["kills"] + found["asked"] < count:
             kind = list(KINDS)[found["sweeps"] % len(KINDS)]
+            whole = Path(root) / kind
+            if not whole.exists():
+                seconds[kind] = undisturbed(whole, KINDS[kind])
             folder = Path(root) / f"disturbed-{found['sweeps']}"
             folder.mkdir()
             _until_done(folder, kind, seconds[kind], rng, found)
-            ours = read_sweep(folder / "sweep")
+            ours, theirs = read_sweep(folder / "sweep"), read_sweep(whole / "sweep")
             found["sweeps"] += 1
-            found["lost"] += len(expected[kind].keys() - ours.keys())
+            found["lost"] += len(theirs.keys() - ours.keys())
             found["torn"] += sum(map(torn, layout.jobs_of(folder / "sweep")))
-            found["different"] += same(kind, folder / "sweep", ours, expected[kind], Path(root) / kind / "sweep")
+            found["different"] += same(kind, folder / "sweep", ours, theirs, whole / "sweep")
     return found
 
 
@@ -194,8 +194,8 @@ def killed_reports(count: int, seed: int) -> dict[str, int]:
     rng = random.Random(seed)
     found = dict.fromkeys(("kills", "reports", *FAULTS), 0)
     with tempfile.TemporaryDirectory() as root:
-        undisturbed(Path(root), {"made": KINDS["side by side"]})
         folder = Path(root) / "made"
+        undisturbed(folder, KINDS["side by side"])
         began = time.perf_counter()
         done = ended(command(folder, *REPORT, "hydra.run.dir=whole"), folder, None, 0)
         seconds = time.perf_counter() - began
