@@ -3,12 +3,15 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aectl.cli import composing, groups, paths
 from aectl.cli.job import Job
 from aectl.errors import ConfigError
 from aectl.runs.schema import NAME
+
+if TYPE_CHECKING:  # Hydra is imported when it is needed
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
 
 def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = None) -> None:
@@ -29,6 +32,20 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)(
         task or job
     )()
+
+
+def parser() -> "OverridesParser":
+    """Hydra's parser of overrides, which knows the choices that `glob(...)` means."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+
+    from aectl.cli.search_path import InstalledConfigs
+
+    composing.register()
+    Plugins.instance().register(InstalledConfigs)
+    return OverridesParser.create(ConfigLoaderImpl(create_config_search_path(str(composing.config_dir()))))
 
 
 def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
@@ -75,9 +92,9 @@ def _check_flags(args: list[str]) -> None:
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message} (`aectl <command> --help` lists the flags; overrides stand in one piece)")
 
-    parser = get_args_parser()
-    parser.error = refuse
-    parsed = parser.parse_args(args)
+    flags = get_args_parser()
+    flags.error = refuse
+    parsed = flags.parse_args(args)
     modes = ("run", "multirun", "cfg", "info", "shell_completion")
     given = [name for name in modes if getattr(parsed, name)]
     if len(given) > 1:

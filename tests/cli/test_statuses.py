@@ -9,7 +9,7 @@ from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aectl.cli import job
+from aectl.cli import job, multirun
 from aectl.errors import OtherSweepError, TakenError
 from aectl.runs import finding, layout, receipts, states, sweeps
 from aectl.runs.receipts import Receipt, Word
@@ -114,6 +114,11 @@ def test_a_job_that_never_was_makes_no_sweep_end_well(aectl, tmp_path, monkeypat
         "aectl: 1 of 2 jobs did not come to an end, as if killed; repeat the command with sweep.resume=s\n"
     )
     assert statuses(tmp_path / "s") == {"0": "completed"}
+
+
+def test_jobs_are_counted_as_hydra_makes_them():
+    assert multirun._expected(["noise=glob([g*,b*],exclude=blur)", "latent=2,3", "seed=range(3)", "lr=1"]) == 12
+    assert multirun._expected(["hydra/sweeper=optuna", "lr=interval(1,2)"]) == 0, "that decides itself"
 
 
 def test_a_launcher_whose_job_was_killed_is_no_traceback(aectl, monkeypatch):
