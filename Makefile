@@ -58,11 +58,13 @@ bench: $(STAMP) ## time everything beside other programs, into docs/performance.
 bench-growth: $(STAMP) ## how time and memory grow with images, pixels, latents and jobs, into docs/performance.md: 8 minutes
 	$(BIN)/python benchmarks/growth.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
-torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed pictures, any value in any file, fuzzing, seeded defects: 40 minutes
+torture: $(STAMP) ## kills, refusals, closed streams, strangers' files, bombs, little memory, fuzzing, seeded defects: an hour
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \
 	$(BIN)/python tests/torture.py exits && $(BIN)/python tests/torture.py refusals; others=$$?; \
 	wait $$kills && exit $$others
-	$(BIN)/python tests/torture.py streams
+	@$(BIN)/python tests/torture.py sweeps --count 30
+	@$(BIN)/python tests/torture.py reports --count 15
+	@$(BIN)/python tests/torture.py streams
 	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
 	$(BIN)/python tests/torture.py values --stride 20
 	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py tests/test_values.py -k "get_through or gets_through or any_override"

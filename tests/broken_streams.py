@@ -144,8 +144,3 @@ def streams(stride: int = 1) -> dict[str, int]:
             if command.trains:
                 found["damaged"] += damaged(folder / "run", weights(undisturbed[command] / "run"))
     return found
-
-
-def failed(found: dict[str, int]) -> bool:
-    """Whether anything went wrong."""
-    return any(found[key] for key in ("wrong", "tracebacks", "raw", "damaged"))

@@ -43,6 +43,20 @@ def test_refusals_within_a_save_lose_nothing():
     assert found["refusals"] >= 3
 
 
+@pytest.mark.slow
+def test_killed_sweeps_lose_nothing_and_leave_nobody():
+    found = torture("sweeps", "--count", "3", "--seed", "2")
+    assert found["kills"] + found["asked"] >= 3
+    assert found["orphans"] == found["lost"] == found["tracebacks"] == 0
+
+
+@pytest.mark.slow
+def test_a_killed_report_is_repeated():
+    found = torture("reports", "--count", "2")
+    assert found["kills"] >= 2
+    assert found["different"] == 0
+
+
 # ------------------------------------------------------------------------------------------- signals
 
 

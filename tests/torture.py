@@ -5,9 +5,12 @@
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
     python tests/torture.py streams               every command with its streams closed, full or unread
     python tests/torture.py values --stride 20    any JSON value at any key of any file, and the commands that read it
+    python tests/torture.py sweeps --count 30     whole sweeps killed at random moments, and who outlives them
+    python tests/torture.py reports --count 10    SIGKILL while a sweep is reported on
 
-Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
-in milliseconds. Prints counts; exits with 1 if a single comparison fails.
+Suites that stand in a module of their own start the real commands. Of the others each run is a forked child of one
+process that has everything imported: a real process with a real SIGKILL, started in milliseconds. Prints counts;
+exits with 1 if a single comparison fails.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import broken_streams
 import matplotlib.backends.backend_agg
@@ -273,7 +277,7 @@ def any_value(stride: int, seed: int) -> dict[str, int]:
 
     `read` are those that were taken for what they are; of the rest but the counts there must be none.
     """
-    names = ("files", "places", "values", "commands", "read", "traceback", "undocumented", "lines", "slow")
+    names = ("files", "places", "values", "commands", "read", "tracebacks", "undocumented", "lines", "slow")
     found, before = dict.fromkeys(names, 0), Path.cwd()
 
     def attempt(name: str, place: tuple, value: str, reader: str) -> None:
@@ -302,31 +306,42 @@ def any_value(stride: int, seed: int) -> dict[str, int]:
     return found
 
 
-WRONG = ("different", "torn", "failed", "traceback", "undocumented", "lines", "slow")
+def of_sweeps(name: str, given: argparse.Namespace) -> dict[str, int]:
+    """A suite of the module that itself takes from this one what must be equal."""
+    import torture_sweeps
+
+    return getattr(torture_sweeps, name)(given.count, given.seed)
+
+
+# Each suite, and what it is told.
+SUITES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "kills": lambda given: kills(given.count, given.seed),
+    "exits": lambda given: exits(given.stride),
+    "refusals": lambda given: refusals(given.stride),
+    "sweeps": lambda given: of_sweeps("killed_sweeps", given),
+    "reports": lambda given: of_sweeps("killed_reports", given),
+    "streams": lambda given: broken_streams.streams(given.stride),
+    "values": lambda given: any_value(given.stride, given.seed),
+}
+MUST_BE_NONE = {
+    "different", "torn", "failed", "lost", "orphans", "tracebacks", "undocumented", "lines", "slow", "wrong", "raw",
+    "damaged",
+}  # fmt: skip
 
 
 def main() -> None:
-    """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
+    """Run one suite, print its counts as JSON, and fail if there is any of what there must be none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["kills", "exits", "refusals", "streams", "values"])
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("--count", type=int, default=200, help="kills")
     parser.add_argument("--stride", type=int, default=1, help="take only every n-th step, or command")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    given = parser.parse_args()
     torch.set_num_threads(1)  # before the first fork: a pool of threads would not survive it
     began = time.perf_counter()
-    if args.suite == "streams":
-        found = broken_streams.streams(args.stride)
-        print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
-        sys.exit(1 if broken_streams.failed(found) else 0)
-    if args.suite == "kills":
-        found = kills(args.count, args.seed)
-    elif args.suite == "values":
-        found = any_value(args.stride, args.seed)
-    else:
-        found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
-    print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
-    sys.exit(1 if any(found.get(name) for name in WRONG) else 0)
+    found = SUITES[given.suite](given)
+    print(json.dumps({"suite": given.suite, **found, "seconds": round(time.perf_counter() - began)}))
+    sys.exit(any(found.get(name) for name in MUST_BE_NONE))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Ended:
     def wrong(self) -> str | None:
         """Which promise is broken, if any."""
         if self.defect is not None:
-            return "traceback"
+            return "tracebacks"
         if self.code not in DOCUMENTED:
             return "undocumented"
         lines = self.err.splitlines()

@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aectl import shell
 from aectl.cli import composing, groups, paths
@@ -12,6 +12,9 @@ from aectl.cli.job import EndOfSweep, Job
 from aectl.cli.messages import explain
 from aectl.errors import ConfigError, brief
 from aectl.runs.schema import NAME
+
+if TYPE_CHECKING:  # Hydra is imported when it is needed
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
 
 def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = None) -> None:
@@ -52,6 +55,20 @@ def _of_hydra_alone(error: Exception) -> bool:
     frames = traceback.walk_tb(error.__traceback__)
     names = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in list(frames)[1:]}
     return "hydra" in names and not names & {"aectl", "joblib"}
+
+
+def parser() -> "OverridesParser":
+    """Hydra's parser of overrides, which knows the choices that `glob(...)` means."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+
+    from aectl.cli.search_path import InstalledConfigs
+
+    composing.register()
+    Plugins.instance().register(InstalledConfigs)
+    return OverridesParser.create(ConfigLoaderImpl(create_config_search_path(str(composing.config_dir()))))
 
 
 def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
@@ -100,9 +117,9 @@ def _check_flags(args: list[str]) -> None:
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message} (`aectl <command> --help` lists the flags; overrides stand in one piece)")
 
-    parser = get_args_parser()
-    parser.error = refuse
-    parsed = parser.parse_args(args)
+    flags = get_args_parser()
+    flags.error = refuse
+    parsed = flags.parse_args(args)
     modes = ("run", "multirun", "cfg", "info", "shell_completion")
     given = [name for name in modes if getattr(parsed, name)]
     if len(given) > 1:

@@ -115,8 +115,11 @@ def _main(args: list[str], task: Task) -> int:
         if command != "train" or multirun:
             raise ConfigError("under torchrun there is a single `aectl train` only; run the rest without it")
         torchrun.started()  # before torch is imported, whether the rest can be used
+        from aectl.machine import lifelines
         from aectl.training import processes
 
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # else whoever has started us may be a shell that has left
+            lifelines.follow(os.getppid())
         stamp, unique = processes.join(f"{stamp} {unique}").split()
     overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in words.MULTIRUN]
     name_launch(stamp, unique, overrides)

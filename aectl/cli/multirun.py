@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from aectl import shell, storage
-from aectl.cli import batching, composing, paths
+from aectl.cli import batching, composing, launching, paths
 from aectl.cli.job import Job, complain
 from aectl.cli.launching import BATCHED, hydra_main
 from aectl.cli.messages import explain
@@ -158,9 +158,7 @@ def _expected(overrides: Sequence[str]) -> int:
 
 def _choices(overrides: Sequence[str]) -> dict[str, int]:
     """How many values each override has for Hydra's own sweeper, which makes a job of each combination."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parsed = launching.parser().parse_overrides(list(overrides))
     return {
         one.get_key_element(): len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override()
     }

@@ -2,9 +2,9 @@
 
 A process of ours holds the far end of a pipe, its lifeline, whose near end its parent keeps and hands to nobody else:
 where the parent is gone, the system closes it. One that somebody else's launcher has started has no such pipe; it
-looks for the process that the sweep began in. Either asks the training to stop, as SIGTERM does: the step is
-finished, the state is saved, the exit code is 143. Where that takes longer than `GRACE`, nobody waits for it: it ends
-at once, and has lost what a killed run loses.
+looks for the process that the sweep began in, or torchrun's. Either asks the training to stop, as SIGTERM does: the
+step is finished, the state is saved, the exit code is 143. Where that takes longer than `GRACE`, nobody waits for it:
+it ends at once, and has lost what a killed run loses.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ from typing import Any
 
 from aectl import plain, storage
 from aectl.errors import OtherSweepError, brief, one_line
-from aectl.runs import layout, receipts, schema
+from aectl.runs import finding, layout, receipts, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.runs.receipts import Receipt
@@ -117,9 +117,10 @@ def _said(sweep: Path, number: int, receipt: Receipt | None) -> dict[str, Any] |
 
 def taken_up(folder: Path) -> None:
     """Let the jobs of a sweep of 0.1.0, which is gone on with, be known as today's are."""
-    if receipts.of(folder) is not None or not (jobs := layout.numbered(folder)):
+    if receipts.of(folder) is not None:
         return
-    receipts.adopt(folder, {number: _as_today(path) for number, path in reversed(jobs)})
+    trained = [job for job in layout.numbered(folder) if finding.is_run(job[1]) or (job[1] / RESULT).is_file()]
+    receipts.adopt(folder, {number: _as_today(path) for number, path in reversed(trained)})
 
 
 def _as_today(path: Path) -> Receipt:

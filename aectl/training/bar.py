@@ -1,11 +1,22 @@
 """The bar of a run that trains: where it is, and how good it is."""
 
+import contextlib
+import logging
+import sys
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 # Steps and their speed would push out of a narrow window what a run is watched for; the log has images/s.
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+def lines_above() -> AbstractContextManager[None]:
+    """In the block what the log says on the screen stands above the bar; one that says nothing there stays silent."""
+    shown = any(getattr(one, "stream", None) in (sys.stdout, sys.stderr) for one in logging.getLogger().handlers)
+    return logging_redirect_tqdm() if shown else contextlib.nullcontext()
 
 
 class Bar(tqdm):

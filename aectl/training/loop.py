@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 from aectl import shell
 from aectl.data.images import Split
 from aectl.errors import ConfigError, DivergedError
@@ -24,7 +22,7 @@ from aectl.runs.schedules import kl_weight_at, lr_at
 from aectl.runs.tracking import Tracker
 from aectl.signals import StopRequest
 from aectl.training import lines, processes
-from aectl.training.bar import Bar
+from aectl.training.bar import Bar, lines_above
 from aectl.training.feeding import rest_of_epoch
 from aectl.training.journal import Journal
 from aectl.training.pace import Pace, per_second
@@ -158,7 +156,7 @@ def _loop(session: Session, told: Journal | None) -> None:
     images = session.data.train.to(device)
     pace = Pace()
     bar = Bar(per_epoch * config.epochs, progress.step, shown=world.first)
-    with logging_redirect_tqdm(), StopRequest() as request, bar:
+    with lines_above(), StopRequest() as request, bar:
         while not is_over(session):
             began, done, stopping = time.perf_counter(), progress.batch * config.batch_size, False
             pace.go()

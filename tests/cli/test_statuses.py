@@ -1,0 +1,271 @@
+"""What has become of a sweep's jobs they say themselves: whatever their folders are called, however they ended."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aectl.cli import job, multirun
+from aectl.errors import OtherSweepError, TakenError
+from aectl.runs import finding, layout, receipts, states, sweeps
+from aectl.runs.receipts import Receipt, Word
+from aectl.training.journal import Journal
+
+TINY = (*SMALL, "epochs=1", "dataset.synthetic_size=40", "dataset.val_size=10", "dataset.test_size=10",
+        "dataset.synthetic_shape=[1,8,8]", "network.hidden=[4]", "hydra.sweep.dir=s")  # fmt: skip
+SAVED = Path(__file__).resolve().parent.parent / "saved_by_0.1.0"
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    """Those of the end are most of the time of a run as short as these."""
+    monkeypatch.setattr(Journal, "_last_pictures", lambda *given: None)
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    return {one["job"]: one["status"] for one in sweeps.read_jobs(folder)}
+
+
+@pytest.mark.parametrize("launcher", ["basic", "batched"])
+@pytest.mark.parametrize(
+    "name", ["x${hydra.job.num}", "²_${hydra.job.num}", "a/b ${latent}/c", "it's, ${hydra.job.num}é=\n"]
+)
+def test_a_failed_job_is_seen_in_any_folder(aectl, tmp_path, launcher, name):
+    more = ("hydra.launcher.n_jobs=1",) if launcher == "batched" else ()
+    done = aectl(
+        "train", "-m", *TINY, "latent=2,-1", f"hydra.sweep.subdir={name}", f"hydra/launcher={launcher}", *more
+    )
+    assert done.status == 2
+    assert done.err.startswith("aectl: 1 of 2 jobs failed, the first: latent=-1: must be")
+    assert len(done.err.splitlines()) == 1
+    assert statuses(tmp_path / "s") == {"0": "completed", "1": "failed"}
+    table = (tmp_path / "s/summary.md").read_text()
+    assert "completed" in table
+    assert "failed" in table
+
+
+@pytest.mark.parametrize("launcher", [("basic",), ("batched", "hydra.launcher.n_jobs=1")])
+def test_two_jobs_in_one_folder_lose_neither(aectl, tmp_path, launcher):
+    given = ("train", "-m", *TINY, f"hydra/launcher={launcher[0]}", *launcher[1:])
+    done = aectl(*given, "latent=2,3", "hydra.sweep.subdir=same")
+    assert done.status == 2
+    assert "is the folder of job 0; give each its own: 'hydra.sweep.subdir=same_${hydra.job.num}'" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert statuses(tmp_path / "s") == {"0": "completed", "1": "failed"}
+    assert json.loads((tmp_path / "s/same/result.json").read_text())["status"] == "completed"
+    rows = [row.split("|")[1:3] for row in (tmp_path / "s/summary.md").read_text().splitlines()[2:]]
+    assert [[cell.strip() for cell in row] for row in rows] == [["0", "2"], ["1", "3"]]
+    assert aectl("report", "sweep=s").status == 0
+
+
+def test_the_folder_of_a_job_that_failed_is_its_own_too(aectl, tmp_path):
+    done = aectl("train", "-m", *TINY, "latent=-2,2", "hydra.sweep.subdir=same")
+    assert done.status == 2
+    assert statuses(tmp_path / "s") == {"0": "failed", "1": "failed"}
+    assert json.loads((tmp_path / "s/same/result.json").read_text())["error"].startswith("latent=-2")
+
+
+@pytest.mark.parametrize("name", [".", "../beside", "a/../..", ".jobs", ".jobs/1"])
+def test_a_folder_outside_of_the_sweep_is_refused_and_not_made(aectl, tmp_path, name):
+    done = aectl("train", "-m", *TINY, "latent=2", f"hydra.sweep.subdir={name}")
+    assert done.status == 2
+    assert "is no place within its sweep; give a name below s" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "beside").exists()
+    assert statuses(tmp_path / "s") == {"0": "failed"}
+
+
+def test_whatever_else_lies_in_a_sweep_is_no_job_of_it(aectl, tmp_path):
+    for name in ("²_x", "٣_x", "7_pictures", "9" * 200, ".jobs/x.json", ".jobs/1.txt", "12"):
+        (tmp_path / "s" / name).mkdir(parents=True)
+    done = aectl("train", "-m", *TINY, "latent=2", "hydra.sweep.subdir=mine")
+    assert (done.status, done.err) == (0, "")
+    assert statuses(tmp_path / "s") == {"0": "completed"}
+
+
+def test_jobs_deep_in_a_sweep_are_found_by_name_and_as_the_latest(aectl, tmp_path):
+    given = [one for one in TINY if not one.startswith("hydra.sweep.dir")]
+    assert aectl("train", "-m", *given, "latent=2,3", "hydra.sweep.subdir=by/size/${latent}").status == 0
+    (sweep,) = finding.sweeps().values()
+    assert list(finding.jobs()) == [f"{sweep.name}/by/size/{n}" for n in (2, 3)]
+    assert finding.sweep("latest", "sweep", layout.RESULT) == sweep
+    assert finding.run("latest") in finding.jobs().values()
+    short = finding.ids()[sweep]
+    assert finding.run(f"{short}/by/size/3") == sweep / "by/size/3"
+    assert states.of_sweep(sweep).state == "2 of 2 done"
+    assert f"{short}" in aectl("runs").out
+    assert aectl("report").status == 0
+
+
+def test_a_job_that_never_was_makes_no_sweep_end_well(aectl, tmp_path, monkeypatch):
+    real = job.Job.__call__
+
+    def lost(self, cfg):
+        return None if cfg.latent == 3 else real(self, cfg)
+
+    monkeypatch.setattr(job.Job, "__call__", lost)
+    done = aectl("train", "-m", *TINY, "latent=2,3")
+    assert done.status == 130
+    assert done.err == (
+        "aectl: 1 of 2 jobs did not come to an end, as if killed; repeat the command with sweep.resume=s\n"
+    )
+    assert statuses(tmp_path / "s") == {"0": "completed"}
+
+
+def test_jobs_are_counted_as_hydra_makes_them():
+    assert multirun._expected(["noise=glob([g*,b*],exclude=blur)", "latent=2,3", "seed=range(3)", "lr=1"]) == 12
+    assert multirun._expected(["hydra/sweeper=optuna", "lr=interval(1,2)"]) == 0, "that decides itself"
+
+
+def test_a_launcher_whose_job_was_killed_is_no_traceback(aectl, monkeypatch):
+    def broken(self, cfg):
+        Word.begin(job.Place.of_hydra("train", []).word)
+        raise RuntimeError("a worker was terminated\nunexpectedly")
+
+    monkeypatch.setattr(job.Job, "__call__", broken)
+    done = aectl("train", "-m", *TINY, "latent=2")
+    assert done.status == 130
+    assert done.err.splitlines()[-1] == (  # before it stands what Hydra says of a job that raises here
+        "aectl: its only job did not come to an end, as if killed (RuntimeError: a worker was terminated "
+        "unexpectedly); repeat the command with sweep.resume=s"
+    )
+
+
+def test_a_defect_of_ours_in_a_job_is_raised_and_its_job_has_failed(aectl, tmp_path, monkeypatch):
+    def defect(*given, **more):
+        raise ZeroDivisionError("by 0")
+
+    monkeypatch.setattr(job, "run", defect)
+    with pytest.raises(ZeroDivisionError):
+        aectl("train", "-m", *TINY, "latent=2")
+    assert statuses(tmp_path / "s") == {"0": "failed"}
+
+
+def test_a_killed_job_of_another_command_is_no_success(aectl, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(receipts.Word, "completed", lambda self: None)
+        done = aectl("runs", "-m", "sort=age,name", "hydra.sweep.dir=s")
+    assert done.status == 130
+    assert aectl("runs", "-m", "sort=age,name", "hydra.sweep.dir=s").status == 0
+    assert statuses(tmp_path / "s") == {"0": "completed", "1": "completed"}
+
+
+def test_a_sweep_is_not_begun_in_the_folder_of_another(aectl, tmp_path):
+    assert aectl("train", "-m", *TINY, "latent=2").status == 0
+    before = (tmp_path / "s/.jobs/0.json").read_bytes(), (tmp_path / "s/0_vae-latent2/result.json").read_bytes()
+    done = aectl("train", "-m", *TINY, "latent=2,3")
+    assert done.status == 2
+    assert done.err == (
+        "aectl: hydra.sweep.dir=s: holds a sweep already; go on with sweep.resume=s or choose another folder\n"
+    )
+    assert before == (
+        (tmp_path / "s/.jobs/0.json").read_bytes(),
+        (tmp_path / "s/0_vae-latent2/result.json").read_bytes(),
+    )
+
+
+def test_a_sweep_of_which_all_failed_may_be_repeated_in_its_folder(aectl, tmp_path):
+    assert aectl("train", "-m", *TINY, "latent=2,3", "lr=-1", "hydra.sweep.subdir=x${latent}").status == 2
+    assert aectl("train", "-m", *TINY, "latent=3", "hydra.sweep.subdir=x${latent}").status == 0
+    assert statuses(tmp_path / "s") == {"0": "completed"}
+
+
+def test_another_command_changes_nothing_that_the_jobs_have_said(aectl, tmp_path):
+    assert aectl("train", "-m", *TINY, "latent=2,3").status == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "s/.jobs").iterdir()}
+    batched = ("hydra/launcher=batched", "hydra.launcher.n_jobs=1")
+    for other in (("latent=2,3", "lr=0.5", *batched), ("latent=3,2",), ("latent=2,3", "hydra.sweep.subdir=x")):
+        done = aectl("train", "-m", *TINY, *other, "sweep.resume=s")
+        assert done.status == 2
+        assert "repeat the command that began the sweep" in done.err
+        assert len(done.err.splitlines()) == 1
+        assert before == {path: path.read_bytes() for path in (tmp_path / "s/.jobs").iterdir()}
+    assert not (tmp_path / "s/x").exists()
+
+
+def test_a_sweep_of_0_1_0_is_read_as_it_was_and_gone_on_with(tmp_path):
+    folder = tmp_path / "s"
+    shutil.copytree(SAVED, folder)
+    before = statuses(folder)
+    assert before == dict.fromkeys("012", "completed")
+    (folder / "1_vae-latent2/result.json").unlink()
+    (folder / "5_pictures").mkdir()
+    sweeps.taken_up(folder)
+    assert statuses(folder) == {**before, "1": "interrupted"}
+    assert layout.jobs_of(folder) == [path for _, path in layout.numbered(folder)][:3]
+    (folder / "7_of_mine").mkdir()
+    assert statuses(folder) == {**before, "1": "interrupted"}
+
+
+def test_a_job_says_how_it_stands(tmp_path):
+    folder = tmp_path / "s/j"
+    folder.mkdir(parents=True)
+    word = Word(tmp_path / "s", 3, "train", folder, ["latent=2"])
+    word.begin()
+    (found,) = sweeps.read_jobs(tmp_path / "s")
+    assert found == {"job": "3", "folder": folder, "status": "interrupted", "overrides": ["latent=2"]}
+    sweeps.record_failure(folder, ["latent=2"], "an old word", 3)
+    assert sweeps.read_jobs(tmp_path / "s")[0]["status"] == "interrupted", "that was said before it was gone on with"
+    word.failed("no luck", 5)
+    shutil.rmtree(folder)
+    (found,) = sweeps.read_jobs(tmp_path / "s")
+    assert (found["status"], found["error"], found["exit_code"]) == ("failed", "no luck", 5)
+
+
+def test_a_mark_without_a_number_is_that_of_a_killed_job(tmp_path, monkeypatch):
+    monkeypatch.setattr(receipts, "PATIENCE", 0.05)
+    (tmp_path / "s/j").mkdir(parents=True)
+    (tmp_path / "s/j/.job").touch()
+    Word(tmp_path / "s", 4, "train", tmp_path / "s/j", []).begin()
+    with pytest.raises(TakenError, match="is the folder of job 4"):
+        Word(tmp_path / "s", 5, "train", tmp_path / "s/j", []).begin()
+
+
+def test_of_each_number_a_sweep_has_one_job(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "s" / name).mkdir(parents=True)
+    Word(tmp_path / "s", 0, "train", tmp_path / "s/a", []).begin()
+    (tmp_path / "s/a/checkpoints/step-00000001").mkdir(parents=True)
+    with pytest.raises(OtherSweepError, match="job 0 is a there, not b; repeat the command"):
+        Word(tmp_path / "s", 0, "train", tmp_path / "s/b", []).begin()
+    assert not (tmp_path / "s/b").exists()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PLACES = ["j", "../j", "/etc", "", ".", "a/../../b", "\0", ".jobs/0", "\udce9", "j" * 5000]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.fixed_dictionaries({
+    "command": st.just("train") | ANYTHING, "folder": st.sampled_from(PLACES) | ANYTHING,
+    "overrides": st.just(["latent=2"]) | ANYTHING, "error": ANYTHING, "exit_code": ANYTHING,
+    "status": st.sampled_from(["begun", "completed", "failed"]) | ANYTHING,
+}) | ANYTHING)  # fmt: skip
+def test_any_receipt_is_read_or_passed_over(tmp_path_factory, receipt):
+    folder = tmp_path_factory.getbasetemp() / "strange"
+    (folder / ".jobs").mkdir(parents=True, exist_ok=True)
+    (folder / ".jobs/0.json").write_text(json.dumps(receipt))
+    found = sweeps.read_jobs(folder)
+    assert len(found) <= 1
+    for one in found:
+        assert one["folder"].is_relative_to(folder)
+        assert ".." not in one["folder"].parts
+    assert len(sweeps.table(found)[1]) == len(found)
+    list(finding.trained_in(folder))
+
+
+def test_a_receipt_that_cannot_be_read_is_a_job_of_which_nothing_is_known(tmp_path):
+    (tmp_path / ".jobs").mkdir()
+    for number, text in enumerate(("", "{", "[]", "{}", '{"status": "begun"}')):
+        (tmp_path / f".jobs/{number}.json").write_text(text)
+    assert statuses(tmp_path) == dict.fromkeys("01234", "interrupted")
+    assert receipts.read(tmp_path, 0) is None
+    assert receipts.folder_of(tmp_path, Receipt("train", "a/b", [], "begun")) == tmp_path / "a/b"
