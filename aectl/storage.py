@@ -18,7 +18,8 @@ from typing import Any
 from aectl import plain
 
 BINARY = getattr(os, "O_BINARY", 0)  # without it Windows would change the ends of lines
-SEALED = plain.Limits(size=2**30, values=2**26)  # three values and 70 bytes for each of millions of pictures
+# Of what lists every picture: three values and 70 bytes for each of millions.
+SEALED = plain.Limits(size=2**30, values=2**26, letters=2**20)
 
 
 def expanded(path: str) -> Path:

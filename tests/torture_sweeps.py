@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from torture import MUST_BE_NONE, contents, torn
+from torture import contents, torn
 
 from aectl.machine import lifelines
 from aectl.runs import checkpoint, layout, sweeps
@@ -37,6 +37,7 @@ KINDS = {
     "batched in one": ("seed=range(3)", "hydra/launcher=batched", "hydra.launcher.n_jobs=1"),
     "one after another": ("latent=2,3", "hydra/launcher=basic"),
 }
+FAULTS = ("different", "torn", "failed", "orphans", "lost", "tracebacks")  # what there may be none of
 GENTLE = {signal.SIGTERM: 143, signal.SIGINT: 130}
 BOUND = lifelines.GRACE + 5  # seconds after which nothing of a sweep may be alive
 AT_MOST = 5  # times that one sweep is disturbed before it is left to end
@@ -136,7 +137,7 @@ def undisturbed(folder: Path, given: Sequence[str]) -> float:
 def killed_sweeps(count: int, seed: int) -> dict[str, int]:
     """Disturb sweeps at random moments until that has happened `count` times; each is gone on with to its end."""
     rng = random.Random(seed)
-    found = dict.fromkeys(("kills", "asked", "sweeps", *MUST_BE_NONE), 0)
+    found = dict.fromkeys(("kills", "asked", "sweeps", *FAULTS), 0)
     with tempfile.TemporaryDirectory() as root:
         seconds: dict[str, float] = {}
         while found["kills"] + found["asked"] < count:
@@ -192,7 +193,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def killed_reports(count: int, seed: int) -> dict[str, int]:
     """SIGKILL the report of a sweep at random moments, and repeat it in its folder until it is done."""
     rng = random.Random(seed)
-    found = dict.fromkeys(("kills", "reports", *MUST_BE_NONE), 0)
+    found = dict.fromkeys(("kills", "reports", *FAULTS), 0)
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "made"
         undisturbed(folder, KINDS["side by side"])

@@ -29,7 +29,7 @@ from PIL import Image
 
 import aectl
 from aectl import storage
-from aectl.cli import main
+from aectl.cli import main, messages
 from aectl.files import aec, codes
 from aectl.measuring import endings
 from aectl.runs import finding, layout, opening, states, sweeps
@@ -404,13 +404,12 @@ class Scene:
                 work()
         except SystemExit as end:
             code = int(end.code or 0)
-        except aectl.errors.UserError as error:
-            code = error.exit_code
-            err.write(f"{aectl.errors.one_line(error)}\n")
         except Late:
             pass
-        except Exception:
-            code, defect = 1, traceback.format_exc()
+        except Exception as error:
+            code, message = messages.explain(error)
+            defect = traceback.format_exc() if message is None else None
+            err.write(f"{message}\n")
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.signal(signal.SIGPROF, earlier)

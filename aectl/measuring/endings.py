@@ -67,6 +67,14 @@ class Endings:
         ]  # fmt: skip
 
 
+def _in_order(column: str) -> tuple[bool, float, str]:
+    """Where a column stands: numbers by their size, and behind them what is none, as in a file that was edited."""
+    try:
+        return False, float(column), ""
+    except ValueError:
+        return True, 0.0, column
+
+
 def _words(cell: Sequence[Ending]) -> str:
     learnt, lost = cell.count(Ending.LEARNT), cell.count(Ending.NOT_FINITE)
     return (f"{learnt} of {len(cell)}" if cell else "") + (f" ({lost} not finite)" if lost else "")
@@ -81,7 +89,7 @@ def endings(jobs: Sequence[dict[str, Any]], settings: Sequence[dict[str, str]]) 
     for given, how in ended:
         row = found.setdefault(in_words(given, (axis, SEED)), {})
         row.setdefault(given[axis] if axis else "runs", []).append(how)
-    columns = sorted({column for row in found.values() for column in row}, key=float if axis else str)
+    columns = sorted({column for row in found.values() for column in row}, key=_in_order)
     return Endings(
         axis, list(found), columns, [[row.get(column, []) for column in columns] for row in found.values()]
     )

@@ -25,6 +25,7 @@ EXIT_CODES = frozenset(
 )
 
 Count = Annotated[int, Range(0, MAX_COUNT)]
+Figure = Annotated[float, Range(-1e100, 1e100)] | None  # single precision summed over all images goes to 1e50
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def epoch(values: Mapping[str, Any]) -> dict[str, Any]:
 def _check_figures(values: Mapping[str, Any], others: Sequence[str] | set[str]) -> None:
     for key, value in values.items():
         if key not in others:
-            typed.value_of(float | None, value, key)
+            typed.value_of(Figure, value, key)
 
 
 def check_order(records: Sequence[Mapping[str, Any]]) -> None:
