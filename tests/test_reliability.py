@@ -43,6 +43,13 @@ def test_refusals_within_a_save_lose_nothing():
     assert found["refusals"] >= 3
 
 
+@pytest.mark.slow
+def test_strangers_runs_lead_nowhere():
+    found = torture("strangers", "--stride", "29")
+    assert found["commands"] >= 20
+    assert found["connections"] == found["folders"] == found["reads"] == found["writes"] == found["changed"] == 0
+
+
 # ------------------------------------------------------------------------------------------- signals
 
 

@@ -3,6 +3,7 @@
     python tests/torture.py kills --count 200     SIGKILL at random moments, over AE, DAE and VAE
     python tests/torture.py exits                 the process ends at each file-system step of a save
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
+    python tests/torture.py strangers             every command over runs that name places, or lead elsewhere
 
 Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
 in milliseconds. Prints counts; exits with 1 if a single comparison fails.
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
+import strangers
 import torch
 import torch.utils.tensorboard
 
@@ -49,6 +51,9 @@ MODELS = {
     "vae": replace(SMALL, model=Vae(posterior="logvar"), schedule=Cosine(), kl_warmup=2.0),
     "vae-std": replace(SMALL, model=Vae(posterior="std"), noise=noises.Masking(p=0.3), grad_clip=1.0),
 }
+MUST_BE_NONE = (
+    "different", "torn", "failed", "connections", "folders", "reads", "writes", "changed",
+)  # fmt: skip
 STEPS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")
 
 
@@ -264,7 +269,7 @@ def refusals(stride: int = 1) -> dict[str, int]:
 def main() -> None:
     """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["kills", "exits", "refusals"])
+    parser.add_argument("suite", choices=["kills", "exits", "refusals", "strangers"])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--stride", type=int, default=1, help="take only every n-th step")
     parser.add_argument("--seed", type=int, default=0)
@@ -273,10 +278,13 @@ def main() -> None:
     began = time.perf_counter()
     if args.suite == "kills":
         found = kills(args.count, args.seed)
+    elif args.suite == "strangers":
+        with tempfile.TemporaryDirectory() as folder:
+            found = strangers.suite(Path(folder), args.stride)
     else:
         found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
     print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))
-    sys.exit(1 if found["different"] or found["torn"] or found["failed"] else 0)
+    sys.exit(1 if any(found.get(name) for name in MUST_BE_NONE) else 0)
 
 
 if __name__ == "__main__":

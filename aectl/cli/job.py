@@ -16,7 +16,8 @@ from aectl import signals
 from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
-from aectl.errors import ConfigError, OtherSweepError
+from aectl.errors import ConfigError, OtherSweepError, StorageError
+from aectl.runs import layout
 from aectl.settings import typed
 
 
@@ -90,6 +91,8 @@ class Job:
         if follows():
             root.handlers.clear()
         place = Place.of_hydra([one for one in root.handlers if isinstance(one, logging.FileHandler)])
+        if place.logs or place.folder.absolute() != Path.cwd():
+            layout.refuse_leads(place.folder)  # outside of the block below, which would leave word in it
         try:
             return run(self.task.command, cfg, place, self.line)
         except OtherSweepError:
@@ -222,6 +225,10 @@ def end_log(message: str, folder: Path, logs: Sequence[logging.FileHandler]) -> 
     ours = {*(Path(handler.baseFilename) for handler in logs), folder.absolute() / ".lock"}
     made = [path.absolute() for path in folder.iterdir()] if folder.is_dir() else []
     left = set(made) - ours
+    try:
+        layout.refuse_leads(folder)
+    except (OSError, StorageError):
+        return  # nothing is opened in it, not even for that
     for handler in logs:
         if left:
             handler.handle(logging.LogRecord("aectl", logging.ERROR, __file__, 0, message, None, None))

@@ -19,7 +19,7 @@ from aectl.cli.launching import BATCHED, hydra_main
 from aectl.errors import ConfigError
 from aectl.files import tables
 from aectl.machine import load
-from aectl.runs import finding
+from aectl.runs import finding, layout
 from aectl.runs.schema import TOGETHER
 from aectl.runs.sweeps import read_jobs, table
 
@@ -33,6 +33,7 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     command = job.task.command
     folder = job.task.places["hydra.sweep.dir"] = _sweep_folder(job.task.places)
     overrides = [paths.for_hydra(shell.setting("hydra.sweep.dir", folder)), *overrides]
+    layout.refuse_leads(folder)
     apart = _apart(overrides) if command == "train" else None
     try:
         with watched(folder, apart) if apart is not None else contextlib.nullcontext():

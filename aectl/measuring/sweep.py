@@ -15,6 +15,7 @@ from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
 from aectl.measuring.endings import Ending
 from aectl.measuring.evaluation import Subject
+from aectl.runs import layout
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import read_metrics
 from aectl.runs.opening import Run, open_data, open_run
@@ -67,8 +68,8 @@ class Bench:
     def open(self, job: dict[str, Any]) -> tuple[Run, Split, Principal]:
         """A job's run with its best checkpoint, its data, and the principal components of its training images."""
         run = open_run(str(job["folder"]), "best", self.device)
-        split = run.path / "split.json"
-        key = json.dumps([typed.to_dict(run.config.dataset), split.read_text() if split.is_file() else None])
+        parts = layout.read_manifest(layout.run_of(run.path))
+        key = json.dumps([typed.to_dict(run.config.dataset), run.made_here, parts])
         if key not in self._data:
             data = open_data(run, self.root)
             self._data[key] = data, baselines.principal(data.train)

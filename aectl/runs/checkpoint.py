@@ -7,7 +7,6 @@ afterwards. Files are read once, as bytes; what is hashed is what is parsed. No 
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +126,7 @@ def rotate(folder: Path, keep: Iterable[int]) -> None:
         if step_of(path) not in keep:
             path.rename(path.with_name(f".tmp-old-{path.name}-{os.getpid()}"))
     for path in folder.glob(".tmp-*"):
-        shutil.rmtree(path)
+        storage.remove(path)
 
 
 def to_bytes(tensors: dict[str, Tensor]) -> bytes:
@@ -150,7 +149,7 @@ def _sha256(data: bytes) -> str:
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        return storage.read(path, limit)
+        return storage.read(path, limit, links=False)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}; a whole checkpoint is needed, choose another") from None
 

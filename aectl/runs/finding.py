@@ -5,7 +5,7 @@ A run below `outputs/train` is called by its folder, the job of a sweep by both 
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,8 @@ def locate(word: str, key: str = "run") -> Path | None:
         ConfigError: there are several; the line lists them. `key` is the setting.
     """
     if word == LATEST:
-        newest = _newest("train/*/checkpoints/step-*", "multirun/*/*/checkpoints/step-*")
+        places = [*_folders(OUTPUTS / "train"), *(job for _, job in _jobs())]
+        newest = _newest(path for place in places for path in layout.checkpoints_seen(place))
         return layout.run_of(newest) if newest else None
     path = layout.run_of(storage.expanded(word))
     return path if path.is_dir() else _only(word, key, runs(), name_of_run) or _only(word, key, jobs(), name_of_run)
@@ -133,16 +134,16 @@ def run(word: str, key: str = "run") -> Path:
 def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataError) -> Path:
     """The folder of the sweep that `word` means, as `locate` has it.
 
-    `latest` is that with the newest file `newest_by` of a job.
+    `latest` is that with the newest `newest_by` of a job: checkpoints/step-*, or a file's name.
 
     Raises:
         ConfigError: there are several.
         error: there is none.
     """
     if word == LATEST:
-        newest = _newest(f"multirun/*/*/{newest_by}")
-        above = newest.parents if newest else ()
-        found = next((path for path in above if path.parent == OUTPUTS / "multirun"), None)
+        of = {path: folder for folder, job in _jobs() for path in _those(job, newest_by)}
+        newest = _newest(of)
+        found = of[newest] if newest else None
     else:
         path = storage.expanded(word)
         found = path if path.is_dir() else _only(word, key, sweeps(), name_of_sweep)
@@ -151,9 +152,20 @@ def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataErro
     return found
 
 
-def _newest(*patterns: str) -> Path | None:
-    found = [path for pattern in patterns for path in OUTPUTS.glob(pattern)]
-    return max(found, key=time_of, default=None)
+def _jobs() -> Iterator[tuple[Path, Path]]:
+    """Each folder below `outputs/multirun` of this folder with each folder in it."""
+    return ((folder, job) for folder in _folders(OUTPUTS / "multirun") for job in _folders(folder))
+
+
+def _those(job: Path, pattern: str) -> list[Path]:
+    """What a job has of these: its checkpoints, never behind a stranger's link, or one file."""
+    if pattern.startswith("checkpoints/"):
+        return layout.checkpoints_seen(job)
+    return [path] if (path := job / pattern).is_file() else []
+
+
+def _newest(paths: Iterable[Path]) -> Path | None:
+    return max(paths, key=time_of, default=None)
 
 
 def time_of(path: Path) -> float:

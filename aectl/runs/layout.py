@@ -11,13 +11,14 @@ from typing import Any
 
 from aectl import storage
 from aectl.errors import CheckpointError, DataError, DivergedError, brief
-from aectl.runs import older
+from aectl.runs import older, seals
 
 OUTPUTS = Path("outputs")
 RESULT = "result.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 EXPLORER = "explore.html"
+VALIDATION = "validation"  # the folder of its curves
 LOCK = ".lock"
 SPLIT = "split.json"  # which of people's own pictures are in which part
 MAX_MANIFEST = 2**30  # bytes
@@ -26,6 +27,61 @@ MANIFEST = "manifest.json"
 PATIENCE = 1.0  # seconds that a start waits for the lock: somebody may be looking whether it is held
 
 _NAME = re.compile(r"step-(\d{8,})")
+
+# What commands make in their folders beside files that `storage` writes: folders, and files that grow in place.
+FOLDERS = ("checkpoints", "figures", "images", "pictures", VALIDATION)
+
+
+def _grows(name: str) -> bool:
+    """Whether a file of this name is opened in its place, not written anew: the lock, and logs."""
+    return name == LOCK or name.endswith(".log")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether writers other than `storage` open something of this name in a command's folder.
+
+    TensorBoard's projector, and the jobs of a sweep, have folders whose names begin with digits.
+    """
+    return _grows(name) or name in FOLDERS or name[:1].isdigit()
+
+
+def refuse_leads(folder: Path) -> None:
+    """Refuse to let a command, or a sweep, write into a folder that leads elsewhere; see `storage.refuse_leads`.
+
+    Of the folder that people work in, or one around it, only what bears the names of ours is looked at.
+    """
+    around = Path.cwd().is_relative_to(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are named)
+    storage.refuse_leads(folder, _grows, _is_ours if around else None)
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse to read a run, or one of its checkpoints, that was not made here and has a link in it.
+
+    That is, in the place of one of its files and folders.
+
+    Raises:
+        CheckpointError: names the link.
+    """
+    run_dir = run_of(path)
+    if seals.any_in(run_dir):
+        return
+    shelf = checkpoints_of(run_dir)
+    steps = [shelf] if shelf.is_symlink() else [shelf, *(one for one in _below(shelf) if step_of(one) >= 0)]
+    files = [folder / name for folder in (path, *steps) if not folder.is_symlink() for name in (*FILES, MANIFEST)]
+    own = [run_dir / name for name in (CONFIG, METRICS, RESULT, SPLIT, LOCK, seals.FILE)]
+    link = next((one for one in (*own, *steps, *files) if one.is_symlink()), None)
+    if link is not None:
+        raise CheckpointError(
+            f"{link}: is a link, and {run_dir} was not made here, so nothing is read through it; put a copy of what "
+            "it leads to in its place"
+        )
+
+
+def _below(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def checkpoints_of(run_dir: Path) -> Path:
@@ -52,10 +108,16 @@ def step_of(path: Path) -> int:
 
 
 def listing(folder: Path) -> list[Path]:
-    """The checkpoints below `folder`, newest first, verified or not; temporary ones are none."""
-    if not folder.is_dir():
+    """The checkpoints below `folder`, newest first, verified or not; temporary ones are none.
+
+    Where links lead is looked at only in a run that was made here.
+    """
+    if not folder.is_dir() or (folder.is_symlink() and not seals.any_in(folder.parent)):
         return []
-    return sorted((path for path in folder.iterdir() if step_of(path) >= 0), key=step_of, reverse=True)
+    found = [path for path in folder.iterdir() if step_of(path) >= 0]
+    if any(path.is_symlink() for path in found) and not seals.any_in(folder.parent):
+        found = [path for path in found if not path.is_symlink()]
+    return sorted(found, key=step_of, reverse=True)
 
 
 def checkpoints_seen(run_dir: Path) -> list[Path]:
@@ -72,7 +134,7 @@ def looks_whole(path: Path) -> bool:
     if not isinstance(files, dict) or sorted(files) != sorted(FILES):
         return False
     try:
-        return all((path / name).stat().st_size == files[name]["bytes"] for name in FILES)
+        return all((path / name).lstat().st_size == files[name]["bytes"] for name in FILES)
     except (OSError, KeyError, TypeError):
         return False
 
@@ -84,8 +146,9 @@ def number_of(job: Path) -> int:
 
 
 def jobs_of(sweep: Path) -> list[Path]:
-    """The folders of a sweep's jobs, in the order of their numbers."""
-    return sorted((path for path in sweep.iterdir() if number_of(path) >= 0 and path.is_dir()), key=number_of)
+    """The folders of a sweep's jobs, in the order of their numbers; a link is none."""
+    found = (path for path in sweep.iterdir() if number_of(path) >= 0 and path.is_dir() and not path.is_symlink())
+    return sorted(found, key=number_of)
 
 
 @contextlib.contextmanager
@@ -94,10 +157,12 @@ def locked(run_dir: Path) -> Iterator[None]:
 
     Raises:
         CheckpointError: another process holds it.
+        StorageError: the folder has a link somewhere, or the like; see `refuse_leads`.
     """
     import filelock  # 50 ms, which only those pay who train
 
     run_dir.mkdir(parents=True, exist_ok=True)
+    refuse_leads(run_dir)
     lock = filelock.FileLock(run_dir / LOCK)
     try:
         lock.acquire(timeout=PATIENCE)
@@ -118,11 +183,11 @@ def held(run_dir: Path) -> bool:
     try:
         import fcntl
     except ImportError:  # on Windows
-        return path.is_file() and not _can_be_locked(path)
+        return path.is_file() and not path.is_symlink() and not _can_be_locked(path)
     try:
-        if not path.is_file():
+        if not path.is_file() or path.is_symlink():
             return False
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | storage.PLAIN)
     except OSError:
         return False
     try:
@@ -157,7 +222,7 @@ def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
     if not path.is_file():
         return None
     try:
-        parts = storage.parse_json(storage.read(path, MAX_MANIFEST))["parts"]
+        parts = storage.parse_json(storage.read(path, MAX_MANIFEST, links=False))["parts"]
         if set(parts) != {"train", "val", "test"}:
             raise ValueError("has other parts than train, val and test")
         for part in parts.values():
@@ -185,7 +250,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The epochs recorded in a run's metrics.jsonl, up to a line that is none, such as one cut short by a crash."""
     path = folder / METRICS
     records: list[dict[str, Any]] = []
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
+    for line in path.read_bytes().splitlines() if path.is_file() and not path.is_symlink() else []:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -199,7 +264,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file of ours; empty where it is missing, damaged or something else."""
     try:
-        return storage.parse_json(storage.read(path, storage.MAX_JSON))
+        return storage.parse_json(storage.read(path, storage.MAX_JSON, links=False))
     except ValueError:
         return {}
 
@@ -233,7 +298,7 @@ def read_settings(run_dir: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        settings = yaml.safe_load(storage.read(run_dir / CONFIG, storage.MAX_JSON))
+        settings = yaml.safe_load(storage.read(run_dir / CONFIG, storage.MAX_JSON, links=False))
     except (ValueError, RecursionError, yaml.YAMLError):
         return {}
     return older.updated(settings) if isinstance(settings, dict) else {}

@@ -51,7 +51,7 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
         return None
     path = folder / CONFIG
     try:
-        theirs = typed.to_dict(typed.from_dict(TrainConfig, older.updated(yaml.safe_load(path.read_text())), ""))
+        theirs = typed.to_dict(typed.from_dict(TrainConfig, older.updated(yaml.safe_load(_read(path))), ""))
     except (ValueError, ConfigError, yaml.YAMLError) as error:
         raise OtherSweepError(
             f"{path}: cannot be read ({brief(error)}); put back what the job saved there, or begin a new sweep"
@@ -86,9 +86,18 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """The results of the jobs below `folder` in the order of their numbers; a job without one was interrupted."""
     word = {"status": "interrupted", "overrides": []}
     return [
-        {"job": str(layout.number_of(path)), "folder": path, **(layout.read_result(path) or word)}
+        {**(layout.read_result(path) or word), "job": str(layout.number_of(path)), "folder": path}
         for path in layout.jobs_of(folder)
     ]
+
+
+def _read(path: Path) -> bytes:
+    """A small file of a job's.
+
+    Raises:
+        ValueError: it cannot be read, or is a link.
+    """
+    return storage.read(path, storage.MAX_JSON, links=False)
 
 
 def given_to(job: dict[str, Any]) -> dict[str, str]:
@@ -117,8 +126,8 @@ def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 def _saved_settings(job: dict[str, Any]) -> dict[str, Any]:
     """A job's whole configuration, one level; empty where it has failed before it was saved."""
     try:
-        return typed.flat(older.updated(yaml.safe_load((job["folder"] / CONFIG).read_text())))
-    except (OSError, AttributeError, yaml.YAMLError):
+        return typed.flat(older.updated(yaml.safe_load(_read(job["folder"] / CONFIG))))
+    except (ValueError, AttributeError, yaml.YAMLError):
         return {}
 
 
@@ -147,8 +156,10 @@ def command(folder: Path) -> str:
     """The command line that made the sweep in `folder`, as its jobs have kept it; empty where none has."""
     found = []
     for job in read_jobs(folder):
-        path = job["folder"] / CONFIG
-        first = path.read_text().partition("\n")[0] if path.is_file() else ""
+        try:
+            first = _read(job["folder"] / CONFIG).decode(errors="replace").partition("\n")[0]
+        except ValueError:
+            continue
         if first.startswith("# "):
             found.append(first.removeprefix("# "))
     # Jobs that a later `sweep.resume=` has begun keep that command, which is the first one and more.
