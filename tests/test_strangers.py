@@ -336,6 +336,23 @@ def test_a_job_or_a_sweep_that_is_a_link_is_not_followed(place):
     assert ended.status == 6
 
 
+def test_the_latest_run_is_not_sought_behind_a_strangers_links(place):
+    strangers.leads(place)  # which puts a whole run elsewhere
+    sweep = place.work / "outputs/multirun/theirs"
+    sweep.mkdir(parents=True)
+    run = place.copied()
+    strangers.leads(place)["checkpoints is a link to whole ones"](run)
+    try:
+        (sweep / "0").symlink_to(place.elsewhere / "whole")
+        run.rename(sweep / "1")
+        for words in (["eval", "run=latest"], ["report", "sweep=latest"], ["train", "resume=latest"], ["runs"]):
+            ended = place.run(*words)
+            assert ended.seen.all == []
+            assert not ended.changed
+    finally:
+        shutil.rmtree(sweep)
+
+
 def test_hydra_opens_no_log_of_its_own_before(place):
     run = place.copied()
     strangers.leads(place)["train.log is a link"](run)

@@ -153,8 +153,9 @@ def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataErro
 
 
 def _jobs() -> Iterator[tuple[Path, Path]]:
-    """Each folder below `outputs/multirun` of this folder with each folder in it."""
-    return ((folder, job) for folder in _folders(OUTPUTS / "multirun") for job in _folders(folder))
+    """Each folder below `outputs/multirun` of this folder with each folder in it; a link is none."""
+    places = ((folder, job) for folder in _folders(OUTPUTS / "multirun") for job in _folders(folder))
+    return ((folder, job) for folder, job in places if not job.is_symlink())
 
 
 def _those(job: Path, pattern: str) -> list[Path]:
