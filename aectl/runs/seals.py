@@ -6,6 +6,7 @@ training leaves beside a run's checkpoints a code of these names (HMAC-SHA256), 
 person's home. The folder may be moved and copied; on another machine, or with other names, the run is a stranger's.
 """
 
+import contextlib
 import hmac
 import json
 import os
@@ -19,6 +20,7 @@ from aectl import storage
 FILE = ".made-here"
 KEY_BYTES = 32
 MOST = 100  # seals of a run: one for each place that its pictures have had
+MAX_BYTES = 2**20  # of their file
 PURPOSE = b"aectl: a run that was made here\n"
 
 Names = dict[str, Any]
@@ -119,10 +121,13 @@ def any_in(run_dir: Path) -> bool:
 def _sealed(run_dir: Path, key: bytes) -> Iterator[Names]:
     """What a run's seals name, of those that are of this key."""
     try:
-        seals = storage.parse_json(storage.read(run_dir / FILE, storage.MAX_JSON, links=False)).get("seals")
+        seals = storage.parse_json(storage.read(run_dir / FILE, MAX_BYTES, links=False)).get("seals")
     except ValueError:
         return
-    for one in seals if isinstance(seals, list) else []:
+    for one in seals[:MOST] if isinstance(seals, list) else []:
         code = one.get("code") if isinstance(one, dict) else None
-        if isinstance(code, str) and hmac.compare_digest(code.encode(), _code(key, one.get("names")).encode()):
-            yield one["names"]
+        if not isinstance(code, str) or not code.isascii():
+            continue
+        with contextlib.suppress(RecursionError):  # names that lie too deep in each other are none of ours
+            if hmac.compare_digest(code, _code(key, one.get("names"))):
+                yield one["names"]

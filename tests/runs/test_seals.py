@@ -140,6 +140,25 @@ def test_a_run_keeps_no_more_than_the_newest_seals(run, monkeypatch):
     assert [seals.holds(run, {"dataset": {"name": str(number)}}) for number in range(5)] == [False] * 2 + [True] * 3
 
 
+@pytest.mark.parametrize("code", ["", "\ud800", "é" * 64, "0" * 64, "x" * 10**6])
+def test_a_code_that_is_none_is_no_seal(run, code):
+    seals.add(run, TRAIN)
+    document = json.loads((run / seals.FILE).read_text())
+    document["seals"][0]["code"] = code
+    (run / seals.FILE).write_text(json.dumps(document))
+    assert not seals.holds(run, TRAIN)
+    assert seals.add(run, TRAIN) == "", "and a new one takes its place"
+    assert seals.holds(run, TRAIN)
+
+
+def test_names_too_deep_are_no_seal(run):
+    seals.add(run, TRAIN)
+    for depth in range(850, 1000, 3):
+        names = "[" * depth + "]" * depth
+        (run / seals.FILE).write_text(f'{{"seals": [{{"code": "x", "names": {names}}}]}}')
+        assert not seals.any_in(run)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
