@@ -29,7 +29,12 @@ from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Run, open_data, open_run
 
 
-def load(run: str | os.PathLike[str] = "latest", checkpoint: str = "best", device: str = "auto") -> "TrainedRun":
+def load(
+    run: str | os.PathLike[str] = "latest",
+    checkpoint: str = "best",
+    device: str = "auto",
+    data_root: str | os.PathLike[str] | None = None,
+) -> "TrainedRun":
     """Open a trained run.
 
     Args:
@@ -37,6 +42,8 @@ def load(run: str | os.PathLike[str] = "latest", checkpoint: str = "best", devic
             `run=` takes them.
         checkpoint: `best` or `last`.
         device: `cpu`, `cuda`, `mps`, or `auto`. How many threads torch computes with stays as it is.
+        data_root: where its pictures are, as `data.root=` of the commands; a run that was not made here needs it for
+            what is computed from them.
 
     Raises:
         CheckpointError: there is no such run, or no checkpoint of it is whole; a ValueError, as all of aectl's are.
@@ -46,7 +53,7 @@ def load(run: str | os.PathLike[str] = "latest", checkpoint: str = "best", devic
     place = devices.choose(device, torch.get_num_threads())
     opened = open_run(os.fspath(run), checkpoint, place)
     sanity.watch(opened)
-    return TrainedRun(opened, place)
+    return TrainedRun(opened, place, None if data_root is None else os.fspath(data_root))
 
 
 def train(*words: str) -> "TrainedRun":
@@ -78,9 +85,10 @@ class TrainedRun(OnArrays):
         ValueError: (each method) what was given does not fit, or this run cannot do that; it says what would.
     """
 
-    def __init__(self, opened: Run, device: torch.device):
+    def __init__(self, opened: Run, device: torch.device, data_root: str | None = None):
         super().__init__(opened.model, opened.shape, device, *opened.config.dataset.own_fit)
         self.opened = opened
+        self._root = data_root
 
     @property
     def path(self) -> Path:
@@ -108,7 +116,7 @@ class TrainedRun(OnArrays):
         self.need_code("code to draw")
         if label is not None:
             raise ValueError(f"label={label}: this run was trained without labels; leave it out")
-        data = None if self.module.prior is not None else open_data(self.opened, None)
+        data = None if self.module.prior is not None else open_data(self.opened, self._root)
         return self.decode(from_prior(Origin(self.opened, data, n, seed, self.device)).codes)
 
     def denoise(self, picture: Any) -> Any:
@@ -131,7 +139,7 @@ class TrainedRun(OnArrays):
         """How odd each image is, (N,), float64, the larger the odder; `measure` as of `aectl score`."""
         if measure not in MEASURES:
             raise ValueError(f"measure={measure}: no such measure; choose one of {', '.join(MEASURES)}")
-        trained_on = open_data(self.opened, None).train if MEASURES[measure].of_training else None
+        trained_on = open_data(self.opened, self._root).train if MEASURES[measure].of_training else None
         odd = Oddness(self.module, self.config.noise, measure, self.device, trained_on, samples, seed)
         return np.concatenate([odd(torch.from_numpy(part)).numpy() for part in self.given(x).batches(self.at_once)])
 
@@ -151,7 +159,8 @@ class TrainedRun(OnArrays):
         """
         words = (f"run={self.opened.checkpoint.path}", f"output={os.fspath(output)}", f"format={form}")
         threads = f"threads={torch.get_num_threads()}"
-        run_export(composed("export", *words, threads), Path())
+        root = () if self._root is None else (f"data.root={self._root}",)
+        run_export(composed("export", *words, threads, *root), Path())
         return Path(output)
 
     def _repr_html_(self) -> str:

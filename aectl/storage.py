@@ -11,13 +11,17 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from aectl import plain
+from aectl.errors import StorageError
 
 BINARY = getattr(os, "O_BINARY", 0)  # without it Windows would change the ends of lines
+# Where the system has them: the last name of a path must be no link, and a FIFO makes nobody wait.
+PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 # Of what lists every picture: three values and 70 bytes for each of millions.
 SEALED = plain.Limits(size=2**30, values=2**26, letters=2**20)
 
@@ -42,24 +46,76 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def write(path: Path, data: bytes) -> None:
+def refuse_odd(path: Path, *, grows: bool = False) -> None:
+    """Refuse to write where a link is, or what is neither a file nor a folder.
+
+    A file that `grows` in place must have no second name either, under which it would change as well.
+
+    Raises:
+        StorageError: names it.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:  # nothing is there; or what tries to write will learn why it cannot
+        return
+    _refuse(path, found.st_mode, found.st_nlink if grows else 1)
+
+
+def _refuse(path: Path, mode: int, names: int = 1) -> None:
+    remedy = "take it away, or name another place"
+    if stat.S_ISLNK(mode):
+        raise StorageError(f"{path}: is a link, and nothing is written through links; {remedy}")
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise StorageError(f"{path}: is neither a file nor a folder, and nothing is written into it; {remedy}")
+    if names > 1 and stat.S_ISREG(mode):
+        raise StorageError(f"{path}: is a hard link, and what it shares would change elsewhere as well; {remedy}")
+
+
+def refuse_leads(folder: Path, grows: Callable[[str], bool], own: Callable[[str], bool] | None = None) -> None:
+    """Refuse a folder to be written into that has, however deep, what `refuse_odd` refuses.
+
+    Writers that are not ours open files and folders in it by their names. Links that the folder itself is, or lies
+    behind, are the person's own. `grows` says which names are those of files that grow in place; with `own` only
+    what it says yes to is looked at in the folder itself, and all that is below.
+
+    Raises:
+        StorageError: names what it found.
+        OSError: a folder cannot be listed.
+    """
+    waiting = [folder] if folder.is_dir() else []
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as found:
+                items = list(found)
+        except FileNotFoundError:  # another process has taken it away
+            continue
+        for item in items:
+            if own is not None and place is folder and not own(item.name):
+                continue
+            path = place / item.name
+            if item.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif item.is_symlink() or not item.is_file(follow_symlinks=False) or grows(item.name):
+                refuse_odd(path, grows=grows(item.name))
+
+
+def write(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a new file and flush it to the disk; its mode follows the umask."""
-    with growing(path) as add:
+    with growing(path, mode) as add:
         add(data)
 
 
 @contextlib.contextmanager
-def growing(path: Path) -> Iterator[Callable[[bytes], None]]:
+def growing(path: Path, mode: int = 0o666) -> Iterator[Callable[[bytes], None]]:
     """A new file that grows by what the function gets, and is flushed to the disk at the end of the block."""
 
     def add(data: bytes) -> None:
-        rest = memoryview(data)
         with naming(path):
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            _write_all(descriptor, data)
 
     with naming(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, mode)
     try:
         yield add
         with naming(path):
@@ -68,13 +124,24 @@ def growing(path: Path) -> Iterator[Callable[[bytes], None]]:
         os.close(descriptor)
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def temporary_for(path: Path) -> Path:
     """A new name beside `path`; short, since a name may be as long as the file system allows."""
     return path.with_name(f".tmp-{secrets.token_hex(8)}")
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Replace the file by `data`, so that a reader or a crash sees the old or the new, never a part."""
+    """Replace the file by `data`, so that a reader or a crash sees the old or the new, never a part.
+
+    Raises:
+        StorageError: a link is there, or what is no file.
+    """
+    refuse_odd(path)
     temporary = temporary_for(path)
     try:
         write(temporary, data)
@@ -86,6 +153,21 @@ def replace(path: Path, data: bytes) -> None:
         raise
 
 
+def create(path: Path, data: bytes, mode: int) -> None:
+    """The new file `path`, whole or not at all, unless another process has made it before: then that stays."""
+    temporary = temporary_for(path)
+    try:
+        write(temporary, data, mode)
+        with naming(path), contextlib.suppress(FileExistsError):
+            if hasattr(os, "link"):
+                os.link(temporary, path)
+            else:
+                temporary.rename(path)  # where there are no links a name that is taken is no place to rename to
+            flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def make_parents(path: Path) -> Iterator[Path]:
     """Make the folders that `path` lies in, without recursion, however many; the new ones, outermost first."""
     for folder in list(itertools.takewhile(lambda folder: not folder.is_dir(), path.parents))[::-1]:
@@ -94,9 +176,18 @@ def make_parents(path: Path) -> Iterator[Path]:
 
 
 def append(path: Path, line: str) -> None:
-    """Add one line at the end of the file."""
-    with naming(path), path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    """Add one line at the end of the file.
+
+    Raises:
+        StorageError: a link is there, or a hard link, or what is no file.
+    """
+    refuse_odd(path, grows=True)
+    with naming(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | PLAIN | BINARY, 0o666)
+        try:
+            _write_all(descriptor, f"{line}\n".encode())
+        finally:
+            os.close(descriptor)
 
 
 def make_folder(target: Path, contents: dict[str, bytes]) -> None:
@@ -104,7 +195,11 @@ def make_folder(target: Path, contents: dict[str, bytes]) -> None:
 
     It grows under a temporary name beside its place, is flushed to the disk, and gets its name last; what stood
     there before, which is damaged, goes at that moment.
+
+    Raises:
+        StorageError: a link is there, or what is neither a file nor a folder.
     """
+    refuse_odd(target)
     temporary = temporary_for(target)
     target.parent.mkdir(exist_ok=True)  # but not its parent: a run that was taken away is not made again
     try:
@@ -142,13 +237,17 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read(path: Path, limit: int) -> bytes:
+def read(path: Path, limit: int, *, links: bool = True) -> bytes:
     """The bytes of a regular file, at most `limit`; a FIFO or a device named like a file is never opened.
+
+    Without `links` neither is what a link leads to.
 
     Raises:
         ValueError: it is missing, no file, unreadable or longer; says which.
     """
     try:
+        if not links and path.is_symlink():
+            raise ValueError("is a link, and a run's files are read where they lie")
         if not path.is_file():
             raise ValueError("is missing" if not path.exists() else "is not a file")
         with path.open("rb") as file:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,10 @@ from typing import Any
 # Two tests run side by side, and the commands that they start are small: a second thread each would only wait. Torch
 # and its child processes read this when they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A key of their own, by which runs that they have made are known; processes that they start read it as well.
+if "AECTL_KEY" not in os.environ:
+    _own = tempfile.TemporaryDirectory(prefix="aectl-key-")
+    os.environ["AECTL_KEY"] = f"{_own.name}/key"
 
 import numpy as np
 import pytest

@@ -57,6 +57,13 @@ def test_a_killed_report_is_repeated():
     assert found["different"] == 0
 
 
+@pytest.mark.slow
+def test_strangers_runs_lead_nowhere():
+    found = torture("strangers", "--stride", "29")
+    assert found["commands"] >= 20
+    assert found["connections"] == found["folders"] == found["reads"] == found["writes"] == found["changed"] == 0
+
+
 # ------------------------------------------------------------------------------------------- signals
 
 

@@ -7,6 +7,7 @@
     python tests/torture.py values --stride 20    any JSON value at any key of any file, and the commands that read it
     python tests/torture.py sweeps --count 30     whole sweeps killed at random moments, and who outlives them
     python tests/torture.py reports --count 10    SIGKILL while a sweep is reported on
+    python tests/torture.py strangers             every command over runs that name places, or lead elsewhere
 
 Suites that stand in a module of their own start the real commands. Of the others each run is a forked child of one
 process that has everything imported: a real process with a real SIGKILL, started in milliseconds. Prints counts;
@@ -32,6 +33,7 @@ from typing import Any
 import broken_streams
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
+import strangers
 import torch
 import torch.utils.tensorboard
 import values
@@ -313,6 +315,12 @@ def of_sweeps(name: str, given: argparse.Namespace) -> dict[str, int]:
     return getattr(torture_sweeps, name)(given.count, given.seed)
 
 
+def of_strangers(given: argparse.Namespace) -> dict[str, int]:
+    """In a folder of its own, which runs that were made elsewhere must not lead out of."""
+    with tempfile.TemporaryDirectory() as folder:
+        return strangers.suite(Path(folder), given.stride)
+
+
 # Each suite, and what it is told.
 SUITES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "kills": lambda given: kills(given.count, given.seed),
@@ -321,11 +329,12 @@ SUITES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "sweeps": lambda given: of_sweeps("killed_sweeps", given),
     "reports": lambda given: of_sweeps("killed_reports", given),
     "streams": lambda given: broken_streams.streams(given.stride),
+    "strangers": of_strangers,
     "values": lambda given: any_value(given.stride, given.seed),
 }
 MUST_BE_NONE = {
     "different", "torn", "failed", "lost", "orphans", "tracebacks", "undocumented", "lines", "slow", "wrong", "raw",
-    "damaged",
+    "damaged", "connections", "folders", "reads", "writes", "changed",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from aectl import shell, terminal
 from aectl.cli import composing, job, launching, paths
 from aectl.cli.messages import Task, explain
 from aectl.errors import ConfigError, StorageError, UserError
+from aectl.runs import layout
 
 LOG = "train.log"
 
@@ -50,6 +51,7 @@ def train(words: tuple[str, ...]) -> Path:
 def _logged(folder: Path) -> Iterator[logging.FileHandler]:
     """Our log in a file of the run's folder, and on the screen where the program has no log of its own."""
     root, ours = logging.getLogger(), logging.getLogger("aectl")
+    layout.refuse_leads(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = terminal.LogFile(str(folder / LOG))
     file.setFormatter(terminal.Plain("%(asctime)s %(levelname)s %(message)s"))

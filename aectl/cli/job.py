@@ -16,8 +16,8 @@ from aectl import signals, terminal, torchrun
 from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
-from aectl.errors import ConfigError, OtherSweepError, one_line
-from aectl.runs import receipts
+from aectl.errors import ConfigError, OtherSweepError, StorageError, one_line
+from aectl.runs import layout, receipts
 from aectl.runs.receipts import Word
 from aectl.settings import typed
 from aectl.terminal import say
@@ -111,6 +111,8 @@ class Job:
         logs = [one for one in root.handlers if isinstance(one, logging.FileHandler)]
         place = Place.of_hydra(self.task.command, logs)
         try:
+            if place.logs or place.folder.absolute() != Path.cwd():
+                layout.refuse_leads(place.folder)
             place.begin()
             found = run(self.task.command, cfg, place, self.line)
             terminal.finish(place.logs)
@@ -280,6 +282,10 @@ def end_log(message: str, folder: Path, logs: Sequence[logging.FileHandler], kee
     ours = {*(Path(handler.baseFilename) for handler in logs), folder.absolute() / ".lock"}
     made = [path.absolute() for path in folder.iterdir() if path.name != keep] if folder.is_dir() else []
     left = set(made) - ours
+    try:
+        layout.refuse_leads(folder)
+    except (OSError, StorageError):
+        return  # nothing is opened in it, not even for that
     for handler in logs:
         if left:
             handler.handle(logging.LogRecord("aectl", logging.ERROR, __file__, 0, message, None, None))

@@ -1,9 +1,11 @@
 """Into Hydra: what it would misunderstand is refused, and it calls the job with the composed configuration."""
 
+import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aectl import shell
@@ -108,6 +110,18 @@ def check_overrides(command: str, overrides: list[str], *, multirun: bool) -> No
             raise ConfigError(f"{override}: leave it out; `-m` makes a sweep, and without it there is one run")
         if key in paths.HYDRA_PATHS and not value:
             raise ConfigError(f"{override}: is empty; give a folder")
+
+
+def check_places(places: Mapping[str, Path]) -> None:
+    """Refuse folders that lead elsewhere, before Hydra opens a log in one; see `aectl.runs.layout.refuse_leads`."""
+    from aectl.runs import finding, layout
+
+    found = [places[key] for key in ("hydra.run.dir", "hydra.sweep.dir") if key in places]
+    if "resume" in places:
+        with contextlib.suppress(ConfigError):  # it means several; the command will say so
+            found += filter(None, [finding.locate(str(places["resume"]), "resume")])
+    for folder in found:
+        layout.refuse_leads(folder)
 
 
 def _check_flags(args: list[str]) -> None:

@@ -12,7 +12,7 @@ import time
 from aectl import __version__, errors, shell, signals, torchrun
 from aectl.cli import paths, streams, words
 from aectl.cli.job import Job, complain, prepare_process, tell
-from aectl.cli.launching import check_overrides, hydra_main, name_launch
+from aectl.cli.launching import check_overrides, check_places, hydra_main, name_launch
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, StorageError
@@ -125,6 +125,7 @@ def _main(args: list[str], task: Task) -> int:
     name_launch(stamp, unique, overrides)
     check_overrides(command, overrides, multirun=multirun)
     task.command, task.places = command, paths.paths_among(overrides)
+    check_places(task.places)
     job = Job(task, shell.command(*args))
     if multirun:
         from aectl.cli.multirun import run_sweep

@@ -39,6 +39,7 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     command, broken = job.task.command, None
     folder = job.task.places["hydra.sweep.dir"] = _sweep_folder(job.task.places)
     overrides = [paths.for_hydra(shell.setting("hydra.sweep.dir", folder)), *overrides]
+    layout.refuse_leads(folder)
     apart = _apart(overrides) if command == "train" else None
     if folder.is_dir():
         _take(folder, command, resumed="sweep.resume" in job.task.places)

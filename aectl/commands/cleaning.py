@@ -65,7 +65,8 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
         log.info("%s", line)
     unusable.settle(list(bad.values()), len(pairs), f"input={source}", "on_bad", config.on_bad)
     pairs = [pair for pair in pairs if pair not in bad]
-    with places.prepared(target / name for name in (*_outputs(pairs, noisy), unusable.FILE, *reports)):
+    files = [target / name for name in (*_outputs(pairs, noisy), unusable.FILE, *reports)]
+    with places.prepared(files, target):
         found = [
             _clean_one(run, pair, config, reading, target, device)
             for pair in tqdm(pairs, disable=None, unit="picture", leave=False)

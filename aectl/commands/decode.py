@@ -46,7 +46,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
         raise DataError(f"input={source}: {error}") from None
     below.refuse_overwriting(paths, target, config.overwrite)
     _refuse_senseless(run, names, found, device, source)
-    with places.prepared(paths):
+    with places.prepared(paths, target):
         images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
         for path, image in zip(paths, images, strict=True):
             storage.replace(path, png.of_image(to_uint8(image).numpy()))

@@ -60,6 +60,7 @@ def _free(folder: Path) -> str:
 
 def _verify_run(run: str) -> None:
     located = finding.run(run)
+    layout.refuse_links(located)
     paths = checkpoint.listing(layout.checkpoints_of(located))
     if not paths:
         raise CheckpointError(f"{located}: has no checkpoint")

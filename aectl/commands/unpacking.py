@@ -44,7 +44,7 @@ def unpack(run: Run, source: Path, target: Path, overwrite: bool) -> None:
     labels = [target / LABELS] if header.labelled else []
     below.refuse_overwriting([*paths, *labels], target, overwrite)
     log.info("with %s", run.title)
-    with places.prepared([*paths, *labels]):
+    with places.prepared([*paths, *labels], target):
         first = 0
         for count, block in zip(header.blocks, blocks, strict=True):
             _write(coder, block, found, paths[first : first + count], first, (source, header))

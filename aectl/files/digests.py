@@ -48,6 +48,7 @@ def hashes(entries: Sequence[Entry], memory: Path) -> list[str | None]:
         for entry, value in zip(entries, found, strict=True)
         if value is not None and (entry.archive is not None or now - entry.changed > SETTLED)
     ]
+    storage.refuse_odd(memory.parent)
     memory.parent.mkdir(parents=True, exist_ok=True)
     storage.replace(memory, storage.seal({"files": settled}))
     return found

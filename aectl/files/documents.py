@@ -15,7 +15,7 @@ def plain_of(path: Path, limits: Limits = SMALL) -> dict[str, Any]:
     Raises:
         ValueError: it is missing, damaged, something else, or beyond the limits; says which.
     """
-    return READERS[path.suffix](storage.read(path, limits.size), limits)
+    return READERS[path.suffix](storage.read(path, limits.size, links=False), limits)
 
 
 def lines_of(path: Path, limits: Limits) -> list[bytes]:
@@ -24,4 +24,4 @@ def lines_of(path: Path, limits: Limits) -> list[bytes]:
     Raises:
         ValueError: it is missing, no file or unreadable, or longer than the limit.
     """
-    return storage.read(path, limits.size).split(b"\n")
+    return storage.read(path, limits.size, links=False).split(b"\n")

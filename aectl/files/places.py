@@ -69,23 +69,29 @@ def _ignores_case(folder: Path) -> bool:
     return False
 
 
-def prepare(paths: Iterable[Path]) -> list[Path]:
+def prepare(paths: Iterable[Path], within: Path | None = None) -> list[Path]:
     """Make the folders of files that are to be written, so that what would refuse a file does so before the work.
+
+    `within` is the folder that the person has named, if all of them lie below it: from there on no link is followed.
 
     Returns:
         The folders that were made, the outer ones first.
 
     Raises:
-        StorageError: a name is too long, a file is where a folder must go or the other way round, or nothing may be
-            written there. The folders made are taken away again.
+        StorageError: a link is on the way; a name is too long; a file is where a folder must go or the other way
+            round; or nothing may be written there. The folders made are taken away again.
     """
     made: list[Path] = []
     try:
         for path in paths:
+            _refuse_links(path, within)
             for folder in storage.make_parents(path):
                 made.append(folder)  # those before an error count as well
             with storage.naming(path):
                 _refuse_impossible(path)
+    except StorageError:
+        _take_away(made)
+        raise
     except OSError as error:
         _take_away(made)
         where = brief(error.filename, 300)
@@ -100,17 +106,18 @@ def free(output: Path, overwrite: bool) -> Path:
     """The file `output`, where it may be written.
 
     Raises:
-        StorageError: it is a folder, or is there already and must not be overwritten.
+        StorageError: it is a link or a folder, or is there already and must not be overwritten.
     """
+    storage.refuse_odd(output)
     if output.is_dir() or (output.exists() and not overwrite):
         raise StorageError(f"output={output}: is there already; choose another or set overwrite=true")
     return output
 
 
 @contextlib.contextmanager
-def prepared(paths: Iterable[Path]) -> Iterator[None]:
+def prepared(paths: Iterable[Path], within: Path | None = None) -> Iterator[None]:
     """As `prepare`, for a block of work; where that ends in an error the folders that stayed empty go again."""
-    made = prepare(paths)
+    made = prepare(paths, within)
     try:
         yield
     except BaseException:
@@ -122,6 +129,15 @@ def _take_away(folders: Sequence[Path]) -> None:
     for folder in reversed(folders):
         with contextlib.suppress(OSError):  # it holds something
             folder.rmdir()
+
+
+def _refuse_links(path: Path, within: Path | None) -> None:
+    """A link in the place of the file, or of a folder that it lies in below `within`."""
+    storage.refuse_odd(path)
+    for folder in path.parents if within is not None else ():
+        if folder == within:
+            break
+        storage.refuse_odd(folder)
 
 
 def _refuse_impossible(path: Path) -> None:

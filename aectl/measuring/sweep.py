@@ -67,7 +67,7 @@ class Bench:
     def open(self, job: dict[str, Any]) -> tuple[Run, Split, Principal]:
         """A job's run with its best checkpoint, its data, and the principal components of its training images."""
         run = open_run(str(job["folder"]), "best", self.device)
-        key = json.dumps([typed.to_dict(run.config.dataset), layout.digest_of_split(run.path)])
+        key = json.dumps([typed.to_dict(run.config.dataset), run.made_here, layout.digest_of_split(run.path)])
         if key not in self._data:
             data = open_data(run, self.root)
             self._data[key] = data, baselines.principal(data.train)

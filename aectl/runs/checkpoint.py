@@ -163,7 +163,7 @@ def _sha256(data: bytes) -> str:
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        return storage.read(path, limit)
+        return storage.read(path, limit, links=False)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}; {ANOTHER}") from None
 

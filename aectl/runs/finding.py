@@ -120,7 +120,8 @@ def locate(word: str, key: str = "run") -> Path | None:
         ConfigError: there are several; the line lists them. `key` is the setting.
     """
     if word == LATEST:
-        newest = _newest([*_folders(OUTPUTS / "train"), *_jobs()], "checkpoints/step-*")
+        places = [*_folders(OUTPUTS / "train"), *(job for _, job in _jobs())]
+        newest = _newest(path for place in places for path in layout.checkpoints_seen(place))
         return layout.run_of(newest) if newest else None
     path = layout.run_of(storage.expanded(word))
     return path if path.is_dir() else _only(word, key, runs(), name_of_run) or _only(word, key, jobs(), name_of_run)
@@ -141,16 +142,16 @@ def run(word: str, key: str = "run") -> Path:
 def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataError) -> Path:
     """The folder of the sweep that `word` means, as `locate` has it.
 
-    `latest` is that with the newest file `newest_by` of a job.
+    `latest` is that with the newest `newest_by` of a job: checkpoints/step-*, or a file's name.
 
     Raises:
         ConfigError: there are several.
         error: there is none.
     """
     if word == LATEST:
-        newest = _newest(_jobs(), newest_by)
-        above = newest.parents if newest else ()
-        found = next((path for path in above if path.parent == OUTPUTS / "multirun"), None)
+        of = {path: folder for folder, job in _jobs() for path in _those(job, newest_by)}
+        newest = _newest(of)
+        found = of[newest] if newest else None
     else:
         path = storage.expanded(word)
         found = path if path.is_dir() else _only(word, key, sweeps(), name_of_sweep)
@@ -159,16 +160,22 @@ def sweep(word: str, key: str, newest_by: str, error: type[UserError] = DataErro
     return found
 
 
-def _jobs() -> Iterator[Path]:
-    """The folders of all jobs of all sweeps."""
-    for path in _folders(OUTPUTS / "multirun"):
+def _jobs() -> Iterator[tuple[Path, Path]]:
+    """Each sweep below `outputs/multirun` of this folder with the folder of each of its jobs."""
+    for folder in _folders(OUTPUTS / "multirun"):
         with contextlib.suppress(OSError):  # a folder that cannot be read
-            yield from layout.jobs_of(path)
+            yield from ((folder, job) for job in layout.jobs_of(folder))
 
 
-def _newest(folders: Iterable[Path], pattern: str) -> Path | None:
-    found = [path for folder in folders for path in folder.glob(pattern)]
-    return max(found, key=time_of, default=None)
+def _those(job: Path, pattern: str) -> list[Path]:
+    """What a job has of these: its checkpoints, never behind a stranger's link, or one file."""
+    if pattern.startswith("checkpoints/"):
+        return layout.checkpoints_seen(job)
+    return [path] if (path := job / pattern).is_file() else []
+
+
+def _newest(paths: Iterable[Path]) -> Path | None:
+    return max(paths, key=time_of, default=None)
 
 
 def time_of(path: Path) -> float:

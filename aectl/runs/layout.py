@@ -13,13 +13,14 @@ from aectl import storage
 from aectl.errors import CheckpointError, DataError, DivergedError, brief
 from aectl.files import documents
 from aectl.plain import LINE, SMALL, from_json
-from aectl.runs import older, receipts, records
+from aectl.runs import older, receipts, records, seals
 
 OUTPUTS = Path("outputs")
 RESULT = "result.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 EXPLORER = "explore.html"
+VALIDATION = "validation"  # the folder of its curves
 LOCK = ".lock"
 SPLIT = "split.json"  # which of people's own pictures are in which part
 FILES = ("model.safetensors", "config.json", "trainer.safetensors", "trainer.json")  # of a checkpoint
@@ -28,6 +29,61 @@ PATIENCE = 1.0  # seconds that a start waits for the lock: somebody may be looki
 
 _NAME = re.compile(r"step-(\d{8,})")
 _NUMBERED = re.compile(r"([0-9]{1,9})(?=_|\Z)")
+
+# What commands make in their folders beside files that `storage` writes: folders, and files that grow in place.
+FOLDERS = ("checkpoints", "figures", "images", "pictures", VALIDATION)
+
+
+def _grows(name: str) -> bool:
+    """Whether a file of this name is opened in its place, not written anew: the lock, and logs."""
+    return name == LOCK or name.endswith(".log")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether writers other than `storage` open something of this name in a command's folder.
+
+    TensorBoard's projector, and the jobs of a sweep, have folders whose names begin with digits.
+    """
+    return _grows(name) or name in FOLDERS or name[:1].isdigit()
+
+
+def refuse_leads(folder: Path) -> None:
+    """Refuse to let a command, or a sweep, write into a folder that leads elsewhere; see `storage.refuse_leads`.
+
+    Of the folder that people work in, or one around it, only what bears the names of ours is looked at.
+    """
+    around = Path.cwd().is_relative_to(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are named)
+    storage.refuse_leads(folder, _grows, _is_ours if around else None)
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse to read a run, or one of its checkpoints, that was not made here and has a link in it.
+
+    That is, in the place of one of its files and folders.
+
+    Raises:
+        CheckpointError: names the link.
+    """
+    run_dir = run_of(path)
+    if seals.any_in(run_dir):
+        return
+    shelf = checkpoints_of(run_dir)
+    steps = [shelf] if shelf.is_symlink() else [shelf, *(one for one in _below(shelf) if step_of(one) >= 0)]
+    files = [folder / name for folder in (path, *steps) if not folder.is_symlink() for name in (*FILES, MANIFEST)]
+    own = [run_dir / name for name in (CONFIG, METRICS, RESULT, SPLIT, LOCK, seals.FILE)]
+    link = next((one for one in (*own, *steps, *files) if one.is_symlink()), None)
+    if link is not None:
+        raise CheckpointError(
+            f"{link}: is a link, and {run_dir} was not made here, so nothing is read through it; put a copy of what "
+            "it leads to in its place"
+        )
+
+
+def _below(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def checkpoints_of(run_dir: Path) -> Path:
@@ -54,10 +110,16 @@ def step_of(path: Path) -> int:
 
 
 def listing(folder: Path) -> list[Path]:
-    """The checkpoints below `folder`, newest first, verified or not; temporary ones are none."""
-    if not folder.is_dir():
+    """The checkpoints below `folder`, newest first, verified or not; temporary ones are none.
+
+    Where links lead is looked at only in a run that was made here.
+    """
+    if not folder.is_dir() or (folder.is_symlink() and not seals.any_in(folder.parent)):
         return []
-    return sorted((path for path in folder.iterdir() if step_of(path) >= 0), key=step_of, reverse=True)
+    found = [path for path in folder.iterdir() if step_of(path) >= 0]
+    if any(path.is_symlink() for path in found) and not seals.any_in(folder.parent):
+        found = [path for path in found if not path.is_symlink()]
+    return sorted(found, key=step_of, reverse=True)
 
 
 def checkpoints_seen(run_dir: Path) -> list[Path]:
@@ -74,7 +136,7 @@ def looks_whole(path: Path) -> bool:
     if not isinstance(files, dict) or sorted(files) != sorted(FILES):
         return False
     try:
-        return all((path / name).stat().st_size == files[name]["bytes"] for name in FILES)
+        return all((path / name).lstat().st_size == files[name]["bytes"] for name in FILES)
     except (OSError, KeyError, TypeError):
         return False
 
@@ -99,7 +161,7 @@ def has_trained(sweep: Path) -> bool:
 def numbered(sweep: Path) -> list[tuple[int, Path]]:
     """The jobs of a sweep of 0.1.0, in order: the folders whose names up to an underscore are numbers."""
     named = ((_NUMBERED.match(path.name), path) for path in sweep.iterdir())
-    return sorted((int(match[1]), path) for match, path in named if match and path.is_dir())
+    return sorted((int(match[1]), path) for match, path in named if match and path.is_dir() and not path.is_symlink())
 
 
 @contextlib.contextmanager
@@ -108,10 +170,12 @@ def locked(run_dir: Path) -> Iterator[None]:
 
     Raises:
         CheckpointError: another process holds it.
+        StorageError: the folder has a link somewhere, or the like; see `refuse_leads`.
     """
     import filelock  # 50 ms, which only those pay who train
 
     run_dir.mkdir(parents=True, exist_ok=True)
+    refuse_leads(run_dir)
     lock = filelock.FileLock(run_dir / LOCK)
     try:
         lock.acquire(timeout=PATIENCE)
@@ -132,11 +196,11 @@ def held(run_dir: Path) -> bool:
     try:
         import fcntl
     except ImportError:  # on Windows
-        return path.is_file() and not _can_be_locked(path)
+        return path.is_file() and not path.is_symlink() and not _can_be_locked(path)
     try:
-        if not path.is_file():
+        if not path.is_file() or path.is_symlink():
             return False
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | storage.PLAIN)
     except OSError:
         return False
     try:
@@ -188,7 +252,7 @@ def digest_of_split(run_dir: Path) -> str | None:
     if not os.path.lexists(path):
         return None
     try:
-        return hashlib.sha256(storage.read(path, records.OF_SPLIT.size)).hexdigest()
+        return hashlib.sha256(storage.read(path, records.OF_SPLIT.size, links=False)).hexdigest()
     except ValueError as error:
         raise DataError(f"{path}: {error}; put back what the run saved there, or train it anew") from None
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 
 from aectl import storage
+from aectl.data.datasets import official
+from aectl.data.datasets.base import Dataset
 from aectl.data.images import Split
 from aectl.data.split import build_dataset
 from aectl.errors import CheckpointError, ConfigError, DataError
@@ -14,7 +16,7 @@ from aectl.models.base import Model
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Loss
 from aectl.models.table import build_model
-from aectl.runs import checkpoint, finding, layout, older
+from aectl.runs import checkpoint, finding, layout, older, seals
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import checkpoints_of, read_manifest
@@ -40,6 +42,11 @@ class Run:
     chosen_by: str
 
     @property
+    def made_here(self) -> bool:
+        """Whether the person who runs this has typed what its configuration names; see `aectl.runs.seals`."""
+        return made_here(self.checkpoint)
+
+    @property
     def title(self) -> str:
         """One line that says what was opened."""
         return f"{self.path} at step {self.progress.step} (epoch {self.progress.epoch})"
@@ -47,6 +54,27 @@ class Run:
     def loss(self, data: Split) -> Loss:
         """The objective that it was trained on, with its own data."""
         return self.config.objective.on(len(data.train), self.config.batch_size)
+
+
+def made_here(saved: Checkpoint) -> bool:
+    """Whether the run of a checkpoint was made here, with what the checkpoint's configuration names."""
+    return seals.holds(layout.run_of(saved.path), saved.config.get("train"))
+
+
+def reached(dataset: Dataset, root: str | None, run: str) -> tuple[Dataset, str | None]:
+    """The data set of a run that was not made here, all of whose places are below `root`, and the root to find it by.
+
+    `root` is data.root of the command line; `run` says whose it is, as the setting that named the run.
+
+    Raises:
+        DataError: the data set is at places, and nothing was named.
+    """
+    if dataset.places and root is None:
+        raise DataError(
+            f"{run}: was not made here, so its configuration does not say where pictures are read: give "
+            f"data.root={dataset.wants}"
+        )
+    return dataset.at(root), None if dataset.places else root
 
 
 def chosen_by(settings: TrainConfig, which: str = "best") -> str:
@@ -69,6 +97,7 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
     """
     path = storage.expanded(run)
     if run != "latest" and (path / checkpoint.MANIFEST).is_file():
+        layout.refuse_links(path)
         saved = checkpoint.load(path)
         folder = path
         which = "given"
@@ -108,6 +137,7 @@ def newest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
     Raises:
         CheckpointError: there is none.
     """
+    layout.refuse_links(run_dir)
     if not checkpoints_of(run_dir).is_dir():
         raise CheckpointError(f"{run_dir}: is not a run folder, it has no checkpoints/; train one, or give another")
     return checkpoint.newest(checkpoints_of(run_dir))
@@ -224,18 +254,26 @@ def restore(saved: Checkpoint, settings: TrainConfig, shape: Shape) -> Model:
 
 
 def open_data(run: Run, root: str | None) -> Split:
-    """The run's own data set with its own split; `root` says where its files lie now.
+    """The run's own data set with its own split; `root`, from the command line, says where its files lie now.
+
+    For a run that was not made here nothing is read but what `root` names, and what the person has for such sets
+    anyway; nothing is downloaded.
 
     Raises:
-        DataError: it is not what the run was trained on.
+        DataError: it is not what the run was trained on; or it was not made here, and `root` is missing.
     """
-    settings = run.config
-    data = build_dataset(
-        settings.dataset,
-        root if root is not None else settings.data.root,
-        memory_gb=settings.data.memory_gb,
-        manifest=read_manifest(layout.run_of(run.path)),  # of the run, also for one of its checkpoints
-    )
+    settings, own = run.config, run.made_here
+    if own:
+        dataset, root = settings.dataset, settings.data.root if root is None else root
+    else:
+        dataset, root = reached(settings.dataset, root, f"run={run.path}")
+    with official.fetching(own):
+        data = build_dataset(
+            dataset,
+            root,
+            memory_gb=settings.data.memory_gb,
+            manifest=read_manifest(layout.run_of(run.path)),  # of the run, also for one of its checkpoints
+        )
     if data.train.shape != run.shape:
         raise DataError(
             f"dataset={run.config.dataset.name}: its images are {data.train.shape} now, and the run was trained on "

@@ -76,13 +76,16 @@ def read(sweep: Path, number: int) -> Receipt | None:
 
 
 def folder_of(sweep: Path, receipt: Receipt | None) -> Path | None:
-    """The folder that a job calls its own; None where it has none below the sweep's."""
+    """The folder that a job calls its own; None where it has none below the sweep's, or a link leads to it."""
     if receipt is None or receipt.folder is None:
         return None
     parts = PurePosixPath(receipt.folder).parts
     inside = parts and ".." not in parts and "\0" not in receipt.folder and parts[0] != FOLDER
     found = sweep.joinpath(*parts)
-    return found if inside and found.is_relative_to(sweep) else None
+    if not inside or not found.is_relative_to(sweep):
+        return None
+    steps = [found, *found.parents[: len(parts) - 1]]
+    return None if any(step.is_symlink() for step in steps) else found
 
 
 def nowhere(sweep: Path, number: int) -> Path:
@@ -193,7 +196,7 @@ class Word:
                 return self.number
             except FileExistsError:
                 with contextlib.suppress(ValueError):
-                    text = storage.read(mark, 10).decode("ascii").strip()
+                    text = storage.read(mark, 10, links=False).decode("ascii").strip()
                     if _NUMBER.fullmatch(text):
                         return int(text)
             if time.monotonic() > end:  # whoever made it was killed within

@@ -13,13 +13,12 @@ from torch import Tensor
 from aectl import storage
 from aectl.errors import ConfigError, spelled_out
 from aectl.files.pictures import png
-from aectl.runs.layout import METRICS, plain, read_metrics
+from aectl.runs.layout import METRICS, VALIDATION, plain, read_metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 MAX_LATENT_CURVES = 64  # beyond it, per-latent KL goes into the histogram alone
-VALIDATION = "validation"  # the folder of its curves
 
 # Groups of TensorBoard in the order of their names: curves come first, how training went on comes last. The columns
 # of its table of runs are sorted by code points, in which a space comes before a slash: what the best epoch reached

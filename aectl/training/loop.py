@@ -10,16 +10,17 @@ from typing import Any
 
 from aectl import shell
 from aectl.data.images import Split
-from aectl.errors import ConfigError, DivergedError
+from aectl.errors import ConfigError, DivergedError, brief
 from aectl.machine import threads
 from aectl.measuring import advice
 from aectl.measuring.scoring import score
 from aectl.models import objectives
-from aectl.runs import checkpoint, layout, sweeps
+from aectl.runs import checkpoint, layout, seals, sweeps
 from aectl.runs.config import TrainConfig
 from aectl.runs.records import Best, Progress
 from aectl.runs.schedules import kl_weight_at, lr_at
 from aectl.runs.tracking import Tracker
+from aectl.settings import typed
 from aectl.signals import StopRequest
 from aectl.training import lines, processes
 from aectl.training.bar import Bar, lines_above
@@ -44,8 +45,8 @@ def train(config: TrainConfig, run_dir: Path, overrides: Sequence[str] = (), com
         last epoch's training loss where there is no validation part.
     """
     if not processes.world().first:
-        run_dir, config, saved = _where(config, run_dir, overrides)
-        return _untold(prepare(config, run_dir, saved), fresh=saved is None)
+        run_dir, config, saved, fetches = _where(config, run_dir, overrides)
+        return _untold(prepare(config, run_dir, saved, fetches=fetches), fresh=saved is None)
     with begun(config, run_dir, overrides, command) as (session, told):
         _loop(session, told)
         return finished(session, told, overrides)
@@ -68,9 +69,10 @@ def begun(
     Raises:
         DivergedError: in the block something was not finite; its folder has word of it.
     """
-    run_dir, config, saved = _where(config, run_dir, overrides)
+    run_dir, config, saved, fetches = _where(config, run_dir, overrides)
     with layout.locked(run_dir):
-        session = prepare(config, run_dir, saved, batched=batched, data=data)
+        session = prepare(config, run_dir, saved, batched=batched, data=data, fetches=fetches)
+        _seal(session)
         tracker = Tracker(run_dir, session.progress.step)
         told = Journal(session.config, run_dir, session.data, session.model, session.loss, session.device, tracker)
         try:
@@ -89,8 +91,8 @@ def begun(
 
 def _where(
     config: TrainConfig, run_dir: Path, overrides: Sequence[str]
-) -> tuple[Path, TrainConfig, checkpoint.Checkpoint | None]:
-    """Folder, configuration and newest checkpoint of a run to go on with; of a new one there is no checkpoint."""
+) -> tuple[Path, TrainConfig, checkpoint.Checkpoint | None, bool]:
+    """What `resumed` has of a run to go on with; of a new one there is no checkpoint."""
     if config.resume is not None:
         return resumed(config, overrides)
     if checkpoint.listing(layout.checkpoints_of(run_dir)):
@@ -98,7 +100,17 @@ def _where(
             f"hydra.run.dir={run_dir}: holds a run already; go on with "
             f"{shell.shown('resume', run_dir)} or choose another folder"
         )
-    return run_dir, config, None
+    return run_dir, config, None, True
+
+
+def _seal(session: Session) -> None:
+    """Mark a run as made here, before it has a checkpoint that could be opened; without a key it goes on unmarked."""
+    run_dir = session.keeper.run_dir
+    if reason := seals.add(run_dir, typed.to_dict(session.config)):
+        log.warning(
+            "note: not marked as a run that was made here (%s): other commands will want data.root=<folder> for its "
+            "pictures; AECTL_KEY=<file> names another place for the key", brief(reason, 200),
+        )  # fmt: skip
 
 
 def finished(session: Session, told: Journal, overrides: Sequence[str]) -> float:

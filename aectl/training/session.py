@@ -10,6 +10,7 @@ import psutil
 import torch
 from torch import nn
 
+from aectl.data.datasets import official
 from aectl.data.images import Split
 from aectl.data.split import build_dataset
 from aectl.errors import ConfigError, DataError
@@ -22,7 +23,7 @@ from aectl.rng import seed_of
 from aectl.runs import checkpoint, finding, layout, opening
 from aectl.runs.config import TrainConfig
 from aectl.runs.records import Progress
-from aectl.settings import common
+from aectl.settings import common, typed
 from aectl.training import processes
 from aectl.training.adam import Adam
 from aectl.training.keeping import Keeper
@@ -61,10 +62,12 @@ def prepare(
     *,
     batched: bool = False,
     data: Split | None = None,
+    fetches: bool = True,
 ) -> Session:
     """Data, model and optimizer; fresh from the seed, or as they were saved.
 
     `batched` says whether it takes its steps with others; `data` are their images, where they are read already.
+    `fetches` says whether an official set may be downloaded.
     """
     device = devices.choose(config.device, config.threads)
     world = processes.world()
@@ -73,7 +76,7 @@ def prepare(
     config = _computed(config, device, world, fresh=saved is None)
     manifest = None if saved is None else layout.read_manifest(run_dir)
     if data is None or manifest is not None:
-        with world.first_alone():
+        with world.first_alone(), official.fetching(fetches):
             data = build_dataset(
                 config.dataset, config.data.root, fresh=True, memory_gb=config.data.memory_gb, manifest=manifest
             )
@@ -153,8 +156,16 @@ def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
         )
 
 
-def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainConfig, checkpoint.Checkpoint]:
-    """The run to go on with, its own configuration with what the command line may change, its newest checkpoint."""
+def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainConfig, checkpoint.Checkpoint, bool]:
+    """The run to go on with, its configuration, its newest checkpoint, and whether its data set may be downloaded.
+
+    The configuration is its own with what the command line may change.
+    Of a run that was not made here the paths are those of the command line. As a job of a sweep that is gone on with
+    it names nothing else than this command line, or it is refused as any other.
+
+    Raises:
+        DataError: it was not made here, and the command line does not say where its pictures are.
+    """
     run_dir = finding.run(config.resume, "resume")
     if Path(config.resume).name.startswith("step-"):
         raise ConfigError(f"resume={config.resume}: takes a run folder; it goes on from its newest checkpoint")
@@ -169,8 +180,19 @@ def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainC
     for key in ("root", "memory_gb"):
         if f"data.{key}" in given:
             setattr(settings.data, key, getattr(config.data, key))
+    own = opening.made_here(saved)
+    if not own and typed.to_dict(settings.dataset) == typed.to_dict(config.dataset):
+        own, settings.data.root = True, config.data.root
+    elif not own:
+        if settings.dataset.places and isinstance(config.data.root, typed.Unsaved):
+            raise ConfigError(
+                f"data.root: resume={run_dir} was not made here and will keep what stands here; type the folder"
+            )
+        settings.dataset, settings.data.root = opening.reached(
+            settings.dataset, config.data.root, f"resume={run_dir}"
+        )
     common.check(settings)
     done = opening.read_progress(saved).epoch
     if settings.epochs < done:
         raise ConfigError(f"epochs={settings.epochs}: the run has {done} already; give more to train it further")
-    return run_dir, settings, saved
+    return run_dir, settings, saved, own

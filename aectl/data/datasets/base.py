@@ -3,7 +3,7 @@
 Adding one: a file here with its class, its name in `table.py`, and `configs/dataset/<name>.yaml`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ import torch
 from aectl import storage
 from aectl.data.images import Images, TrainImages
 from aectl.data.patches import Pictures
+from aectl.errors import DataError
 from aectl.settings import ranges
 from aectl.settings.choices import Choice, Range
 from aectl.settings.common import PATH
@@ -94,6 +95,29 @@ class Dataset(Choice):
         return False
 
     @property
+    def places(self) -> list[str]:
+        """Its settings that are paths, those that are given."""
+        return [one.name for one in fields(self) if one.metadata.get("path") and getattr(self, one.name) is not None]
+
+    @property
+    def wants(self) -> str:
+        """What `at` is to be given, in words."""
+        return "<folder>"
+
+    def at(self, root: str | None) -> "Dataset":
+        """The same with `root` in the place of its paths, which are a stranger's; `find` then needs no other.
+
+        Raises:
+            DataError: it has other paths, for which nothing stands.
+        """
+        if self.places:
+            named = ", ".join(f"dataset.{name}" for name in self.places)
+            raise DataError(
+                f"dataset={self.name}: {named} of a run that was not made here cannot be used; train here"
+            )
+        return self
+
+    @property
     def own_scale(self) -> Any:
         """What is white, or [black, white], in its pictures of more than 8 bits; None where their type says it."""
         return None
@@ -150,6 +174,14 @@ class Own(Undivided):
     def words(self) -> str:
         """With the last word of the path."""
         return f"{self.name} {Path(self.root).name}"
+
+    def at(self, root: str | None) -> Dataset:
+        """With `root` as its own; see `Dataset.at`."""
+        if others := [name for name in self.places if name != "root"]:
+            raise DataError(
+                f"dataset={self.name}: dataset.{others[0]} of a run that was not made here cannot be used; train here"
+            )
+        return replace(self, root=str(root))
 
     def place(self, root: str | None) -> Path:
         """Where they lie now."""

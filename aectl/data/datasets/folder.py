@@ -1,8 +1,9 @@
 """A folder of pictures as training data, or two of pairs: clean pictures, and noisy ones of the same scenes."""
 
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ from aectl.data.datasets.base import Found, Own
 from aectl.data.datasets.filling import Form
 from aectl.data.images import Images, TrainImages
 from aectl.data.patches import Patches, Pictures
+from aectl.errors import brief
 from aectl.files import unusable
 from aectl.settings import ranges
 from aectl.settings.choices import Checked, OneOf, Range
@@ -126,6 +128,31 @@ class Folder(Own):
             bad=bad,
             notes=[*notes, *index.notes],
         )
+
+    @property
+    def wants(self) -> str:
+        """Of pairs the folder that holds both."""
+        if not self.paired:
+            return super().wants
+        clean, noisy = (str(Path(*tail)) for tail in self._tails())
+        return f"<the folder that holds the clean pictures in {brief(clean, 80)}, the noisy in {brief(noisy, 80)}>"
+
+    def at(self, root: str | None) -> Own:
+        """Pairs lie below `root` as they lay below the deepest folder that held both, and nowhere else."""
+        if not self.paired:
+            return super().at(root)
+        clean, noisy = (str(storage.expanded(root).joinpath(*tail)) for tail in self._tails())
+        return replace(self, root=clean, noisy=noisy)
+
+    def _tails(self) -> tuple[list[str], list[str]]:
+        """The names of the clean pictures' folder, and of the noisy ones', below what holds both; none leads out."""
+        first, second = (
+            [name for name in re.split(r"[/\\]+", path) if name not in ("", ".", "..") and not name.endswith(":")]
+            for path in (self.root, self.noisy)
+        )
+        same = [one == other for one, other in zip(first, second, strict=False)]
+        shared = (*same, False).index(False)
+        return first[shared:], second[shared:]
 
     def _place_of_noisy(self, root: str | None) -> Path:
         """Where the noisy pictures lie: as they lay from the clean ones, also from `root`; else where they lay."""

@@ -3,13 +3,15 @@
 They lie as torchvision lays them out. A file that is there is never written over: where it is damaged, that is said.
 """
 
+import contextlib
 import http.client
 import os
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +32,19 @@ FAILED = (
 Download = Callable[[Sequence[Path], Path], Any]  # gets what is missing, and a folder for what is not whole yet
 
 
+_FETCHES: ContextVar[bool] = ContextVar("fetches", default=True)
+
+
+@contextlib.contextmanager
+def fetching(may: bool) -> Iterator[None]:
+    """Whether `fetch` may bring anything while the block runs."""
+    before = _FETCHES.set(may)
+    try:
+        yield
+    finally:
+        _FETCHES.reset(before)
+
+
 def data_root(root: str | None) -> Path:
     """Where downloaded data sets live: `root`, else $AECTL_DATA, else the user's cache folder."""
     if root is not None:
@@ -43,8 +58,14 @@ def fetch(name: str, folder: Path, missing: Sequence[Path], download: Download) 
     """Have `download` bring what the data set `name` misses below `folder`.
 
     Raises:
-        DataError: it fails.
+        DataError: it fails, or nothing is to be fetched.
     """
+    if not _FETCHES.get():
+        raise DataError(
+            f"dataset={name}: {missing[0].name} not found in {folder}, and nothing is downloaded for a run that was "
+            "not made here; name the folder that has the set with data.root=<folder>, or train on it yourself once: "
+            f"aectl train dataset={name} epochs=1"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
