@@ -1,5 +1,6 @@
 """A data set: images, split by a seed, or as a run has split them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 
 from aectl.data.datasets.base import Dataset, Found
 from aectl.data.images import Split
-from aectl.errors import ConfigError, DataError
+from aectl.errors import ConfigError, DataError, brief
 
 Manifest = Mapping[str, Sequence[Sequence[str]]]
 Parts = dict[str, torch.Tensor]  # indices of each
@@ -142,8 +143,15 @@ def _named(found: Found, manifest: Manifest) -> tuple[Parts, list[str]]:
     """Indices of the pictures of each part of a manifest, by their content, and what there is to say of the others.
 
     Raises:
-        DataError: one is not there.
+        DataError: one is not there, or stands there twice.
     """
+    counts = Counter(tuple(row) for part in manifest.values() for row in part)
+    twice = next((row for row, times in counts.items() if times > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"the run's split.json names {brief(twice[0], 60)} {counts[twice]} times, and a picture has one place; "
+            "take another copy of the run"
+        )
     place = {tuple(row[1::2]): index for index, row in enumerate(found.files)}
     exact = {tuple(row): index for index, row in enumerate(found.files)}
     lost = [row[0] for part in manifest.values() for row in part if tuple(row[1::2]) not in place]

@@ -1,6 +1,5 @@
 """Autoencoder = encoder · bottleneck · decoder."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -189,6 +188,7 @@ def _networks(choices: Choices, shape: Shape, outputs: int, likelihood: Likeliho
     return encoder, decoder
 
 
+EXTREME = 80.0  # of log σ², beyond which σ² is no number that float32 can hold
 WIDEST = (-20, 5)  # limits of log σ² that leave a run of an ordinary rate as it is, and one of a high rate finite
 
 
@@ -198,8 +198,8 @@ class Clip:
 
     def check(self, key: str, value: list[float] | None) -> None:
         """Refuse what is no such pair."""
-        if value is not None and not (len(value) == 2 and -math.inf < value[0] < value[1] < math.inf):
-            ranges.fail(key, value, "give [least, most], such as [-6,2]")
+        if value is not None and not (len(value) == 2 and -EXTREME <= value[0] < value[1] <= EXTREME):
+            ranges.fail(key, value, f"give [least, most], such as [-6,2], from {-EXTREME:g} to {EXTREME:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

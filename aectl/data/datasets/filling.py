@@ -7,9 +7,10 @@ import dataclasses
 import json
 import logging
 import os
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,8 +25,10 @@ from aectl.files import digests
 from aectl.files.listing import Entry
 from aectl.files.pictures import decoding, fitting
 from aectl.files.pictures.reading import Reading
+from aectl.machine import memory
 
 BLOCK = 512  # images decoded ahead of the writer
+PILE = 2**28  # bytes of them, beside those that are being decoded
 
 Files = tuple[Entry, ...]  # what an image is made of: a picture, or the clean one of a pair and the noisy one
 Hashes = tuple[str | None, ...]  # of those files; None for one that cannot be read
@@ -143,8 +146,10 @@ def _build(
                 raise DataError(f"{whose}{error}") from None
 
         def image(files_and_hashes: tuple[Files, Hashes]) -> np.ndarray | str:
+            files, _ = files_and_hashes
             try:
-                return _joined([decoded(*one) for one in zip(*files_and_hashes, WHOSE, strict=False)], form, size)
+                with memory.FILES.taken(max(entry.weight for entry in files), lambda: files[0].name):
+                    return _joined([decoded(*one) for one in zip(*files_and_hashes, WHOSE, strict=False)], form, size)
             except DataError as error:
                 return str(error)
 
@@ -172,13 +177,35 @@ def _joined(pictures: Sequence[np.ndarray], form: Form, size: tuple[int, int]) -
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[S], T], items: Sequence[S], what: str
 ) -> Iterator[tuple[S, T]]:
-    """Each item with what became of it, in order, with a bar; a block at a time, so that results do not pile up."""
-    with tqdm(total=len(items), desc=what, unit="picture", disable=None, leave=False) as bar:
-        for start in range(0, len(items), BLOCK):
-            block = items[start : start + BLOCK]
-            for item, found in zip(block, pool.map(work, block), strict=True):
+    """Each item with what became of it, in order, with a bar; results that nobody has taken yet do not pile up."""
+    lock, pile = threading.Lock(), 0
+
+    def heaped(item: S) -> T:
+        nonlocal pile
+        found = work(item)
+        with lock:
+            pile += getattr(found, "nbytes", 0)
+        return found
+
+    coming: deque[tuple[S, Future[T]]] = deque()
+    rest = iter(items)
+    try:
+        with tqdm(total=len(items), desc=what, unit="picture", disable=None, leave=False) as bar:
+            while True:
+                while len(coming) < BLOCK and (pile < PILE or not coming) and (item := next(rest, None)) is not None:
+                    coming.append((item, pool.submit(heaped, item)))
+                if not coming:
+                    return
+                item, future = coming.popleft()
+                found = future.result()
+                with lock:
+                    pile -= getattr(found, "nbytes", 0)
                 yield item, found
+                del future, found  # or it would stay until the next one is there
                 bar.update()
+    finally:
+        for _, future in coming:
+            future.cancel()
 
 
 def _shape(images: Sequence[Files], form: Form, pool: ThreadPoolExecutor) -> tuple[int, tuple[int, int]]:
@@ -217,6 +244,7 @@ def _shape(images: Sequence[Files], form: Form, pool: ThreadPoolExecutor) -> tup
 def _header(entry: Entry) -> tuple[bool, tuple[int, int]] | None:
     """Whether it has colours, and its (height, width)."""
     try:
-        return decoding.header(entry.read())
+        with memory.FILES.taken(entry.weight, lambda: entry.name):
+            return decoding.header(entry.read())
     except DataError:
         return None  # decoding will say why
