@@ -62,6 +62,7 @@ torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed picture
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \
 	$(BIN)/python tests/torture.py exits && $(BIN)/python tests/torture.py refusals; others=$$?; \
 	wait $$kills && exit $$others
+	@$(BIN)/python tests/torture.py memory
 	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
 	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py -k "get_through or any_override"
 	@$(MAKE) --no-print-directory mutations

@@ -3,6 +3,7 @@
     python tests/torture.py kills --count 200     SIGKILL at random moments, over AE, DAE and VAE
     python tests/torture.py exits                 the process ends at each file-system step of a save
     python tests/torture.py refusals              ENOSPC, EIO and EACCES at each of those steps
+    python tests/torture.py memory                commands with too little memory, and files that would take very much
 
 Each run is a forked child of one process that has everything imported: a real process with a real SIGKILL, started
 in milliseconds. Prints counts; exits with 1 if a single comparison fails.
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
+import short_of_memory
 import torch
 import torch.utils.tensorboard
 
@@ -264,7 +266,7 @@ def refusals(stride: int = 1) -> dict[str, int]:
 def main() -> None:
     """Run one suite, print its counts as JSON, and fail if anything differed or failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["kills", "exits", "refusals"])
+    parser.add_argument("suite", choices=["kills", "exits", "refusals", "memory"])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--stride", type=int, default=1, help="take only every n-th step")
     parser.add_argument("--seed", type=int, default=0)
@@ -273,6 +275,8 @@ def main() -> None:
     began = time.perf_counter()
     if args.suite == "kills":
         found = kills(args.count, args.seed)
+    elif args.suite == "memory":
+        found = {"different": 0, **short_of_memory.suite()}
     else:
         found = {"exits": exits, "refusals": refusals}[args.suite](args.stride)
     print(json.dumps({"suite": args.suite, **found, "seconds": round(time.perf_counter() - began)}))

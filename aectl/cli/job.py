@@ -17,14 +17,15 @@ from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, OtherSweepError
+from aectl.machine import memory
 from aectl.settings import typed
 
 
 def prepare_process() -> None:
     """How this process meets signals and a disk that refuses, whether it is the command's own or a sweep's worker."""
     signals.unwind_on_signals()
-    # Where the disk refuses, the main thread learns of it and says so in one line; the log and TensorBoard's thread,
-    # who meet it too, would print tracebacks.
+    # Where the disk or the memory refuses, the main thread learns of it and says so in one line; the log and
+    # TensorBoard's thread, who meet it too, would print tracebacks.
     logging.raiseExceptions = False
     threading.excepthook = _quiet_about_storage
 
@@ -54,7 +55,7 @@ def complain(message: str, status: int) -> None:
 
 
 def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
-    if not issubclass(args.exc_type, OSError):
+    if not issubclass(args.exc_type, OSError) and memory.refused(args.exc_value or args.exc_type()) is None:
         threading.__excepthook__(args)
 
 
@@ -120,7 +121,10 @@ class Job:
         """One line for an error, on the screen or in the folder of a sweep's job; what nobody foresaw is raised."""
         signals.heed()
         task = self.task
-        if isinstance(error, OSError):
+        short = memory.refused(error) is not None
+        if short:
+            memory.let_go(error)
+        if short or isinstance(error, OSError):
             own = None if place.in_sweep else place.folder
             places = places_of(composing.settings_of(task.command, cfg), own)
             task = dataclasses.replace(task, places={**task.places, **places})

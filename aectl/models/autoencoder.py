@@ -115,9 +115,12 @@ class Autoencoder(Model):
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor | None:
         """ε ~ N(0, 1), (S, n, K) on the generator's device; a point has none."""
-        if self.posterior is None:
-            return None
-        return torch.randn(self.draws, n, self.latent, generator=generator, device=generator.device)
+        shape = self.drawn(n)
+        return None if shape is None else torch.randn(shape, generator=generator, device=generator.device)
+
+    def drawn(self, n: int) -> tuple[int, ...] | None:
+        """(S, n, K)."""
+        return None if self.posterior is None else (self.draws, n, self.latent)
 
     def terms(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> Terms:
         """Encode `x_noisy`, take z at `eps` of `draw`, score the clean `x`.
