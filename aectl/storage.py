@@ -143,10 +143,11 @@ def read(path: Path, limit: int) -> bytes:
         if not path.is_file():
             raise ValueError("is missing" if not path.exists() else "is not a file")
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            # Given a number, Python takes memory for so many bytes first.
+            data = file.read() if os.fstat(file.fileno()).st_size <= limit else None
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
-    if len(data) > limit:
+    if data is None or len(data) > limit:
         raise ValueError(f"is longer than the {limit} bytes it should have")
     return data
 

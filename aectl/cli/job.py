@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from aectl.settings import typed
 def prepare_process() -> None:
     """How this process meets signals and a disk that refuses, whether it is the command's own or a sweep's worker."""
     signals.unwind_on_signals()
+    # matplotlib's word for memory that was refused while it was imported, which ends in a line of ours.
+    warnings.filterwarnings("ignore", "Unable to import Axes3D")
     # Where the disk or the memory refuses, the main thread learns of it and says so in one line; the log and
     # TensorBoard's thread, who meet it too, would print tracebacks.
     logging.raiseExceptions = False
@@ -197,6 +200,7 @@ def run(command: str, cfg: Any, place: Place, line: str) -> float | None:
     """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
     settings = settings_for(command, cfg, place.overrides)
     _, work = COMMANDS[command].load()
+    memory.begin()
     more = {"overrides": place.overrides, "line": line, "in_sweep": place.in_sweep} if command == "train" else {}
     return work(settings, place.folder, **more)
 

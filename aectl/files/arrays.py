@@ -17,7 +17,7 @@ import numpy as np
 from aectl.errors import brief
 from aectl.machine import memory
 
-PIECE = 2**24  # bytes of values at a time
+PIECE = 2**22  # bytes of values at a time
 MAX_EXPANSION, FLAT = 100, 2**30  # what unpacks to more than so many times its size, and more bytes, is refused
 MAX_HEADER = 2**16  # bytes
 
@@ -44,9 +44,9 @@ class Stored:
         """Bytes of its values."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def refuse_bomb(self, most: int = FLAT) -> None:
-        """Raise ValueError where it is larger than `most` and next to nothing in the file."""
-        if self.size > max(most, MAX_EXPANSION * self.packed):
+    def refuse_bomb(self) -> None:
+        """Raise ValueError where it is very large, and next to nothing in the file."""
+        if self.size > max(FLAT, MAX_EXPANSION * self.packed):
             times = self.size // max(1, self.packed)
             raise ValueError(
                 f"would unpack to {memory.shown(self.size)}, {times:,} times its size; if that is right, save it "

@@ -64,12 +64,13 @@ class Entry:
                 if not path.is_file():  # a FIFO would block whoever opens it
                     raise DataError("is not a file, or a link that leads nowhere")
                 with path.open("rb") as file:
-                    data = file.read(MAX_BYTES + 1)
+                    # Given a number, Python takes memory for so many bytes first.
+                    data = file.read() if os.fstat(file.fileno()).st_size <= MAX_BYTES else None
         except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
             if memory.of_machine(error):
                 raise
             raise DataError(f"cannot be read ({brief(error)})") from None
-        if len(data) > MAX_BYTES:
+        if data is None or len(data) > MAX_BYTES:
             raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
         return data
 

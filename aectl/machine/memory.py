@@ -190,6 +190,32 @@ def settle(setting: str, size: float, instead: str) -> None:
         raise ConfigError(f"{setting}: would take {shown(size)} of memory, and {shown(there)} are free; {instead}")
 
 
+LEAST = 2**26  # bytes without which no command gets far
+LIBRARIES = 2**28  # of addresses: what NumPy's and SciPy's linear algebra lay out when they are first used
+
+
+def begin() -> None:
+    """Before a command works: have what cannot be done without later, and refuse where that is not there.
+
+    Where addresses are limited (`ulimit -v`), the linear algebra in NumPy and in SciPy either ends the process or
+    waits for ever when there are none left for it. It takes what it needs when first used; so it is used here.
+
+    Raises:
+        MemoryShortError: there is too little.
+    """
+    import psutil
+
+    process = psutil.Process()
+    bounded = hasattr(process, "rlimit") and process.rlimit(psutil.RLIMIT_AS)[0] != psutil.RLIM_INFINITY
+    require(LIBRARIES if bounded else LEAST, lambda: "a command of any kind")
+    if bounded:
+        import numpy as np
+        import scipy.linalg
+
+        square = np.eye(256)
+        scipy.linalg.lu(square @ square)
+
+
 # ------------------------------------------------------------------------------ where it was refused
 
 

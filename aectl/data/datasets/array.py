@@ -102,5 +102,5 @@ def read(path: Path, key: str) -> Images:
     except UNREADABLE as error:
         if memory.of_machine(error):
             raise
-        raise DataError(f"{key}={path}: cannot be used ({brief(error)})") from None
+        raise DataError(f"{key}={path}: cannot be used ({brief(error, 200)})") from None
     return Images(pixels, labels)
