@@ -4,8 +4,10 @@ The cache goes by the name and the content of every file, and the settings that 
 """
 
 import dataclasses
+import itertools
 import json
 import logging
+import math
 import os
 import threading
 from collections import Counter, deque
@@ -177,35 +179,43 @@ def _joined(pictures: Sequence[np.ndarray], form: Form, size: tuple[int, int]) -
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[S], T], items: Sequence[S], what: str
 ) -> Iterator[tuple[S, T]]:
-    """Each item with what became of it, in order, with a bar; results that nobody has taken yet do not pile up."""
-    lock, pile = threading.Lock(), 0
+    """Each item with what became of it, in order, with a bar.
 
-    def heaped(item: S) -> T:
+    Results that nobody has taken do not pile up: when there is enough of them, only the one whose turn it is goes on.
+    """
+    changed, pile, turn = threading.Condition(), 0, 0.0
+
+    def heaped(number: int, item: S) -> T:
         nonlocal pile
+        with changed:
+            changed.wait_for(lambda: pile < PILE or number <= turn)
         found = work(item)
-        with lock:
+        with changed:
             pile += getattr(found, "nbytes", 0)
         return found
 
     coming: deque[tuple[S, Future[T]]] = deque()
-    rest = iter(items)
+    rest = enumerate(items)
     try:
         with tqdm(total=len(items), desc=what, unit="picture", disable=None, leave=False) as bar:
-            while True:
-                while len(coming) < BLOCK and (pile < PILE or not coming) and (item := next(rest, None)) is not None:
-                    coming.append((item, pool.submit(heaped, item)))
-                if not coming:
-                    return
+            for _ in items:
+                for number, item in itertools.islice(rest, BLOCK - len(coming)):
+                    coming.append((item, pool.submit(heaped, number, item)))
                 item, future = coming.popleft()
                 found = future.result()
-                with lock:
+                with changed:
                     pile -= getattr(found, "nbytes", 0)
+                    turn += 1
+                    changed.notify_all()
                 yield item, found
                 del future, found  # or it would stay until the next one is there
                 bar.update()
     finally:
         for _, future in coming:
             future.cancel()
+        with changed:
+            turn = math.inf  # nobody waits for a turn that will not come
+            changed.notify_all()
 
 
 def _shape(images: Sequence[Files], form: Form, pool: ThreadPoolExecutor) -> tuple[int, tuple[int, int]]:
