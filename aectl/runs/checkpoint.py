@@ -15,6 +15,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from aectl import storage
@@ -23,6 +24,7 @@ from aectl.runs.layout import FILES, MANIFEST, listing, name_of, step_of
 
 FORMAT = 1
 MAX_FILE = 2**40  # bytes
+SPARE = 2**22  # bytes of memory beside what tensors take when they become a file
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,14 @@ def rotate(folder: Path, keep: Iterable[int]) -> None:
 
 
 def to_bytes(tensors: dict[str, Tensor]) -> bytes:
-    """Tensors by name as one safetensors file."""
+    """Tensors by name as one safetensors file.
+
+    Raises:
+        RuntimeError: there is not the memory.
+    """
+    # Where safetensors gets none it ends the process, or panics with lines of its own; so what it takes is asked for
+    # here: each tensor's bytes, the file, and a copy of that. Nothing of it is written to.
+    torch.empty(3 * sum(tensor.nbytes for tensor in tensors.values()) + SPARE, dtype=torch.uint8)
     return safetensors.torch.save(_on_cpu(tensors))
 
 

@@ -188,6 +188,14 @@ def test_memory_that_is_refused_to_the_thread_that_saves_is_told(aectl, monkeypa
     checkpoint.verify(only)
 
 
+def test_memory_is_asked_for_before_tensors_are_made_bytes(monkeypatch):
+    """safetensors, which would print lines of its own and panic, is not asked at all."""
+    monkeypatch.setattr(checkpoint.safetensors.torch, "save", None)
+    large = torch.zeros(1).expand(2**48)
+    with pytest.raises(RuntimeError, match="memory"):
+        checkpoint.to_bytes({"a": large})
+
+
 def test_a_job_of_a_sweep_that_gets_no_memory_fails_alone(aectl, monkeypatch, tmp_path):
     real = step.step
 
