@@ -66,6 +66,7 @@ torture: $(STAMP) ## kills, refusals, closed streams, strangers' files, bombs, l
 	@$(BIN)/python tests/torture.py reports --count 15
 	@$(BIN)/python tests/torture.py streams
 	@$(BIN)/python tests/torture.py strangers
+	@$(BIN)/python tests/torture.py memory
 	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
 	@$(BIN)/python tests/torture.py values --stride 20
 	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py tests/test_values.py -k "get_through or gets_through or any_override"

@@ -55,9 +55,13 @@ class StorageError(UserError):
 
 
 class DeviceError(UserError):
-    """The requested device is not there (exit code 7)."""
+    """The requested device is not there, or has not what it takes (exit code 7)."""
 
     exit_code = 7
+
+
+class MemoryShortError(DeviceError):
+    """There is less memory than is needed (exit code 7); it is the machine that lacks it, and no file is to blame."""
 
 
 INTERRUPTED = 130

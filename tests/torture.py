@@ -8,6 +8,7 @@
     python tests/torture.py sweeps --count 30     whole sweeps killed at random moments, and who outlives them
     python tests/torture.py reports --count 10    SIGKILL while a sweep is reported on
     python tests/torture.py strangers             every command over runs that name places, or lead elsewhere
+    python tests/torture.py memory                commands with too little memory, and files that would take very much
 
 Suites that stand in a module of their own start the real commands. Of the others each run is a forked child of one
 process that has everything imported: a real process with a real SIGKILL, started in milliseconds. Prints counts;
@@ -33,6 +34,7 @@ from typing import Any
 import broken_streams
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401  (imported here once, not in each child)
+import short_of_memory
 import strangers
 import torch
 import torch.utils.tensorboard
@@ -330,6 +332,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "reports": lambda given: of_sweeps("killed_reports", given),
     "streams": lambda given: broken_streams.streams(given.stride),
     "strangers": of_strangers,
+    "memory": lambda given: short_of_memory.suite(),
     "values": lambda given: any_value(given.stride, given.seed),
 }
 MUST_BE_NONE = {

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from aectl.cli import composing
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, OtherSweepError, StorageError, one_line
+from aectl.machine import memory
 from aectl.runs import layout, receipts
 from aectl.runs.receipts import Word
 from aectl.settings import typed
@@ -27,8 +29,10 @@ def prepare_process() -> None:
     """How this process meets signals and what surrounds it, whether it is the command's own or a sweep's worker."""
     signals.unwind_on_signals()
     os.environ.pop("MPLBACKEND", None)  # no plot of ours is in a window, and matplotlib refuses a name it has not
-    # Where the disk refuses, the main thread learns of it and says so in one line; the log and TensorBoard's thread,
-    # who meet it too, would print tracebacks.
+    # matplotlib's word for memory that was refused while it was imported, which ends in a line of ours.
+    warnings.filterwarnings("ignore", "Unable to import Axes3D")
+    # Where the disk or the memory refuses, the main thread learns of it and says so in one line; the log and
+    # TensorBoard's thread, who meet it too, would print tracebacks.
     logging.raiseExceptions = False
     terminal.log_plainly()
     threading.excepthook = _quiet_about_storage
@@ -59,7 +63,7 @@ def complain(message: str, status: int) -> None:
 
 
 def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
-    if not issubclass(args.exc_type, OSError):
+    if not issubclass(args.exc_type, OSError) and memory.refused(args.exc_value or args.exc_type()) is None:
         threading.__excepthook__(args)
 
 
@@ -148,7 +152,10 @@ class Job:
         """One line for an error, on the screen or in the folder of a sweep's job; what nobody foresaw is raised."""
         signals.heed()
         task = self.task
-        if isinstance(error, OSError):
+        short = memory.refused(error) is not None
+        if short:
+            memory.let_go(error)
+        if short or isinstance(error, OSError):
             own = None if place.in_sweep else place.folder
             places = places_of(composing.settings_of(task.command, cfg), own)
             task = dataclasses.replace(task, places={**task.places, **places})
@@ -250,6 +257,7 @@ def run(command: str, cfg: Any, place: Place, line: str) -> float | None:
     """The composed configuration to plain dataclasses, its checks, and the module that does the work."""
     settings = settings_for(command, cfg, place.overrides)
     _, work = COMMANDS[command].load()
+    memory.begin()
     more = {"overrides": place.overrides, "line": line, "in_sweep": place.in_sweep} if command == "train" else {}
     return work(settings, place.folder, **more)
 

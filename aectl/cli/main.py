@@ -39,8 +39,8 @@ try
   tensorboard --logdir outputs                    curves and pictures, also while it trains
 
 completion   eval "$(aectl -sc install=bash)"     (or zsh, fish)
-exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 numbers not finite, 6 storage, 7 device,
-             130 interrupted, 143 terminated"""
+exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 numbers not finite, 6 storage,
+             7 device or memory, 130 interrupted, 143 terminated"""
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from aectl import errors, installed, shell
 from aectl.cli import groups
 from aectl.cli.paths import quoted
 from aectl.errors import ConfigError, UserError, one_line
+from aectl.machine import memory
 from aectl.runs import layout, schema
 from aectl.settings.ranges import nearest
 
@@ -52,6 +53,9 @@ def explain(error: BaseException, task: Task | None = None) -> tuple[int, str | 
     """The exit status and the one line for an error of `task`; no line for one that is a defect of ours."""
     if isinstance(error, UserError):
         return error.exit_code, one_line(error)
+    if (what := memory.refused(error)) is not None:
+        memory.let_go(error)
+        return errors.MemoryShortError.exit_code, one_line(_memory_line(what, task or Task()))
     if isinstance(error, OSError) and not _from_hydra(error):
         where = f"{error.filename}: " if error.filename else ""
         return errors.StorageError.exit_code, one_line(
@@ -69,6 +73,23 @@ PLUGINS = {
     "hydra/launcher=submitit_slurm": "'aectl[sweepers]'",
     "hydra/launcher=ray": "hydra-ray-launcher",
 }
+
+
+# What makes a command need less memory.
+LESS = {
+    "train": "a smaller batch_size, network, latent or data set",
+    "sample": "a smaller n",
+    "eval": "a smaller batch_size",
+    "score": "fewer samples, or fewer pictures at a time",
+    "report": "fewer pictures as input",
+}
+
+
+def _memory_line(what: str, task: Task) -> str:
+    """What was wanted, what there is, and what to do."""
+    less = LESS.get(task.command, "smaller pictures, or fewer at a time")
+    free = memory.shown(memory.free())
+    return f"memory: {what}, and {free} are free; close other programs or choose {less}, then {task.go_on()}"
 
 
 def _storage_remedy(error: OSError, task: Task) -> str:

@@ -14,7 +14,7 @@ from aectl.coding.bits_back import GarbledError
 from aectl.coding.coders import Coder
 from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import EncodeConfig
-from aectl.errors import CheckpointError, DataError, counted
+from aectl.errors import CheckpointError, DataError, MemoryShortError, counted
 from aectl.files import aec, places, unusable
 from aectl.files.pictures import fitting
 from aectl.files.pictures.reading import Picture
@@ -116,6 +116,8 @@ def _blocks(given: Inputs, coder: Coder) -> Iterator[tuple[list[Source], list[np
         try:
             picture = _values(source.read(), given.run, coder)
             coder.check(picture)
+        except MemoryShortError:
+            raise  # which is no fault of the picture's
         except ValueError as error:
             given.bad.append((source.name, str(error)))
             continue

@@ -264,4 +264,5 @@ class DoctorConfig:
     data: DataConfig
 
     def check(self) -> None:
-        """It has no ranges."""
+        """Refuse the first value out of its range."""
+        number("data.memory_gb", self.data.memory_gb, 0)

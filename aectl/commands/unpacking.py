@@ -13,11 +13,12 @@ from aectl.coding.coders import Coder
 from aectl.errors import CheckpointError, DataError, brief, counted
 from aectl.files import aec, below, places
 from aectl.files.pictures import png
-from aectl.machine import facts
+from aectl.machine import facts, memory
 from aectl.runs import packed
 from aectl.runs.opening import Run
 
 LABELS = "labels.csv"
+TAKEN = 8  # bytes for each value of a picture: the numbers that the bits are, and what they become
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ def _write(
     source, header = of
     sizes = found.sizes[first : first + len(paths)]
     where = f"input={source}: {aec.whose(found.names, first, first + len(paths) - 1)}"
+    pixels = header.shape[0] * sum(height * width for height, width in sizes)
+    memory.require(TAKEN * pixels, lambda: where)
     try:
         with tqdm(total=coder.steps(sizes), disable=None, unit="tile", leave=False) as bar:
             pictures = coder.unpack(block, sizes, bar.update)

@@ -142,7 +142,7 @@ def _named(found: Found, manifest: Manifest) -> tuple[Parts, list[str]]:
     """Indices of the pictures of each part of a manifest, by their content, and what there is to say of the others.
 
     Raises:
-        DataError: one is not there.
+        DataError: one is not there, or there are more than there are pictures.
     """
     place = {tuple(row[1::2]): index for index, row in enumerate(found.files)}
     exact = {tuple(row): index for index, row in enumerate(found.files)}

@@ -20,12 +20,24 @@ PAPER, INK, FRAME = (255, 255, 255), (40, 40, 40), (200, 200, 200)
 TITLE, LABEL, WORDS = 15, 14, 12  # pixels of text
 LEAST = 420  # pixels that a title may take before it goes on in a second line
 LETTERS, MOST = 200, 400  # of a label and of a title at most, whoever made the names in them
+LARGEST = 2**26  # pixels of a sheet, 8,192 to a side
 BAND = 6  # pixels of the stripe that says whose picture it is
 
 
 def _scale(side: int, wanted: int = 84) -> int:
     """The whole factor that brings a picture's longer side to about as many pixels as are wanted."""
     return max(1, round(wanted / side))
+
+
+def enlarged(height: int, width: int) -> int:
+    """Pixels that an image of this size takes on a sheet."""
+    factor = _scale(max(height, width))
+    return (factor * height + GAP) * (factor * width + GAP)
+
+
+def most(shape: Sequence[int]) -> int:
+    """How many images (N, C, H, W) go on a sheet that people can look at."""
+    return max(1, LARGEST // enlarged(*shape[-2:]))
 
 
 def tiles(images: Tensor, columns: int, wide: int = 0) -> np.ndarray:

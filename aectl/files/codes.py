@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from aectl import storage
-from aectl.errors import DataError, brief
+from aectl.errors import DataError, MemoryShortError, brief
 from aectl.files import columns, formats
 from aectl.files.columns import NOTHING, Beside, Codes
+from aectl.machine import memory
 
 MAX_BYTES = 2**32  # of a file of codes
 
@@ -67,7 +68,11 @@ def read(path: Path, latent: int) -> tuple[list[str], Tensor]:
             raise ValueError("holds no codes")
         codes = _single(table)
         _refuse_doubles(table.names, table.rows)
+    except MemoryShortError as error:
+        raise MemoryShortError(f"input={path}: {error}") from None
     except UNREADABLE as error:
+        if memory.of_machine(error):
+            raise
         raise DataError(f"input={path}: cannot be used ({brief(error, 200)})") from None
     if table.passed_over:
         log.warning("note: %s: columns that are passed over: %s", path, brief(", ".join(table.passed_over)))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from aectl import storage
 from aectl.errors import DataError, brief
 from aectl.files.listing import Entry
+from aectl.machine import memory as room
 
 SETTLED = 2 * 10**9  # ns; a file written later than this before it was read may change again within its time stamp
 
@@ -56,7 +57,8 @@ def hashes(entries: Sequence[Entry], memory: Path) -> list[str | None]:
 
 def _hash(entry: Entry) -> str | None:
     try:
-        return sha256(entry.read())
+        with room.FILES.taken(entry.weight, lambda: f"{entry.name}"):
+            return sha256(entry.read())
     except DataError:
         return None  # decoding will say why
 

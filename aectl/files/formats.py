@@ -6,7 +6,6 @@ what stands beside them as `labels` (N,), strings, `psnr` (N,) and `sigma` (N, K
 
 import csv
 import io
-import warnings
 import zipfile
 from array import array
 from collections.abc import Callable, Sequence
@@ -16,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from aectl.errors import ConfigError, brief
-from aectl.files import columns
+from aectl.files import arrays, columns
 from aectl.files.columns import Beside, Codes
+from aectl.machine import memory
 
 MAX_CODES = 10_000_000  # in a .parquet; a small one could hold any number of equal ones
 MAX_NAME = 2**16  # bytes of a name in it; that of a file has fewer
-MAX_EXPANSION = 100  # of an .npz
+ROW = 100  # bytes that a code takes once it is read, its name above all
+MAX_EXPANSION = 100  # of an .npz or a .parquet
 
 
 # -------------------------------------------------------------------------------------------- .npz
@@ -38,22 +39,27 @@ def _to_npz(names: Sequence[str], codes: np.ndarray, beside: Beside) -> bytes:
 
 def _from_npz(data: bytes, latent: int) -> Codes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > max(2**24, MAX_EXPANSION * len(data)):
-            raise ValueError(f"would unpack to more than {MAX_EXPANSION} times its size")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as of headers that Python 2 wrote
-        with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
-            for name in ("names", "codes"):
-                if loaded.files.count(name) != 1:
-                    raise ValueError(f"needs one array called {name}; has {brief(', '.join(loaded.files)) or 'none'}")
-            names, codes = loaded["names"], loaded["codes"]
-    if not (isinstance(names, np.ndarray) and isinstance(codes, np.ndarray)):  # numpy gives other members as bytes
-        raise ValueError("names or codes is no array")
-    if names.ndim != 1 or names.dtype.kind != "U":
-        raise ValueError(f"names: are {names.dtype} of shape {names.shape}, not a row of strings")
-    if codes.dtype.kind not in "fiu":
-        raise ValueError(f"codes: are {codes.dtype}, not numbers")
-    return Codes(names.tolist(), codes, range(1, len(names) + 1))
+        found = arrays.of_archive(archive)
+        for name in ("names", "codes"):
+            if name not in found:
+                raise ValueError(f"needs one array called {name}; has {brief(', '.join(found)) or 'none'}")
+        names, codes = found["names"], found["codes"]
+        if len(names.shape) != 1 or names.dtype.kind != "U":
+            raise ValueError(f"names: are {names.dtype} of shape {names.shape}, not a row of strings")
+        if codes.dtype.kind not in "fiu":
+            raise ValueError(f"codes: are {codes.dtype}, not numbers")
+        _refuse_bomb(names.size + codes.size, len(data))
+        if codes.shape != (*names.shape, latent):
+            shapes = f"{names.shape[0]} names and codes of shape {codes.shape}"
+            raise ValueError(f"has {shapes}; the run's codes are {latent} numbers each")
+        words = [name for part in names.parts() for name in part.tolist()]
+        return Codes(words, codes.whole(), range(1, len(words) + 1))
+
+
+def _refuse_bomb(size: int, packed: int) -> None:
+    """Raise ValueError where a small file would become very many bytes."""
+    if size > max(2**24, MAX_EXPANSION * packed):
+        raise ValueError(f"would unpack to {memory.shown(size)}, more than {MAX_EXPANSION} times its size")
 
 
 # -------------------------------------------------------------------------------------------- .csv
@@ -71,7 +77,7 @@ def _to_csv(names: Sequence[str], codes: np.ndarray, beside: Beside) -> bytes:
 
 
 def _from_csv(data: bytes, latent: int) -> Codes:
-    text = io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline="")
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "surrogateescape", newline="")  # line by line
     lines = ((row, cells) for row, cells in enumerate(csv.reader(text, strict=True), 1) if cells)
     _, header = next(lines, (1, []))
     header = [cell.strip() for cell in header]
@@ -154,9 +160,14 @@ def _from_parquet(data: bytes, latent: int) -> Codes:
                 raise ValueError(f"the column {column} holds {kinds[column]}, not numbers")
         if file.metadata.num_rows > MAX_CODES:
             raise ValueError(f"has {file.metadata.num_rows} codes; at most {MAX_CODES} are read")
+        _refuse_bomb(max(_unpacked(file.metadata, wanted), ROW * file.metadata.num_rows), len(data))
         # With its dictionary, because a name of any length could be repeated without end.
         file = parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=["name"])
         table = file.read(columns=wanted)
+        distinct = sum(len(chunk.dictionary) for chunk in table["name"].chunks)
+        # Where there are fewer names than codes, one stands twice among so many, which will be said; a small file
+        # could repeat them millions of times.
+        table = table.slice(0, distinct + 1)
         names = [name for chunk in table["name"].chunks for name in _texts(chunk)]
         if None in names:
             raise ValueError(f"row {names.index(None) + 1}, column name: is empty")
@@ -168,6 +179,13 @@ def _from_parquet(data: bytes, latent: int) -> Codes:
     except arrow.ArrowException as error:
         raise ValueError(brief(error)) from None
     return Codes(names, np.stack(numbers, axis=1), range(1, len(names) + 1), passed_over)
+
+
+def _unpacked(metadata: Any, wanted: Sequence[str]) -> int:
+    """Bytes of these columns by what the file says of itself."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    found = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(max(0, column.total_uncompressed_size) for column in found if column.path_in_schema in wanted)
 
 
 def _is_text(kind: Any) -> bool:

@@ -4,15 +4,20 @@ import os
 import zipfile
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aectl.errors import DataError, brief
+from aectl.machine import memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 ARRAYS = (".npy", ".npz")  # NumPy's, which hold many pictures
 MAX_BYTES = 2**29  # of one file
+PIECE = 2**22  # bytes of a zip's member at a time
+# Of a zip's members. Flat pictures that are not compressed themselves come to 100 to 1; Deflate goes up to 1,032.
+MAX_EXPANSION = 100
+FLAT, SMALL = 2**28, 2**20  # bytes that those beyond may have all together, or each
 HIDDEN, READ_ALREADY = "hidden", "links to folders read already"
 
 
@@ -34,6 +39,11 @@ class Entry:
     changed: int = 0
     problem: str | None = None
 
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that reading it takes."""
+        return min(self.size, MAX_BYTES) * (1 if self.archive is None else 2)
+
     def read(self) -> bytes:
         """The bytes of the file; nothing but a regular file is opened.
 
@@ -46,17 +56,21 @@ class Entry:
             raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
         try:
             if self.archive is not None:
-                with self.archive.open(self.path) as file:
-                    data = file.read(MAX_BYTES + 1)
+                with self.archive.open(self.path) as file:  # which gives no more bytes than the zip says
+                    # All at once, zipfile would copy what it has after every few.
+                    data = b"".join(iter(lambda: file.read(PIECE), b""))
             else:
                 path = Path(self.path)
                 if not path.is_file():  # a FIFO would block whoever opens it
                     raise DataError("is not a file, or a link that leads nowhere")
                 with path.open("rb") as file:
-                    data = file.read(MAX_BYTES + 1)
+                    # Given a number, Python takes memory for so many bytes first.
+                    data = file.read() if os.fstat(file.fileno()).st_size <= MAX_BYTES else None
         except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            if memory.of_machine(error):
+                raise
             raise DataError(f"cannot be read ({brief(error)})") from None
-        if len(data) > MAX_BYTES:
+        if data is None or len(data) > MAX_BYTES:
             raise DataError(f"is larger than {MAX_BYTES // 2**20} MiB")
         return data
 
@@ -197,9 +211,23 @@ def _members(root: Path, key: str, passed_over: Counter[str]) -> list[Entry]:
                 found.setdefault(entry.name, []).append(entry)
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{key}={root}: cannot be read as a zip ({brief(error)})") from None
+    entries = [entry for same in found.values() for entry in same]
+    if sum(entry.path.compress_size for entry in entries) > root.stat().st_size:
+        raise DataError(f"{key}={root}: cannot be read as a zip (its members lie over each other)")
+    bombs = _bombs(entries)
     twice = "is in the zip once more, and only the last of that name can be kept"
     return [
-        replace(entry, problem=entry.problem or (twice if entry is not same[-1] else None))
+        replace(entry, problem=entry.problem or bombs.get(id(entry)) or (twice if entry is not same[-1] else None))
         for same in found.values()
         for entry in same
     ]
+
+
+def _bombs(entries: Sequence[Entry]) -> dict[int, str]:
+    """Why members must not be unpacked that hold next to nothing in very many bytes; by the entry's `id`."""
+    flat = [entry for entry in entries if entry.size > MAX_EXPANSION * entry.path.compress_size]
+    if sum(entry.size for entry in flat) <= FLAT:
+        return {}
+    large = [(entry, entry.size // max(1, entry.path.compress_size)) for entry in flat if entry.size > SMALL]
+    end = "times its size; unpack the zip yourself if that is right"
+    return {id(entry): f"would unpack to {memory.shown(entry.size)}, {times:,} {end}" for entry, times in large}

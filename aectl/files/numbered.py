@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 _NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL | re.ASCII)
 DIGITS = 15  # of a number that is counted with
+LONGEST = 4096  # letters around it
 
 
 @dataclass(frozen=True)
@@ -61,5 +62,7 @@ def unfolded(rows: Sequence[object], most: int) -> list[str]:
             0 <= found.width <= DIGITS and 0 <= found.first < 10**DIGITS and 1 <= found.count <= most - len(names)
         ):
             raise ValueError(f"a row of names counts {found.count} from {found.first} in {found.width} digits")
+        if found.count > 1 and len(found.before) + len(found.after) > LONGEST:
+            raise ValueError(f"a row of names has more than {LONGEST} letters")
         names += found.names() if found.width else [found.before] * found.count
     return names

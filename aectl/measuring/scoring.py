@@ -1,5 +1,6 @@
 """The objective and the codes of a model over a set of images: one copy, for validation and for `aectl eval`."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from aectl.rng import generator
 ACTIVE = 0.01  # variance of the code's mean above which a latent is active (Burda et al., 2016)
 # Images whose noise and draws have one key. A constant: were it `batch_size`, that would change every figure.
 BLOCK = 20
+AT_ONCE = 2**26  # values that are decoded at a time
 
 
 def active_units(codes: Tensor) -> int:
@@ -83,6 +85,11 @@ class Scores:
         return {"mse": self.mse.mean().item(), "psnr": self.psnr.mean().item()}
 
 
+def _most(images: Images, times: int = 1) -> int:
+    """How many images go at a time, so many values being made of each of theirs."""
+    return max(1, AT_ONCE // (times * math.prod(images.shape)))
+
+
 def batches(
     images: Images,
     corrupt: Noise,
@@ -93,8 +100,10 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """(x, x̃, ε) of at most `batch_size` images at a time; ε is what `draw`, a model's, draws for them.
 
-    Noise and draws of an image depend on `seed` and its place among `images`, not on `batch_size`.
+    Noise and draws of an image depend on `seed` and its place among `images`, not on `batch_size`, which may be more
+    than goes into memory: then there are fewer at a time.
     """
+    batch_size = min(batch_size, _most(images))
     at_once = max(BLOCK, batch_size // BLOCK * BLOCK)
     for first in range(0, len(images), at_once):
         threads.look()
@@ -124,8 +133,10 @@ def score(
 ) -> Scores:
     """The objective `loss` on `images` with weight `beta`: as many draws of z as in training.
 
-    Free bits go by the KL averaged over all of the images.
+    Free bits go by the KL averaged over all of the images. Where many draws of many images would take much memory,
+    there are fewer at a time.
     """
+    batch_size = min(batch_size, _most(images, (model.drawn(1) or (1,))[0] * model.likelihood.per_value))
     parts, codes, errors, noisy = [], [], [], corrupt.corrupts or images.paired
     for x, x_noisy, eps in batches(images, corrupt, device, seed, batch_size, model.draw):
         terms = model.terms(x, x_noisy, eps)

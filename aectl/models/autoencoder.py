@@ -1,6 +1,5 @@
 """Autoencoder = encoder · bottleneck · decoder."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -116,9 +115,12 @@ class Autoencoder(Model):
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor | None:
         """ε ~ N(0, 1), (S, n, K) on the generator's device; a point has none."""
-        if self.posterior is None:
-            return None
-        return torch.randn(self.draws, n, self.latent, generator=generator, device=generator.device)
+        shape = self.drawn(n)
+        return None if shape is None else torch.randn(shape, generator=generator, device=generator.device)
+
+    def drawn(self, n: int) -> tuple[int, ...] | None:
+        """(S, n, K)."""
+        return None if self.posterior is None else (self.draws, n, self.latent)
 
     def terms(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> Terms:
         """Encode `x_noisy`, take z at `eps` of `draw`, score the clean `x`.
@@ -189,6 +191,7 @@ def _networks(choices: Choices, shape: Shape, outputs: int, likelihood: Likeliho
     return encoder, decoder
 
 
+EXTREME = 80.0  # of log σ², beyond which σ² is no number that float32 can hold
 WIDEST = (-20, 5)  # limits of log σ² that leave a run of an ordinary rate as it is, and one of a high rate finite
 
 
@@ -198,8 +201,8 @@ class Clip:
 
     def check(self, key: str, value: list[float] | None) -> None:
         """Refuse what is no such pair."""
-        if value is not None and not (len(value) == 2 and -math.inf < value[0] < value[1] < math.inf):
-            ranges.fail(key, value, "give [least, most], such as [-6,2]")
+        if value is not None and not (len(value) == 2 and -EXTREME <= value[0] < value[1] <= EXTREME):
+            ranges.fail(key, value, f"give [least, most], such as [-6,2], from {-EXTREME:g} to {EXTREME:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

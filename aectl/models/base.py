@@ -54,6 +54,10 @@ class Model(nn.Module):
         """
         return None
 
+    def drawn(self, n: int) -> tuple[int, ...] | None:
+        """The shape of what `draw` gives."""
+        return None
+
     def forward(self, x: Tensor, x_noisy: Tensor, eps: Tensor | None) -> Terms:
         """`terms`, under the name by which modules around this one call it."""
         return self.terms(x, x_noisy, eps)

@@ -52,9 +52,12 @@ class Rounded(Model):
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor | None:
         """u ~ U(−½, ½), (1, n, K, h, w) on the generator's device; in evaluation None: it rounds."""
-        if not self.training:
-            return None
-        return torch.rand(1, n, *self.noise_shape, generator=generator, device=generator.device) - 0.5
+        shape = self.drawn(n)
+        return None if shape is None else torch.rand(shape, generator=generator, device=generator.device) - 0.5
+
+    def drawn(self, n: int) -> tuple[int, ...] | None:
+        """(1, n, K, h, w)."""
+        return (1, n, *self.noise_shape) if self.training else None
 
     def analysed(self, x: Tensor) -> Tensor:
         """The code not rounded yet, (N, C, H, W) → (N, K, h, w); sides are continued by the edge to the stride."""

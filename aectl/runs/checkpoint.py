@@ -14,6 +14,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from aectl import storage
@@ -25,6 +26,7 @@ from aectl.settings import typed
 
 FORMAT = 1
 ANOTHER = "a whole checkpoint is needed, choose another"
+SPARE = 2**22  # bytes of memory beside what tensors take when they become a file
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,14 @@ def rotate(folder: Path, keep: Iterable[int]) -> list[OSError]:
 
 
 def to_bytes(tensors: dict[str, Tensor]) -> bytes:
-    """Tensors by name as one safetensors file."""
+    """Tensors by name as one safetensors file.
+
+    Raises:
+        RuntimeError: there is not the memory.
+    """
+    # Where safetensors gets none it ends the process, or panics with lines of its own; so what it takes is asked for
+    # here: each tensor's bytes, the file, and a copy of that. Nothing of it is written to.
+    torch.empty(3 * sum(tensor.nbytes for tensor in tensors.values()) + SPARE, dtype=torch.uint8)
     return safetensors.torch.save(_on_cpu(tensors))
 
 

@@ -18,7 +18,7 @@ from aectl.models.table import MODELS
 from aectl.runs.schedules import SCHEDULES, Schedule
 from aectl.runs.schema import EXECUTIONS, NAME, PRECISIONS, TrainSchema
 from aectl.settings.common import check_machine
-from aectl.settings.ranges import choice, fail, number
+from aectl.settings.ranges import SINGLE, choice, fail, number
 
 
 @dataclass
@@ -46,11 +46,11 @@ class TrainConfig(TrainSchema):
         number("kl_warmup", self.kl_warmup, 0)
         number("epochs", self.epochs, 1)
         number("batch_size", self.batch_size, 1)
-        number("lr", self.lr, 0, open_low=True)
+        number("lr", self.lr, 0, SINGLE, open_low=True)
         self.adam.check()
         choice("precision", self.precision, PRECISIONS)
         choice("execution", self.execution, EXECUTIONS)
-        number("grad_clip", self.grad_clip, 0, open_low=True)
+        number("grad_clip", self.grad_clip, 0, SINGLE, open_low=True)
         number("early_stop", self.early_stop, 1)
         if self.early_stop is not None and self.dataset.val_size == 0:
             fail("early_stop", self.early_stop, "needs validation images: set dataset.val_size above 0")

@@ -12,6 +12,8 @@ from aectl.runs.schema import TrainSchema
 from aectl.settings.choices import Choice, Range, Table
 from aectl.settings.ranges import fail
 
+MOST = 100  # steps of a schedule
+
 
 def kl_weight_at(step: int, steps_per_epoch: int, config: TrainSchema) -> float:
     """β in force at optimizer step `step` (from 0): rises linearly over the warm-up, then stays `kl_weight`."""
@@ -62,12 +64,14 @@ class Steps(Schedule):
 
     name: ClassVar[str] = "steps"
     after: list[int]
-    factor: Annotated[float, Range(0, open_low=True)]
+    factor: Annotated[float, Range(0, 10, open_low=True)]
 
     def check(self) -> None:
-        """Refuse epochs that do not rise."""
+        """Refuse epochs that do not rise, or are too many for a power of `factor`."""
         if min(self.after, default=0) < 1 or self.after != sorted(set(self.after)):
             fail("schedule.after", self.after, "give epochs of at least 1 in rising order, such as [20,30]")
+        if len(self.after) > MOST:
+            fail("schedule.after", self.after, f"at most {MOST} epochs")
 
     def share(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """`factor` to the power of how many such epochs have ended."""

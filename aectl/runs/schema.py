@@ -32,7 +32,7 @@ class AdamConfig:
             value = getattr(self, key)
             if not 0 <= value < 1:
                 fail(f"adam.{key}", value, "must be a number of at least 0 and below 1")
-        number("adam.eps", self.eps, 0, open_low=True)
+        number("adam.eps", self.eps, 1e-30)  # float32 takes less for 0, and divides by it
         number("adam.weight_decay", self.weight_decay, 0)
 
 

@@ -7,7 +7,6 @@ looked up in such a table, and never names code.
 
 import dataclasses
 import logging
-import math
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ class Range:
     """
 
     low: float
-    high: float = math.inf
+    high: float = ranges.LARGEST
     instead: Callable[[str, float], str | None] | None = None
     open_low: bool = False
 

@@ -1,13 +1,14 @@
 """What a single value may be: each function raises `ConfigError` naming the key, the value and what is wanted."""
 
 import difflib
-import math
 import typing
 from collections.abc import Iterable
 
 from aectl.errors import ConfigError
 
 MAX_LAYERS = 64
+LARGEST = 1e9  # of a number that needs no bound of its own: float32 can compute with it, and nobody wants more
+SINGLE = 1e38  # the largest power of ten that float32 holds
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 1) -> str:
@@ -39,17 +40,17 @@ def choice(key: str, value: str, choices: Iterable[str]) -> None:
         fail(key, value, f"no such choice{nearest(value, choices)} (choices: {', '.join(choices)})")
 
 
-def number(key: str, value: float | None, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    """A finite number in [low, high], or (low, high] with `open_low`; None passes."""
+def number(key: str, value: float | None, low: float, high: float = LARGEST, *, open_low: bool = False) -> None:
+    """A number in [low, high], or (low, high] with `open_low`; None passes. There is no setting without bounds."""
     if value is None:
         return
-    inside = value < math.inf and value <= high and (value > low if open_low else value >= low)  # NaN is neither
+    inside = value <= high and (value > low if open_low else value >= low)  # NaN is neither
     if not inside:
         bound = f"a number {'above' if open_low else 'of at least'} {low:g}"
         fail(
             key,
             value,
-            f"must be {bound}" + (f" and at most {high:g}" if high < math.inf else ""),
+            f"must be {bound}" + (f" and at most {high:g}" if high != LARGEST or value > high else ""),
         )
 
 

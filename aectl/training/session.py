@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
 import torch
 from torch import nn
 
@@ -14,7 +13,8 @@ from aectl.data.datasets import official
 from aectl.data.images import Split
 from aectl.data.split import build_dataset
 from aectl.errors import ConfigError, DataError
-from aectl.machine import devices, threads
+from aectl.machine import devices, memory, threads
+from aectl.models import footprint
 from aectl.models.base import Model
 from aectl.models.networks.layers import Shape, count_parameters
 from aectl.models.objectives import Loss
@@ -82,7 +82,7 @@ def prepare(
             )
     shape = data.train.shape
     if saved is None:
-        _refuse_too_large(config, shape)
+        _refuse_too_large(config, shape, len(data.train), device)
         torch.manual_seed(seed_of(config.seed, "weights"))
         model = build_model(config, shape).to(device)
         if config.network.starts_at_mean:
@@ -140,20 +140,26 @@ def _refuse_apart(config: TrainConfig) -> None:
         raise ConfigError(f"execution={config.execution}: is for a single process; train it without torchrun")
 
 
-def _refuse_too_large(config: TrainConfig, shape: Shape) -> None:
-    """Count the parameters without making them; the operating system would end the process without a word."""
-    with torch.device("meta"):
-        parameters = count_parameters(build_model(config, shape))
-    needed = 16 * parameters  # weight, gradient and Adam's two moments, 4 bytes each
-    memory = psutil.virtual_memory().total
-    if needed > memory:
-        network = config.network
-        sizes = {f"network.{key}": getattr(network, key, None) for key in ("hidden", "channels")}
-        named = " ".join(f"{key}={value}" for key, value in {**sizes, "latent": config.latent}.items() if value)
-        raise ConfigError(
-            f"{named}: {parameters:,} parameters need {needed / 2**30:.0f} GiB to train, and this machine has "
-            f"{memory / 2**30:.0f}; choose smaller widths or a smaller latent"
-        )
+def _refuse_too_large(config: TrainConfig, shape: Shape, count: int, device: torch.device) -> None:
+    """Find out what a step on so many images takes; the operating system would end the process without a word."""
+    model = footprint.laid_out(config, shape)
+    sizes = {f"network.{key}": getattr(config.network, key, None) for key in ("hidden", "channels")}
+    named = " ".join(f"{key}={value}" for key, value in {**sizes, "latent": config.latent}.items() if value)
+    parameters = count_parameters(model)
+    what, instead = f"{named}, {parameters:,} parameters", "choose smaller widths or a smaller latent"
+    if device.type != "cpu":  # what a device has, it says itself
+        return
+    memory.settle(what, footprint.of_parameters(model), instead)
+    memory.settle(f"{count:,} images in an epoch", 16 * count, "choose fewer patches of each picture")  # its order
+    images, draws = min(config.batch_size, count), config.objective.draws
+    if 4 * footprint.might_take(model.train(), images, shape) < memory.free():
+        return
+    step = footprint.of_step(model, config.objective.on(count, config.batch_size), images, shape)
+    if step is None:
+        return
+    settings = f"batch_size={config.batch_size}" + (f" objective.samples={draws}" if draws > 1 else "")
+    fewer = "choose a smaller batch_size" + (", or fewer samples" if draws > 1 else "")
+    memory.settle(f"{settings} with {named}", footprint.of_parameters(model) + step, fewer)
 
 
 def resumed(config: TrainConfig, overrides: Sequence[str]) -> tuple[Path, TrainConfig, checkpoint.Checkpoint, bool]:

@@ -1,5 +1,6 @@
-"""People's own images in a NumPy file."""
+"""People's own images in a NumPy file, read piece by piece: what they take in memory is what they are."""
 
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -12,30 +13,56 @@ from torch import Tensor
 
 from aectl.data.datasets.base import Found, Own
 from aectl.data.images import Images
-from aectl.errors import DataError, brief
+from aectl.errors import DataError, MemoryShortError, brief
+from aectl.files import arrays
+from aectl.files.arrays import Stored
+from aectl.machine import memory
+
+UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
-def _stack(values: np.ndarray) -> Tensor:
-    """(N, C, H, W), uint8, from (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]."""
-    if values.ndim == 3:
-        values = values[:, None]
-    elif values.ndim == 4 and values.shape[-1] in (1, 3) and values.shape[1] not in (1, 3):
-        values = values.transpose(0, 3, 1, 2)
-    if values.ndim != 4 or values.shape[1] not in (1, 3) or 0 in values.shape:
-        raise ValueError(f"is of shape {values.shape}; give (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1 or 3")
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-            raise ValueError("has floats outside [0, 1]")
-        values = np.rint(values * 255)
-    elif values.dtype != np.uint8:
-        raise ValueError(f"is of type {values.dtype}; give uint8, or floats in [0, 1]")
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.uint8))
+def _stack(stored: Stored) -> Tensor:
+    """(N, C, H, W), uint8, from (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1].
+
+    Raises:
+        ValueError: it is something else, by its header or by what comes.
+        MemoryShortError: there is not the memory for so many; nothing has been taken.
+    """
+    shape, dtype = stored.shape, stored.dtype
+    colours_last = len(shape) == 4 and shape[-1] in (1, 3) and shape[1] not in (1, 3)
+    sides = (shape[-1], *shape[1:-1]) if colours_last else shape[1:]
+    if len(shape) == 3:
+        sides = (1, *sides)
+    if len(sides) != 3 or sides[0] not in (1, 3) or 0 in shape:
+        raise ValueError(f"is of shape {shape}; give (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1 or 3")
+    if dtype.kind != "f" and dtype != np.uint8:
+        raise ValueError(f"is of type {dtype}; give uint8, or floats in [0, 1]")
+    memory.require(math.prod(shape), lambda: f"{shape[0]:,} images of {sides[2]}×{sides[1]}; keep fewer in the file")
+    images = np.empty((shape[0], *sides), np.uint8)
+    first = 0
+    for part in stored.parts():
+        rows = part.transpose(0, 3, 1, 2) if colours_last else part.reshape(len(part), *sides)
+        images[first : first + len(part)] = _bytes(rows)
+        first += len(part)
+    return torch.from_numpy(images)
 
 
-def _label_numbers(labels: np.ndarray, count: int) -> Tensor:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels: are {labels.dtype} of shape {labels.shape}; give {count} integers")
-    return torch.from_numpy(labels.astype(np.int64))
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """uint8, or floats in [0, 1], as 0 to 255."""
+    if values.dtype == np.uint8:
+        return values
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise ValueError("has floats outside [0, 1]")
+    return np.rint(values * 255)
+
+
+def _label_numbers(stored: Stored, count: int) -> Tensor:
+    if stored.shape != (count,) or stored.dtype.kind not in "iu":
+        raise ValueError(f"labels: are {stored.dtype} of shape {stored.shape}; give {count} integers")
+    return torch.from_numpy(stored.whole().astype(np.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +89,18 @@ def read(path: Path, key: str) -> Images:
         with path.open("rb") as file:
             if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
                 raise ValueError("is no NumPy file; write one with numpy.save, .npy, or numpy.savez, .npz")
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return Images(_stack(loaded), None)
-        with loaded:
-            if "images" not in loaded.files:
-                raise ValueError(f"has no array named images, only {', '.join(loaded.files) or 'none'}")
-            pixels = _stack(loaded["images"])
-            labels = _label_numbers(loaded["labels"], len(pixels)) if "labels" in loaded.files else None
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{key}={path}: cannot be used ({brief(error)})") from None
+        with arrays.opened(path) as found:
+            if isinstance(found, Stored):
+                return Images(_stack(found), None)
+            if "images" not in found:
+                raise ValueError(f"has no array named images, only {', '.join(found) or 'none'}")
+            found["images"].refuse_bomb()
+            pixels = _stack(found["images"])
+            labels = _label_numbers(found["labels"], len(pixels)) if "labels" in found else None
+    except MemoryShortError as error:
+        raise MemoryShortError(f"{key}={path}: {error}") from None
+    except UNREADABLE as error:
+        if memory.of_machine(error):
+            raise
+        raise DataError(f"{key}={path}: cannot be used ({brief(error, 200)})") from None
     return Images(pixels, labels)

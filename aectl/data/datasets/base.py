@@ -29,7 +29,7 @@ class Labels:
 
     def check(self, key: str, value: list[int] | None) -> None:
         """Refuse what is no such list."""
-        if value is not None and (not value or min(value) < 0 or len(set(value)) < len(value)):
+        if value is not None and (not value or min(value) < 0 or max(value) >= 2**31 or len(set(value)) < len(value)):
             ranges.fail(key, value, "give labels, each once, such as [3]; null trains on all")
 
 

@@ -4,12 +4,15 @@ The cache goes by the name and the content of every file, and the settings that 
 """
 
 import dataclasses
+import itertools
 import json
 import logging
+import math
 import os
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,8 +27,10 @@ from aectl.files import digests
 from aectl.files.listing import Entry
 from aectl.files.pictures import decoding, fitting
 from aectl.files.pictures.reading import Reading
+from aectl.machine import memory
 
 BLOCK = 512  # images decoded ahead of the writer
+PILE = 2**28  # bytes of them, beside those that are being decoded
 
 Files = tuple[Entry, ...]  # what an image is made of: a picture, or the clean one of a pair and the noisy one
 Hashes = tuple[str | None, ...]  # of those files; None for one that cannot be read
@@ -143,8 +148,10 @@ def _build(
                 raise DataError(f"{whose}{error}") from None
 
         def image(files_and_hashes: tuple[Files, Hashes]) -> np.ndarray | str:
+            files, _ = files_and_hashes
             try:
-                return _joined([decoded(*one) for one in zip(*files_and_hashes, WHOSE, strict=False)], form, size)
+                with memory.FILES.taken(max(entry.weight for entry in files), lambda: files[0].name):
+                    return _joined([decoded(*one) for one in zip(*files_and_hashes, WHOSE, strict=False)], form, size)
             except DataError as error:
                 return str(error)
 
@@ -172,13 +179,43 @@ def _joined(pictures: Sequence[np.ndarray], form: Form, size: tuple[int, int]) -
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[S], T], items: Sequence[S], what: str
 ) -> Iterator[tuple[S, T]]:
-    """Each item with what became of it, in order, with a bar; a block at a time, so that results do not pile up."""
-    with tqdm(total=len(items), desc=what, unit="picture", disable=None, leave=False) as bar:
-        for start in range(0, len(items), BLOCK):
-            block = items[start : start + BLOCK]
-            for item, found in zip(block, pool.map(work, block), strict=True):
+    """Each item with what became of it, in order, with a bar.
+
+    Results that nobody has taken do not pile up: when there is enough of them, only the one whose turn it is goes on.
+    """
+    changed, pile, turn = threading.Condition(), 0, 0.0
+
+    def heaped(number: int, item: S) -> T:
+        nonlocal pile
+        with changed:
+            changed.wait_for(lambda: pile < PILE or number <= turn)
+        found = work(item)
+        with changed:
+            pile += getattr(found, "nbytes", 0)
+        return found
+
+    coming: deque[tuple[S, Future[T]]] = deque()
+    rest = enumerate(items)
+    try:
+        with tqdm(total=len(items), desc=what, unit="picture", disable=None, leave=False) as bar:
+            for _ in items:
+                for number, item in itertools.islice(rest, BLOCK - len(coming)):
+                    coming.append((item, pool.submit(heaped, number, item)))
+                item, future = coming.popleft()
+                found = future.result()
+                with changed:
+                    pile -= getattr(found, "nbytes", 0)
+                    turn += 1
+                    changed.notify_all()
                 yield item, found
+                del future, found  # or it would stay until the next one is there
                 bar.update()
+    finally:
+        for _, future in coming:
+            future.cancel()
+        with changed:
+            turn = math.inf  # nobody waits for a turn that will not come
+            changed.notify_all()
 
 
 def _shape(images: Sequence[Files], form: Form, pool: ThreadPoolExecutor) -> tuple[int, tuple[int, int]]:
@@ -217,6 +254,7 @@ def _shape(images: Sequence[Files], form: Form, pool: ThreadPoolExecutor) -> tup
 def _header(entry: Entry) -> tuple[bool, tuple[int, int]] | None:
     """Whether it has colours, and its (height, width)."""
     try:
-        return decoding.header(entry.read())
+        with memory.FILES.taken(entry.weight, lambda: entry.name):
+            return decoding.header(entry.read())
     except DataError:
         return None  # decoding will say why

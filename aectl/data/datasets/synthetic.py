@@ -1,11 +1,13 @@
 """Drawn shapes with known factors: a data set that needs no files, and whose latent variables are known."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
 
 from aectl.data.datasets.base import Found, Undivided, from_numpy
+from aectl.machine import memory
 from aectl.settings import ranges
 from aectl.settings.choices import Checked, Range
 
@@ -78,5 +80,8 @@ class Synthetic(Undivided):
 
     def find(self, root: str | None, memory_gb: float) -> Found:
         """The shapes; the label says which each is."""
+        size = 2 * self.synthetic_size * math.prod(self.synthetic_shape)  # once drawn, once more as its parts
+        which = f"dataset.synthetic_size={self.synthetic_size}"
+        memory.settle(which, size, "choose fewer, or a smaller synthetic_shape")
         pixels, labels, _ = draw(self.synthetic_size, tuple(self.synthetic_shape), self.split_seed)
         return Found(from_numpy(pixels, labels))

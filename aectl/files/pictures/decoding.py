@@ -11,9 +11,10 @@ import imagecodecs
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from aectl.errors import DataError, ScaleError, UserError, brief, one_line
+from aectl.errors import DataError, MemoryShortError, ScaleError, UserError, brief, one_line
 from aectl.files.pictures import containers, exif, leftovers, tiff
 from aectl.files.pictures.reading import Levels, Picture, Reading
+from aectl.machine import memory
 
 # Formats that Pillow decodes by itself; others, such as EPS, would start another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -77,8 +78,8 @@ def decode_pages(data: bytes, reading: Reading, name: str) -> list[Picture]:
 def _named(name: str) -> Iterator[None]:
     try:
         yield
-    except ScaleError as error:
-        raise ScaleError(f"{one_line(name)}: {error}" if name else str(error)) from None
+    except (ScaleError, MemoryShortError) as error:
+        raise type(error)(f"{one_line(name)}: {error}" if name else str(error)) from None
 
 
 @contextlib.contextmanager
@@ -92,7 +93,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError:  # its text is the address of an object
         raise DataError(f"is no picture, or none of {', '.join(FORMATS)}") from None
     except UNREADABLE as error:
-        if isinstance(error, UserError):
+        if isinstance(error, UserError) or memory.of_machine(error):
             raise
         raise DataError(f"cannot be read as a picture ({brief(error)})") from None
 

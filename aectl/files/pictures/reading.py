@@ -1,13 +1,13 @@
 """What a picture is once it is read, which of its values are black and white, and how much memory it may take."""
 
 import contextlib
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from aectl.errors import DataError, ScaleError, one_line
+from aectl.machine import memory
 
 PICTURE_GB = 4.0
 BYTE = np.dtype(np.uint8)
@@ -135,8 +135,7 @@ class Reading:
         self.scale = None if given is None else (float(given[0]), float(given[1]))
         self.picture_gb = picture_gb
         self.prefix = prefix
-        self._taken = 0.0
-        self._freed = threading.Condition()
+        self._budget = memory.Budget(int(picture_gb * 2**30))
         self._levels: set[str] = set()
         self._further: dict[str, str] = {}
         self._left: dict[str, str] = {}
@@ -199,24 +198,19 @@ class Reading:
 
         Raises:
             DataError: they would take more than there may be; nothing has been taken.
+            MemoryShortError: they would take more than is free.
         """
-        wanted = sum(map(_bytes, *zip(*pages, strict=True))) / 2**30
-        if wanted > self.picture_gb:
-            width, height, *_ = max(pages)
-            many = f"has {len(pages)} pages of up to " if len(pages) > 1 else "is "
+        size = sum(map(_bytes, *zip(*pages, strict=True)))
+        width, height, *_ = max(pages)
+        many = f"has {len(pages)} pages of up to " if len(pages) > 1 else "is "
+        if size > self.picture_gb * 2**30:
             raise DataError(
-                f"{many}{width}×{height} and would take {wanted:.3g} GiB of memory, more than "
+                f"{many}{width}×{height} and would take {size / 2**30:.3g} GiB of memory, more than "
                 f"{self.prefix}picture_gb={self.picture_gb:g}; raise that if there is so much"
             )
-        with self._freed:
-            self._freed.wait_for(lambda: self._taken + wanted <= self.picture_gb or not self._taken)
-            self._taken += wanted
-        try:
+        words = f"a picture that {many}{width}×{height}; {self.prefix}picture_gb=<less> leaves such pictures out"
+        with self._budget.taken(size), memory.PICTURES.taken(size, lambda: words):
             yield
-        finally:
-            with self._freed:
-                self._taken -= wanted
-                self._freed.notify_all()
 
 
 def _bytes(width: int, height: int, planes: int, size: int) -> int:

@@ -19,6 +19,7 @@ from aectl.files.pictures import exif
 from aectl.files.pictures.containers import jpeg_segments
 from aectl.files.pictures.exif import Layout
 from aectl.files.pictures.reading import Picture, Reading
+from aectl.machine import memory
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 10_000
@@ -131,12 +132,14 @@ class opened:  # noqa: N801 (it is used as a function is)
         try:
             self.file = TiffFile(io.BytesIO(self.data))
         except UNREADABLE as error:
+            if memory.of_machine(error):
+                raise
             raise DataError(f"cannot be read as a picture ({brief(error)})") from None
         return self.file
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self.file.close()
-        if isinstance(error, UNREADABLE) and not isinstance(error, UserError):
+        if isinstance(error, UNREADABLE) and not isinstance(error, UserError) and not memory.of_machine(error):
             raise DataError(f"cannot be read as a picture ({brief(error)})") from None
 
 
