@@ -64,9 +64,14 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".tmp-{secrets.token_hex(8)}")
 
 
-def replace(path: Path, data: bytes) -> None:
+def temporary_of(path: Path) -> Path:
+    """The one temporary name of `path`, of that form, for who alone writes there: a kill's leftover can be found."""
+    return path.with_name(f".tmp-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}")
+
+
+def replace(path: Path, data: bytes, temporary: Path | None = None) -> None:
     """Replace the file by `data`, so that a reader or a crash sees the old or the new, never a part."""
-    temporary = temporary_for(path)
+    temporary = temporary or temporary_for(path)
     try:
         write(temporary, data)
         with naming(path):
@@ -88,6 +93,32 @@ def append(path: Path, line: str) -> None:
     """Add one line at the end of the file."""
     with naming(path), path.open("a") as file:
         file.write(line + "\n")
+
+
+@contextlib.contextmanager
+def appending(path: Path, size: int) -> Iterator[Callable[[bytes], None]]:
+    """The file, a new one or what it has after `size` bytes cut off, and a function that adds to it.
+
+    What was added is on the disk when the function returns, before anything that comes later.
+    """
+
+    def add(data: bytes) -> None:
+        rest = memoryview(data)
+        with naming(path):
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY | getattr(os, "O_NOFOLLOW", 0)
+    with naming(path):
+        descriptor = os.open(path, flags, 0o666)
+    try:
+        with naming(path):
+            os.ftruncate(descriptor, size)
+            flush_folder(path.parent)
+        yield add
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(target: Path, contents: dict[str, bytes]) -> None:

@@ -96,17 +96,6 @@ def prepare(paths: Iterable[Path]) -> list[Path]:
     return made
 
 
-def free(output: Path, overwrite: bool) -> Path:
-    """The file `output`, where it may be written.
-
-    Raises:
-        StorageError: it is a folder, or is there already and must not be overwritten.
-    """
-    if output.is_dir() or (output.exists() and not overwrite):
-        raise StorageError(f"output={output}: is there already; choose another or set overwrite=true")
-    return output
-
-
 @contextlib.contextmanager
 def prepared(paths: Iterable[Path]) -> Iterator[None]:
     """As `prepare`, for a block of work; where that ends in an error the folders that stayed empty go again."""
