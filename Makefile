@@ -58,10 +58,11 @@ bench: $(STAMP) ## time everything beside other programs, into docs/performance.
 bench-growth: $(STAMP) ## how time and memory grow with images, pixels, latents and jobs, into docs/performance.md: 8 minutes
 	$(BIN)/python benchmarks/growth.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
-torture: $(STAMP) ## 200 kills, each step of a save refused, 1,000 mixed pictures, fuzzing, seeded defects: 15 minutes
+torture: $(STAMP) ## 260 kills, each step of a save refused, 1,000 mixed pictures, fuzzing, seeded defects: 15 minutes
 	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \
 	$(BIN)/python tests/torture.py exits && $(BIN)/python tests/torture.py refusals; others=$$?; \
 	wait $$kills && exit $$others
+	@$(BIN)/python tests/torture.py folders --count 60
 	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
 	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py -k "get_through or any_override"
 	@$(MAKE) --no-print-directory mutations

@@ -121,13 +121,14 @@ def appending(path: Path, size: int) -> Iterator[Callable[[bytes], None]]:
         os.close(descriptor)
 
 
-def make_folder(target: Path, contents: dict[str, bytes]) -> None:
+def make_folder(target: Path, contents: dict[str, bytes], temporary: Path | None = None) -> None:
     """Make the folder `target` with these files in this order, whole or not at all.
 
     It grows under a temporary name beside its place, is flushed to the disk, and gets its name last; what stood
-    there before, which is damaged, goes at that moment.
+    there before steps `aside` at that moment, and goes.
     """
-    temporary = temporary_for(target)
+    temporary = temporary or temporary_for(target)
+    before = aside(temporary)
     target.parent.mkdir(exist_ok=True)  # but not its parent: a run that was taken away is not made again
     try:
         temporary.mkdir()
@@ -135,13 +136,21 @@ def make_folder(target: Path, contents: dict[str, bytes]) -> None:
             write(temporary / name, data)
         flush_folder(temporary)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(before)
         with naming(target):
             temporary.rename(target)
             flush_folder(target.parent)
+        remove(before)
     except BaseException:
+        if before.exists() and not target.exists():
+            before.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def aside(temporary: Path) -> Path:
+    """Where what stood in the place of a new folder is, while that gets its name from `temporary`."""
+    return temporary.with_name(f"{temporary.name}-old")
 
 
 def remove(path: Path) -> None:

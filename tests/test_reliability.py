@@ -43,6 +43,14 @@ def test_refusals_within_a_save_lose_nothing():
     assert found["refusals"] >= 3
 
 
+@pytest.mark.slow
+def test_kills_of_commands_that_write_folders_leave_what_goes_on():
+    found = torture("folders", "--count", "8", "--seed", "1")
+    assert found["kills"] >= 8
+    assert found["gone_on"] >= 1
+    assert found["different"] == found["leftovers"] == found["tracebacks"] == 0
+
+
 # ------------------------------------------------------------------------------------------- signals
 
 

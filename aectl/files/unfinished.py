@@ -125,7 +125,7 @@ class Work:
     def __init__(self, target: Path, facts: Mapping[str, Any], overwrite: bool, *, folder: bool) -> None:
         self.root = target if folder else target.parent
         self._target, self._overwrite, self._folder = target, overwrite, folder
-        mark = "" if folder else "-" + digest(target.name)[:16]
+        mark = "" if folder else _mark(target)
         self.note, self._lock = self.root / f"{NOTE}{mark}", self.root / f"{LOCK}{mark}"
         self._work = {key: digest(json.dumps(value, sort_keys=True))[:16] for key, value in facts.items()}
         self._noted = _Note()
@@ -141,9 +141,11 @@ class Work:
         try:
             self._noted = _Note.at(self.note)
         except ValueError as error:
-            if self.note.is_dir() or not self._overwrite:
-                reason = f"is no note of an unfinished command ({brief(error)})"
-                raise StorageError(f"{self.note}: {reason}; {DIFFERENT}") from None
+            reason = f"{self.note}: is no note of an unfinished command ({brief(error)})"
+            if self.note.is_symlink() or not self.note.is_file():  # not even to be written over
+                raise StorageError(f"{reason}; take it away, or choose another output") from None
+            if not self._overwrite:
+                raise StorageError(f"{reason}; {DIFFERENT}") from None
             self._noted = _Note()
         for name in () if self._folder else names:
             if (self.root / name).is_dir():
@@ -181,7 +183,7 @@ class Work:
         Raises:
             StorageError: another command writes there, or `refuse` refuses, or a file is not as it was announced.
         """
-        with self._alone():
+        with alone(self._target, self._lock):
             self.refuse(names)
             same = self._noted.work == self._work
             self._tidy(set(names), same)
@@ -196,24 +198,6 @@ class Work:
                     self._leave()
                     raise
             storage.remove(self.note)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        import filelock  # 50 ms, which only those pay who write
-
-        lock = filelock.FileLock(self._lock)
-        try:
-            lock.acquire(timeout=PATIENCE)
-        except filelock.Timeout:
-            raise StorageError(
-                f"output={self._target}: another command is writing there; wait for it to end, or choose another"
-            ) from None
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # Windows removes it when it is released
-                self._lock.unlink()
-            lock.release()
 
     def _tidy(self, names: set[str], same: bool) -> None:
         """Look at every file that was announced, and take away what a kill has left half made.
@@ -274,8 +258,41 @@ class Work:
         self._add(_line(vars(line)))
         self._noted.add(line)
         for name, data in files.items():
-            path = self.root / name
-            storage.replace(path, data, storage.temporary_of(path))
+            temporary = storage.temporary_of(self.root / name)
+            temporary.unlink(missing_ok=True)  # a kill's, of a work whose note somebody has taken away
+            storage.replace(self.root / name, data, temporary)
+
+
+@contextlib.contextmanager
+def alone(target: Path, place: Path | None = None) -> Iterator[None]:
+    """Keep other commands of the output `target` out; the lock is the file `place`, else one beside `target`.
+
+    It goes with the process, however that ends.
+
+    Raises:
+        StorageError: another process holds it.
+    """
+    import filelock  # 50 ms, which only those pay who write
+
+    place = place or target.with_name(f"{LOCK}{_mark(target)}")
+    lock = filelock.FileLock(place)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except filelock.Timeout:
+        raise StorageError(
+            f"output={target}: another command is writing there; wait for it to end, or choose another"
+        ) from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes it when it is released
+            place.unlink()
+        lock.release()
+
+
+def _mark(target: Path) -> str:
+    """What tells the notes of files in one folder apart, short however long the file's name is."""
+    return "-" + digest(target.name)[:16]
 
 
 def tell(there: int, total: int, target: Path) -> None:
