@@ -64,6 +64,7 @@ torture: $(STAMP) ## kills, refusals, closed streams, strangers' files, bombs, l
 	wait $$kills && exit $$others
 	@$(BIN)/python tests/torture.py sweeps --count 30
 	@$(BIN)/python tests/torture.py reports --count 15
+	@$(BIN)/python tests/torture.py folders --count 60
 	@$(BIN)/python tests/torture.py streams
 	@$(BIN)/python tests/torture.py strangers
 	@$(BIN)/python tests/torture.py memory

@@ -135,14 +135,19 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".tmp-{secrets.token_hex(8)}")
 
 
-def replace(path: Path, data: bytes) -> None:
+def temporary_of(path: Path) -> Path:
+    """The one temporary name of `path`, of that form, for who alone writes there: a kill's leftover can be found."""
+    return path.with_name(f".tmp-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}")
+
+
+def replace(path: Path, data: bytes, temporary: Path | None = None) -> None:
     """Replace the file by `data`, so that a reader or a crash sees the old or the new, never a part.
 
     Raises:
         StorageError: a link is there, or what is no file.
     """
     refuse_odd(path)
-    temporary = temporary_for(path)
+    temporary = temporary or temporary_for(path)
     try:
         write(temporary, data)
         with naming(path):
@@ -190,31 +195,67 @@ def append(path: Path, line: str) -> None:
             os.close(descriptor)
 
 
-def make_folder(target: Path, contents: dict[str, bytes]) -> None:
+@contextlib.contextmanager
+def appending(path: Path, size: int) -> Iterator[Callable[[bytes], None]]:
+    """The file, a new one or what it has after `size` bytes cut off, and a function that adds to it.
+
+    What was added is on the disk when the function returns, before anything that comes later.
+
+    Raises:
+        StorageError: a link is there, or a hard link, or what is no file.
+    """
+
+    def add(data: bytes) -> None:
+        with naming(path):
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+
+    refuse_odd(path, grows=True)
+    with naming(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | PLAIN | BINARY, 0o666)
+    try:
+        with naming(path):
+            os.ftruncate(descriptor, size)
+            flush_folder(path.parent)
+        yield add
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(target: Path, contents: dict[str, bytes], temporary: Path | None = None) -> None:
     """Make the folder `target` with these files in this order, whole or not at all.
 
     It grows under a temporary name beside its place, is flushed to the disk, and gets its name last; what stood
-    there before, which is damaged, goes at that moment.
+    there before steps `aside` at that moment, and goes.
 
     Raises:
         StorageError: a link is there, or what is neither a file nor a folder.
     """
     refuse_odd(target)
-    temporary = temporary_for(target)
+    temporary = temporary or temporary_for(target)
+    before = aside(temporary)
     target.parent.mkdir(exist_ok=True)  # but not its parent: a run that was taken away is not made again
     try:
         temporary.mkdir()
         for name, data in contents.items():
             write(temporary / name, data)
         flush_folder(temporary)
-        if os.path.lexists(target):  # a link that leads nowhere too
-            remove(target)
+        if target.exists():
+            target.rename(before)
         with naming(target):
             temporary.rename(target)
             flush_folder(target.parent)
+        remove(before)
     except BaseException:
+        if before.exists() and not target.exists():
+            before.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def aside(temporary: Path) -> Path:
+    """Where what stood in the place of a new folder is, while that gets its name from `temporary`."""
+    return temporary.with_name(f"{temporary.name}-old")
 
 
 def remove(path: Path) -> None:

@@ -64,6 +64,14 @@ def test_strangers_runs_lead_nowhere():
     assert found["connections"] == found["folders"] == found["reads"] == found["writes"] == found["changed"] == 0
 
 
+@pytest.mark.slow
+def test_kills_of_commands_that_write_folders_leave_what_goes_on():
+    found = torture("folders", "--count", "8", "--seed", "1")
+    assert found["kills"] >= 8
+    assert found["gone_on"] >= 1
+    assert found["different"] == found["leftovers"] == found["tracebacks"] == 0
+
+
 # ------------------------------------------------------------------------------------------- signals
 
 

@@ -7,6 +7,7 @@
     python tests/torture.py values --stride 20    any JSON value at any key of any file, and the commands that read it
     python tests/torture.py sweeps --count 30     whole sweeps killed at random moments, and who outlives them
     python tests/torture.py reports --count 10    SIGKILL while a sweep is reported on
+    python tests/torture.py folders --count 40    SIGKILL of denoise, encode, decode, score and export, then repeated
     python tests/torture.py strangers             every command over runs that name places, or lead elsewhere
     python tests/torture.py memory                commands with too little memory, and files that would take very much
 
@@ -310,11 +311,16 @@ def any_value(stride: int, seed: int) -> dict[str, int]:
     return found
 
 
-def of_sweeps(name: str, given: argparse.Namespace) -> dict[str, int]:
-    """A suite of the module that itself takes from this one what must be equal."""
+def killed(what: str, given: argparse.Namespace) -> dict[str, int]:
+    """A suite of kills, of a module that takes from this one how children are started and what must be equal."""
+    import torture_folders
     import torture_sweeps
 
-    return getattr(torture_sweeps, name)(given.count, given.seed)
+    suites = {
+        "sweeps": torture_sweeps.killed_sweeps, "reports": torture_sweeps.killed_reports,
+        "folders": torture_folders.folders,
+    }  # fmt: skip
+    return suites[what](given.count, given.seed)
 
 
 def of_strangers(given: argparse.Namespace) -> dict[str, int]:
@@ -328,8 +334,9 @@ SUITES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "kills": lambda given: kills(given.count, given.seed),
     "exits": lambda given: exits(given.stride),
     "refusals": lambda given: refusals(given.stride),
-    "sweeps": lambda given: of_sweeps("killed_sweeps", given),
-    "reports": lambda given: of_sweeps("killed_reports", given),
+    "sweeps": lambda given: killed("sweeps", given),
+    "reports": lambda given: killed("reports", given),
+    "folders": lambda given: killed("folders", given),
     "streams": lambda given: broken_streams.streams(given.stride),
     "strangers": of_strangers,
     "memory": lambda given: short_of_memory.suite(),
@@ -337,7 +344,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 MUST_BE_NONE = {
     "different", "torn", "failed", "lost", "orphans", "tracebacks", "undocumented", "lines", "slow", "wrong", "raw",
-    "damaged", "connections", "folders", "reads", "writes", "changed",
+    "damaged", "connections", "folders", "reads", "writes", "changed", "leftovers",
 }  # fmt: skip
 
 

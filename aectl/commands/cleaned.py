@@ -5,18 +5,17 @@ import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from aectl import storage
 from aectl.drawing import before_after, grids
 from aectl.drawing.before_after import Shown
 from aectl.errors import brief, counted
 from aectl.files.listing import Entry
 from aectl.files.pictures import decoding, png, previews
 from aectl.files.pictures.reading import Picture, Reading
+from aectl.files.unfinished import Work
 from aectl.measuring import likeness
 from aectl.measuring.likeness import Likeness
 
@@ -44,28 +43,28 @@ def files(compared: bool) -> list[str]:
     return [FIGURES, PAGE, STRIP] if compared else [PAGE]
 
 
-def tell(cleaned: Sequence[Cleaned], target: Path, title: str, reading: Reading) -> None:
-    """Write all of it into `target`; `title` says what cleaned them."""
+def tell(cleaned: Sequence[Cleaned], work: Work, title: str, reading: Reading) -> None:
+    """Write all of it as files of `work`; `title` says what cleaned them."""
     facts = [title]
     figures = [one.likeness for one in cleaned if one.likeness is not None]
     if figures:
         mean = likeness.mean(figures)
-        _write_csv(cleaned, mean, target)
+        work.write({FIGURES: _csv(cleaned, mean)})
         log.info("%s: %s", mean, FIGURES)
         facts.append(f"Mean of {counted(len(cleaned), 'picture')}: {mean.with_gain}")
-        storage.replace(target / STRIP, png.of_plot(_strip(_by_gain(cleaned), reading)))
-    storage.replace(target / PAGE, _page(cleaned, facts, reading).encode())
-    log.info("to look at: %s", " and ".join(str(target / name) for name in (PAGE, *([STRIP] if figures else []))))
+        work.write({STRIP: png.of_plot(_strip(_by_gain(cleaned), reading))})
+    work.write({PAGE: _page(cleaned, facts, reading).encode()})
+    log.info("to look at: %s", " and ".join(str(work.root / name) for name in (PAGE, *([STRIP] if figures else []))))
 
 
-def _write_csv(cleaned: Sequence[Cleaned], mean: Likeness, target: Path) -> None:
+def _csv(cleaned: Sequence[Cleaned], mean: Likeness) -> bytes:
     """PSNR and SSIM before and after, for each picture and on average."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(CSV_HEADER)
     for name, found in [*((one.name, one.likeness) for one in cleaned), ("mean", mean)]:
         writer.writerow([name, *(f"{value:.4f}" for value in astuple(found))])
-    storage.replace(target / FIGURES, buffer.getvalue().encode("utf-8", "surrogateescape"))
+    return buffer.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _looked_at(one: Cleaned, side: int, reading: Reading) -> dict[str, np.ndarray]:

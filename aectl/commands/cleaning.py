@@ -1,9 +1,8 @@
 """`aectl denoise input=...`: pictures of any size and mode through a trained run, into files like the originals."""
 
 import logging
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,18 +12,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
-from aectl.commands import cleaned
+from aectl.commands import cleaned, works
 from aectl.commands.cleaned import Cleaned
 from aectl.commands.schemas import DenoiseSchema
 from aectl.data.noise import NOISES, Clean, Noise
 from aectl.errors import DataError, StorageError, counted
-from aectl.files import listing, places, unusable
+from aectl.files import listing, places, unfinished, unusable
 from aectl.files.listing import Entry
 from aectl.files.partners import partners
 from aectl.files.pictures import decoding, encoding, fitting
 from aectl.files.pictures.reading import Picture, Reading
 from aectl.files.places import Places
+from aectl.files.unfinished import Work
 from aectl.measuring import likeness
+from aectl.measuring.likeness import Likeness
 from aectl.models import tiling
 from aectl.rng import generator
 from aectl.runs import sanity
@@ -44,12 +45,12 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     """Every picture of `config.input` into `config.output`, under its name, in its size, mode and format.
 
     With `noise` other than none, the pictures are taken as clean: noise is added first, the noisy ones are kept in
-    `noisy/`, and the originals are the references.
+    `noisy/`, and the originals are the references. What the same command has left there unfinished is gone on with.
 
     Raises:
         DataError: a picture cannot be used; all that cannot are listed, and nothing is written unless
             `config.on_bad` is `skip`.
-        StorageError: an output is there already.
+        StorageError: an output is there already, or other work has been left unfinished there.
     """
     source, target = storage.expanded(config.input), storage.expanded(config.output)
     noisy = config.noise.corrupts
@@ -57,23 +58,34 @@ def clean(run: Run, config: DenoiseConfig, device: torch.device) -> None:
     reports = cleaned.files(compared=noisy or config.reference is not None)
     if target.exists() and not target.is_dir():
         raise StorageError(f"output={target}: is a file; give a folder")
-    _refuse_overwriting([*_outputs(pairs, noisy), *reports], source, target, config.overwrite)
+    if target.is_dir() and target.samefile(source if source.is_dir() else source.parent):
+        raise StorageError(f"output={target}: is the input's own folder; choose another")
+    work = works.work(run, config, device, target, folder=True)
+    work.refuse([*_outputs(pairs, noisy), *reports])
     own = run.config.dataset.own_scale
     reading = Reading(config.scale if config.scale is not None else own, config.picture_gb)
-    bad = _bad(pairs, noisy, Places(target, [unusable.FILE, *cleaned.files(compared=True)]), reading)
+    made_of: dict[Pair, str] = {}
+    bad = _bad(pairs, noisy, Places(target, [unusable.FILE, *cleaned.files(compared=True)]), reading, made_of)
     for line in reading.notes():
         log.info("%s", line)
     unusable.settle(list(bad.values()), len(pairs), f"input={source}", "on_bad", config.on_bad)
     pairs = [pair for pair in pairs if pair not in bad]
-    files = [target / name for name in (*_outputs(pairs, noisy), unusable.FILE, *reports)]
-    with places.prepared(files, target):
+    names = [*_outputs(pairs, noisy), *reports, *([unusable.FILE] if bad else [])]
+    files = [target / name for name in (*names, unusable.FILE)]
+    with places.prepared(files, target), work.begun(names):
+        done = {pair: kept for pair in pairs if (kept := work.kept(_outputs([pair], noisy), made_of[pair]))}
+        unfinished.tell(len(done), len(pairs), target)
         found = [
-            _clean_one(run, pair, config, reading, target, device)
+            _done(pair, done[pair].figures, noisy, target)
+            if pair in done
+            else _clean_one(run, pair, config, reading, work, device)
             for pair in tqdm(pairs, disable=None, unit="picture", leave=False)
         ]
-    log.info("%s: %s", counted(len(pairs), "picture"), target)
-    unusable.write(target / unusable.FILE, list(bad.values()))
-    cleaned.tell(found, target, f"Cleaned by {run.title}", reading)
+        log.info("%s: %s", counted(len(pairs), "picture"), target)
+        if bad:
+            work.write({unusable.FILE: unusable.listed(list(bad.values()))})
+            unusable.tell(target / unusable.FILE, list(bad.values()))
+        cleaned.tell(found, work, f"Cleaned by {run.title}", reading)
 
 
 @dataclass(frozen=True)
@@ -110,17 +122,13 @@ def _outputs(pairs: Sequence[Pair], noisy: bool) -> list[str]:
     return [f"{folder}{pair.entry.name}" for pair in pairs for folder in folders]
 
 
-def _refuse_overwriting(names: Sequence[str], source: Path, target: Path, overwrite: bool) -> None:
-    folder = source if source.is_dir() else source.parent
-    if target.is_dir() and target.samefile(folder):
-        raise StorageError(f"output={target}: is the input's own folder; choose another")
-    there = [name for name in names if os.path.lexists(target / name)]
-    if there and not overwrite:
-        raise StorageError(f"output={target}: has {there[0]} already; choose another folder or set overwrite=true")
+def _bad(
+    pairs: Sequence[Pair], noisy: bool, taken: Places, reading: Reading, made_of: dict[Pair, str]
+) -> dict[Pair, tuple[str, str]]:
+    """Name and reason of each that cannot be used; all are decoded once before anything is written.
 
-
-def _bad(pairs: Sequence[Pair], noisy: bool, taken: Places, reading: Reading) -> dict[Pair, tuple[str, str]]:
-    """Name and reason of each that cannot be used; all are decoded once before anything is written."""
+    `made_of` gets a digest of what each of the others is made of.
+    """
     bad = {}
     for pair in tqdm(pairs, desc="looking", disable=None, unit="picture", leave=False):
         whose = ""
@@ -128,11 +136,14 @@ def _bad(pairs: Sequence[Pair], noisy: bool, taken: Places, reading: Reading) ->
             original = pair.entry.read()
             pages = decoding.decode_pages(original, reading, pair.entry.name)
             encoding.encode(pages, original)  # what cannot be written is found out before anything is
+            reference = None
             if pair.reference is not None:
                 whose = "its reference "
-                _refuse_unlike(decoding.decode_pages(pair.reference.read(), reading, pair.entry.name), pages)
+                reference = pair.reference.read()
+                _refuse_unlike(decoding.decode_pages(reference, reading, pair.entry.name), pages)
             whose = ""
             taken.take(_outputs([pair], noisy), pair.entry.name)
+            made_of[pair] = _made_of(original, reference)
         except DataError as error:
             bad[pair] = (pair.entry.name, f"{whose}{error}")
     return bad
@@ -156,25 +167,42 @@ def _refuse_unlike(reference: Sequence[Picture], pages: Sequence[Picture]) -> No
 
 
 def _clean_one(
-    run: Run, pair: Pair, config: DenoiseConfig, reading: Reading, target: Path, device: torch.device
+    run: Run, pair: Pair, config: DenoiseConfig, reading: Reading, work: Work, device: torch.device
 ) -> Cleaned:
     """Write the picture cleaned, and with the noise that was added; measure it where there is a reference."""
     name, original = pair.entry.name, pair.entry.read()
+    reference = None if pair.reference is None else pair.reference.read()
     seen = pages = decoding.decode_pages(original, reading, name)
-    views, reference = {"before": pair.entry, "after": _written(target / name)}, pair.reference
-    if config.noise.corrupts:
+    files, noisy = {}, config.noise.corrupts
+    if noisy:
         seen = [_with_noise(page, config.noise, config.seed, name, number) for number, page in enumerate(pages)]
-        views["before"], reference = _written(target / "noisy" / name), pair.entry
-        storage.replace(target / "noisy" / name, encoding.encode(seen, original))
+        files[f"noisy/{name}"] = encoding.encode(seen, original)
     result = [through(run, page, device) for page in seen]
-    data = encoding.encode(result, original)
-    storage.replace(target / name, data)
-    if reference is None:
-        return Cleaned(name, views, None)
-    views["reference"] = reference
-    expected = pages if reference is pair.entry else decoding.decode_pages(reference.read(), reading, name)
-    after = decoding.decode_pages(data, reading, name)  # the figures are those of the file, with what its format lost
-    return Cleaned(name, views, likeness.measure(seen, after if len(after) == len(result) else result, expected))
+    files[name] = data = encoding.encode(result, original)
+    figures = None
+    if noisy or reference is not None:
+        expected = pages if reference is None else decoding.decode_pages(reference, reading, name)
+        after = decoding.decode_pages(data, reading, name)  # the figures are the file's, with what its format lost
+        figures = astuple(likeness.measure(seen, after if len(after) == len(result) else result, expected))
+    work.write(files, _made_of(original, reference), figures)
+    return _done(pair, figures, noisy, work.root)
+
+
+def _made_of(original: bytes, reference: bytes | None) -> str:
+    """A digest of what a picture's outputs depend on beside the settings and its name."""
+    return unfinished.digest(original) if reference is None else unfinished.digest(original, reference)
+
+
+def _done(pair: Pair, figures: Sequence[float] | None, noisy: bool, target: Path) -> Cleaned:
+    """A picture whose outputs are there."""
+    name = pair.entry.name
+    views = {"before": pair.entry, "after": _written(target / name)}
+    reference = pair.reference
+    if noisy:
+        views["before"], reference = _written(target / "noisy" / name), pair.entry
+    if reference is not None:
+        views["reference"] = reference
+    return Cleaned(name, views, None if figures is None else Likeness(*figures))
 
 
 def _written(path: Path) -> Entry:

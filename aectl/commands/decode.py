@@ -1,5 +1,6 @@
 """`aectl decode`: codes in a file back to pictures."""
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,17 +10,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from aectl import storage
-from aectl.commands import unpacking
+from aectl.commands import unpacking, works
 from aectl.commands.schemas import DecodeConfig
 from aectl.data.images import to_uint8
 from aectl.errors import CheckpointError, DataError, brief, counted
-from aectl.files import aec, below, codes, places
+from aectl.files import aec, below, codes, places, unfinished
 from aectl.files.pictures import png
 from aectl.machine import devices
 from aectl.runs import sanity
 from aectl.runs.opening import Run, open_run, open_with_code
 
 BATCH = 500  # pictures held at a time
+SOME = 50  # that are announced and written together
 LARGE = 1e4  # no encoder gives such a number
 
 log = logging.getLogger(__name__)
@@ -30,26 +32,32 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
 
     Raises:
         DataError: the codes cannot be used, or a name cannot be that of a picture below the output folder.
-        StorageError: a picture is there already, or a file is in the way.
+        StorageError: a picture is there already, a file is in the way, or other work has been left unfinished there.
     """
     del folder  # what it makes lands in config.output
     source, target = storage.expanded(config.input), storage.expanded(config.output)
     device = devices.choose(config.device, config.threads)
     if source.suffix == aec.SUFFIX:
-        unpacking.unpack(open_run(config.run, config.checkpoint, device), source, target, config.overwrite)
+        unpacking.unpack(open_run(config.run, config.checkpoint, device), config, device)
         return
     run = open_with_code(config.run, config.checkpoint, device)
     names, found = codes.read(source, run.config.latent)
     try:
-        paths = [target / name for name in below.png_names(names, target)]
+        files = below.png_names(names, target)
     except ValueError as error:
         raise DataError(f"input={source}: {error}") from None
-    below.refuse_overwriting(paths, target, config.overwrite)
+    below.refuse_obstacles([target / file for file in files], target)
+    given = unfinished.digest(*names, found.numpy().tobytes())
+    work = works.work(run, config, device, target, folder=True, codes=given)
+    work.refuse(files)
     _refuse_senseless(run, names, found, device, source)
-    with places.prepared(paths, target):
+    with places.prepared((target / file for file in files), target), work.begun(files):
+        missing = [not work.kept([file], given) for file in files]
+        unfinished.tell(missing.count(False), len(files), target)
         images = tqdm(_decoded(run, found, device), total=len(names), disable=None, unit="picture", leave=False)
-        for path, image in zip(paths, images, strict=True):
-            storage.replace(path, png.of_image(to_uint8(image).numpy()))
+        wanted = ((file, image) for file, image, is_missing in zip(files, images, missing, strict=True) if is_missing)
+        while some := list(itertools.islice(wanted, SOME)):
+            work.write({file: png.of_image(to_uint8(image).numpy()) for file, image in some}, given)
     log.info("%s: %s", counted(len(names), "picture"), target)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aectl import shell, storage
-from aectl.commands import inputs, packing
+from aectl.commands import inputs, packing, works
 from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import EncodeConfig
 from aectl.data.images import to_float
@@ -60,21 +60,26 @@ def run_encode(config: EncodeConfig, folder: Path) -> None:
         StorageError: the output is there already, or cannot be written.
     """
     del folder  # what it makes is config.output
-    target = places.free(storage.expanded(config.output), config.overwrite)
+    target = storage.expanded(config.output)
     device = devices.choose(config.device, config.threads)
     if target.suffix == aec.SUFFIX:
         run = open_run(config.run, config.checkpoint, device)
         log.info("with %s, %s checkpoint", run.title, config.checkpoint)
-        packing.pack(run, _inputs(run, config), config, target)
+        work = works.work(run, config, device, target, folder=False)
+        work.refuse([target.name])
+        packing.pack(run, _inputs(run, config), config, target, work)
         return
     formats.prepare(target.suffix)
     run = open_with_code(config.run, config.checkpoint, device)
+    work = works.work(run, config, device, target, folder=False)
+    work.refuse([target.name])
     sanity.watch(run)
-    given = _inputs(run, config)
-    with places.prepared([target, unusable.beside(target)]):
+    given, bad = _inputs(run, config), unusable.beside(target)
+    with places.prepared([target, bad]), work.begun([target.name]):
         found = _encoded(given, config, device)
-        codes.write(target, found.names, found.z.numpy(), _beside(found, config.labels))
-        unusable.write(unusable.beside(target), given.bad)
+        data = codes.written(target, found.names, found.z.numpy(), _beside(found, config.labels))
+        work.write({target.name: data, **({bad.name: unusable.listed(given.bad)} if given.bad else {})})
+        unusable.tell(bad, given.bad)
     _tell(run, found, target)
     given.say_stretched()
     if config.input is not None:

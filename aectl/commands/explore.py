@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from aectl import storage
+from aectl.commands import works
 from aectl.commands.schemas import ExploreConfig
 from aectl.drawing.explorer import page, sentences
 from aectl.drawing.explorer.subject import Subject, subject_of
@@ -26,14 +27,15 @@ def run_explore(config: ExploreConfig, folder: Path) -> None:
         StorageError: the output is there already, or cannot be written.
     """
     target = folder / layout.EXPLORER if config.output is None else storage.expanded(config.output)
-    places.free(target, config.overwrite)
     device = devices.choose(config.device, config.threads)
     run = open_with_code(config.run, config.checkpoint, device)
+    work = works.work(run, config, device, target, folder=False)
+    work.refuse([target.name])
     sanity.watch(run)
     found = _subject(run, config.data.root, device)
-    with places.prepared([target]):
+    with places.prepared([target]), work.begun([target.name]):
         text, document = page.explorer(found)
-        storage.replace(target, text.encode())
+        work.write({target.name: text.encode()})
     if document["decoder"]["kind"] == "grid":
         log.info("note: %s", sentences.why_pictures(found, document["decoder"]))
     shown, train = document["shown"], document["train"]

@@ -16,7 +16,7 @@ from aectl.commands.schemas import EXPORT_FORMATS, ExportConfig
 from aectl.data.datasets import synthetic
 from aectl.data.images import Images
 from aectl.errors import CheckpointError, ConfigError, DataError, StorageError, brief
-from aectl.files import places
+from aectl.files import places, unfinished
 from aectl.machine import devices
 from aectl.measuring.scoring import batches
 from aectl.models.parts import Part, tensors
@@ -50,7 +50,11 @@ def run_export(config: ExportConfig, folder: Path) -> None:
     run.model.requires_grad_(False)
     log.info("exporting %s, %s checkpoint", run.title, config.checkpoint)
     parts = _parts(run)
-    with places.prepared([] if target.exists() else [target]):
+    with places.prepared([] if target.exists() else [target]), unfinished.alone(target):
+        _place(config.output, config.overwrite)  # once more: another command may have ended meanwhile
+        temporary = storage.temporary_of(target)
+        for left in (temporary, storage.aside(temporary)):  # by one that was killed
+            storage.remove(left)
         images, whose = _images(run, config.data.root)
         inputs = _inputs(run, parts, images, config.seed)
         files, found = {}, {}
@@ -58,7 +62,7 @@ def run_export(config: ExportConfig, folder: Path) -> None:
             file = f"{name}.{config.format}"
             files[file], found[name] = _exported(run, name, part, inputs[part.takes], config.format)
         parity = {"images": min(IMAGES, len(images)), "images_of": whose, "parts": found}
-        storage.make_folder(target, {**files, **_beside(run, parts, config.format, parity)})
+        storage.make_folder(target, {**files, **_beside(run, parts, config.format, parity)}, temporary)
     _report(target, parts, config.format, found, whose)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aectl import shell, storage
+from aectl import shell
 from aectl.coding import coders
 from aectl.coding.bits_back import GarbledError
 from aectl.coding.coders import Coder
@@ -18,6 +18,7 @@ from aectl.errors import CheckpointError, DataError, MemoryShortError, counted
 from aectl.files import aec, places, unusable
 from aectl.files.pictures import fitting
 from aectl.files.pictures.reading import Picture
+from aectl.files.unfinished import Work
 from aectl.runs import packed
 from aectl.runs.opening import Run
 
@@ -41,8 +42,8 @@ class Found:
     errors: list[float] = field(default_factory=list)
 
 
-def pack(run: Run, given: Inputs, config: EncodeConfig, target: Path) -> None:
-    """The pictures as bits into `target`, each decoded again and compared before the file is there.
+def pack(run: Run, given: Inputs, config: EncodeConfig, target: Path, work: Work) -> None:
+    """The pictures as bits into `target`, by `work`, each decoded again and compared before the file is there.
 
     Raises:
         DataError: a picture cannot be coded as it is.
@@ -50,13 +51,14 @@ def pack(run: Run, given: Inputs, config: EncodeConfig, target: Path) -> None:
         StorageError: the file cannot be written.
     """
     coder = packed.coder_of(run)
-    with places.prepared([target, unusable.beside(target)]):
+    bad = unusable.beside(target)
+    with places.prepared([target, bad]), work.begun([target.name]):
         found = _coded(run, given, coder, config)
         names = [source.name for source in found.sources]
         labels = [source.label if config.labels else None for source in found.sources]
         data = packed.whole(run, coder, found.blocks, names, found.sizes, labels)
-        storage.replace(target, data)
-        unusable.write(unusable.beside(target), given.bad)
+        work.write({target.name: data, **({bad.name: unusable.listed(given.bad)} if given.bad else {})})
+        unusable.tell(bad, given.bad)
     _tell(run, coder, found, target, len(data))
     then = {"run": run.path, "input": target, "output": target.with_name(f"{target.stem}_pictures")}
     log.info(

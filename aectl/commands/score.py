@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from aectl import storage
-from aectl.commands import inputs
+from aectl.commands import inputs, works
 from aectl.commands.inputs import Inputs, Source
 from aectl.commands.schemas import ScoreConfig
 from aectl.data.images import Split, to_float
@@ -69,23 +69,27 @@ def run_score(config: ScoreConfig, folder: Path) -> float | None:
     log.info("scoring with %s, %s checkpoint: %s", run.title, config.checkpoint, MEASURES[config.measure].words)
     sanity.watch(run)
     data = _data(run, config)
-    target, sheet = _targets(config, folder)
+    target = folder / "scores.csv" if config.output is None else storage.expanded(config.output)
+    sheet, bad = target.with_name(f"{target.stem}_oddest.png"), unusable.beside(target)
+    own = config.output is None  # in the command's own folder, where nobody else's files are
+    work = works.work(run, config, device, target, folder=False, overwrite=own or config.overwrite)
+    work.refuse([target.name, sheet.name])
     odd = Oddness(
         run.model, run.config.noise, config.measure, device, data and data.train, config.samples, config.seed
     )
     given = _inputs(run, data, config)
-    with places.prepared([target, sheet, unusable.beside(target)]):
+    with places.prepared([target, sheet, bad]), work.begun([target.name, sheet.name]):
         scored = _scored(given, odd, data, config)
         limit = _limit(odd, data, config.threshold)
         normal = _normal(config, run, scored.labels)
-        storage.replace(target, _csv(scored, limit))
-        storage.replace(sheet, png.of_plot(_sheet(given, scored, config.measure, device)))
-        unusable.write(unusable.beside(target), given.bad)
-    given.say_stretched()
-    found = _told(scored, limit, normal, config)
-    storage.replace(
-        folder / "metrics.json", storage.dump_json({"run": str(run.path), "measure": config.measure, **found})
-    )
+        drawn = png.of_plot(_sheet(given, scored, config.measure, device))
+        listed = {bad.name: unusable.listed(given.bad)} if given.bad else {}
+        work.write({target.name: _csv(scored, limit), sheet.name: drawn, **listed})
+        unusable.tell(bad, given.bad)
+        given.say_stretched()
+        found = _told(scored, limit, normal, config)
+        metrics = storage.dump_json({"run": str(run.path), "measure": config.measure, **found})
+        storage.replace(folder / "metrics.json", metrics)
     log.info("%s: %s, beside it %s", counted(len(scored.sources), "picture"), target, sheet.name)
     return 1 - found["auroc"] if "auroc" in found else None
 
@@ -108,16 +112,6 @@ def _inputs(run: Run, data: Split | None, config: ScoreConfig) -> Inputs:
     if config.input is None:
         return inputs.of_test_part(run, data, "give input=<folder, zip or array>")
     return inputs.of_place(storage.expanded(config.input), run, config.scale, config.picture_gb)
-
-
-def _targets(config: ScoreConfig, folder: Path) -> tuple[Path, Path]:
-    """The files of scores and of the sheet beside them."""
-    target = folder / "scores.csv" if config.output is None else storage.expanded(config.output)
-    both = target, target.with_name(f"{target.stem}_oddest.png")
-    if config.output is not None:
-        for path in both:
-            places.free(path, config.overwrite)
-    return both
 
 
 def _scored(given: Inputs, odd: Oddness, data: Split | None, config: ScoreConfig) -> Scored:

@@ -1,4 +1,4 @@
-"""The files of pictures that a command writes below a folder: their names, and what may not be overwritten."""
+"""The files of pictures that a command writes below a folder: their names, and what may not be in their way."""
 
 import os
 import sys
@@ -89,8 +89,8 @@ def _refuse_too_long(names: Sequence[str], folder: Path) -> None:
         asked.update(_parts(name))
 
 
-def refuse_overwriting(paths: Sequence[Path], target: Path, overwrite: bool) -> None:
-    """Raise `StorageError` where a file is in the way, or a picture is there already."""
+def refuse_obstacles(paths: Sequence[Path], target: Path) -> None:
+    """Raise `StorageError` where a file is in the way of a folder, or a folder in that of a picture."""
     folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(target)}
     for folder in sorted(folders | {target}):
         if folder.exists() and not folder.is_dir():
@@ -98,6 +98,3 @@ def refuse_overwriting(paths: Sequence[Path], target: Path, overwrite: bool) -> 
     for path in paths:
         if path.is_dir():
             raise StorageError(f"output={target}: {path} is a folder, where a picture would go; choose another")
-        if path.exists() and not overwrite:
-            there = brief(path.relative_to(target), 60)
-            raise StorageError(f"output={target}: has {there} already; choose another folder or set overwrite=true")

@@ -34,7 +34,12 @@ log = logging.getLogger(__name__)
 
 
 def write(path: Path, names: Sequence[str], codes: np.ndarray, beside: Beside = NOTHING) -> None:
-    """Write names and codes, (N, K), float32, in the format that the path's suffix names, and what is beside them.
+    """Write what `written` gives."""
+    storage.replace(path, written(path, names, codes, beside))
+
+
+def written(path: Path, names: Sequence[str], codes: np.ndarray, beside: Beside = NOTHING) -> bytes:
+    """Names and codes, (N, K), float32, in the format that the path's suffix names, and what is beside them.
 
     Raises:
         DataError: a name is none that a file could have, or stands there twice.
@@ -45,7 +50,7 @@ def write(path: Path, names: Sequence[str], codes: np.ndarray, beside: Beside = 
         _refuse_doubles(names, range(1, len(names) + 1))
     except ValueError as error:
         raise DataError(f"output={path}: cannot be written ({brief(error)})") from None
-    storage.replace(path, formats.WRITERS[path.suffix](names, codes, beside))
+    return formats.WRITERS[path.suffix](names, codes, beside)
 
 
 def read(path: Path, latent: int) -> tuple[list[str], Tensor]:

@@ -102,18 +102,6 @@ def prepare(paths: Iterable[Path], within: Path | None = None) -> list[Path]:
     return made
 
 
-def free(output: Path, overwrite: bool) -> Path:
-    """The file `output`, where it may be written.
-
-    Raises:
-        StorageError: it is a link or a folder, or is there already and must not be overwritten.
-    """
-    storage.refuse_odd(output)
-    if output.is_dir() or (output.exists() and not overwrite):
-        raise StorageError(f"output={output}: is there already; choose another or set overwrite=true")
-    return output
-
-
 @contextlib.contextmanager
 def prepared(paths: Iterable[Path], within: Path | None = None) -> Iterator[None]:
     """As `prepare`, for a block of work; where that ends in an error the folders that stayed empty go again."""

@@ -43,10 +43,21 @@ def beside(path: Path) -> Path:
 
 
 def write(path: Path, bad: Sequence[tuple[str, str]]) -> None:
-    """Write the list down as CSV: file, reason; without any nothing is written."""
+    """Write the list down, and say so; without any nothing is written."""
     if bad:
-        buffer = io.StringIO(newline="")
-        # With the line ends of RFC 4180, for then every version of the module quotes a carriage return in a name.
-        csv.writer(buffer).writerows([("file", "reason"), *bad])
-        storage.replace(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+        storage.replace(path, listed(bad))
+        tell(path, bad)
+
+
+def listed(bad: Sequence[tuple[str, str]]) -> bytes:
+    """The list as CSV: file, reason."""
+    buffer = io.StringIO(newline="")
+    # With the line ends of RFC 4180, for then every version of the module quotes a carriage return in a name.
+    csv.writer(buffer).writerows([("file", "reason"), *bad])
+    return buffer.getvalue().encode("utf-8", "surrogateescape")
+
+
+def tell(path: Path, bad: Sequence[tuple[str, str]]) -> None:
+    """Say in one line that the list is there, where it is not empty."""
+    if bad:
         log.warning("note: %d pictures are left out, as %s says", len(bad), path)

@@ -18,6 +18,7 @@ from aectl.commands import cleaned
 from aectl.commands.cleaned import Cleaned
 from aectl.files.listing import Entry
 from aectl.files.pictures.reading import Reading
+from aectl.files.unfinished import Work
 from aectl.measuring.likeness import Likeness
 
 RNG = np.random.default_rng(0)
@@ -173,7 +174,9 @@ def test_of_many_pictures_the_page_shows_forty_and_says_which(tmp_path):
     [([3, -1, 5, 2, 9, 0, 4, 1], [4, 2, 6, 7, 5, 1]), ([1, 2, 3, 4], [3, 2, 1, 0]), ([-2], [0])],
 )  # fmt: skip
 def test_the_strip_has_the_best_and_the_worst_in_their_order(tmp_path, gains, order):
-    cleaned.tell(made_up(tmp_path, gains), tmp_path, "by nobody", Reading())
+    work = Work(tmp_path, {}, False, folder=True)
+    with work.begun([]):
+        cleaned.tell(made_up(tmp_path, gains), work, "by nobody", Reading())
     strip = of_file(tmp_path / "best_and_worst.png")[..., 0].astype(int)
     width = strip.shape[1] // 3
     rows = []
