@@ -139,6 +139,11 @@ def test_all_is_written_that_can_be_and_the_first_refusal_is_remembered(monkeypa
     assert (under.taken, stream.refused) == (b"123456later", first)
 
 
+def test_what_was_refused_hides_no_error(aectl, monkeypatch):
+    monkeypatch.setattr(streams, "refusal", lambda: OSError(28, "No space left on device"))
+    assert (aectl("nosuch").status, aectl("--version").status) == (2, StorageError.exit_code)
+
+
 def test_training_goes_on_with_no_stream_at_all(tmp_path):
     settings = "experiment=smoke epochs=2 device=cpu threads=1 explore=false figures_every=0 hydra.run.dir=run"
     done = run(f"cd {tmp_path}; aectl train {settings} <&- >&- 2>&-")

@@ -108,6 +108,14 @@ def test_markdown_shows_a_name_as_it_is(name):
     assert Skeleton(markdown(f"x {in_markdown(name)} x")).text == f"x {one_line(name)} x".replace("  ", " ")
 
 
+def test_addresses_are_none_in_markdown():
+    """Where it is shown, bare ones may become links."""
+    said = in_markdown("http://a.b https://c WWW.d.e f@g.h [i](j) [k][l] [m]: n a@ @b 1:2 [0, 1]")
+    assert said == (
+        "http&#58;//a.b https&#58;//c WWW&#46;d.e f&#64;g.h [i&#93;(j) [k&#93;[l] [m&#93;: n a@ @b 1:2 [0, 1&#93;"
+    )
+
+
 def test_the_marks_of_our_sentences_stay(tmp_path):
     text = "**vae <2>**: its `aectl eval` is **best**, and a [b] `c"
     report = report_page.Page("a", [report_page.Fact("By", "x ``y`", is_code=True)], [text], [])
