@@ -19,6 +19,7 @@ from torch import Tensor
 
 from aectl import storage
 from aectl.errors import CheckpointError, brief
+from aectl.machine import memory
 from aectl.plain import SMALL, from_json
 from aectl.runs.layout import FILES, MANIFEST, listing, name_of, step_of
 from aectl.runs.records import Entry, Manifest
@@ -151,15 +152,26 @@ def to_bytes(tensors: dict[str, Tensor]) -> bytes:
     Raises:
         RuntimeError: there is not the memory.
     """
-    # Where safetensors gets none it ends the process, or panics with lines of its own; so what it takes is asked for
-    # here: each tensor's bytes, the file, and a copy of that. Nothing of it is written to.
-    torch.empty(3 * sum(tensor.nbytes for tensor in tensors.values()) + SPARE, dtype=torch.uint8)
+    _ask_for(3 * sum(tensor.nbytes for tensor in tensors.values()))  # each tensor's bytes, the file, a copy of that
     return safetensors.torch.save(_on_cpu(tensors))
 
 
 def from_bytes(data: bytes) -> dict[str, Tensor]:
-    """What `to_bytes` was given."""
+    """What `to_bytes` was given.
+
+    Raises:
+        RuntimeError: there is not the memory.
+    """
+    _ask_for(2 * len(data))
     return safetensors.torch.load(data)
+
+
+def _ask_for(size: int) -> None:
+    """Have so much memory for a moment, in which nothing is written to it.
+
+    Where safetensors gets none itself, it panics with lines of its own, or ends the process.
+    """
+    torch.empty(size + SPARE, dtype=torch.uint8)
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -191,5 +203,7 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     try:
         return from_json(data) if path.suffix == ".json" else from_bytes(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        if memory.of_machine(error):
+            raise
         kind = "JSON" if path.suffix == ".json" else "safetensors"
         raise CheckpointError(f"{path}: is not the {kind} it should be ({brief(error)})") from None

@@ -196,6 +196,20 @@ def test_memory_is_asked_for_before_tensors_are_made_bytes(monkeypatch):
         checkpoint.to_bytes({"a": large})
 
 
+def test_a_checkpoint_that_is_made_bytes_without_memory_is_not_called_damaged(aectl, monkeypatch, tmp_path):
+    """It is not passed over for an older one either."""
+    assert aectl("train", *SMALL, "epochs=1", "hydra.run.dir=r").status == 0
+
+    def refuse(data: bytes) -> None:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1024 bytes.")
+
+    monkeypatch.setattr(checkpoint, "from_bytes", refuse)
+    assert aectl("train", "resume=r", "epochs=2").status == 4
+    monkeypatch.setattr(memory, "free", lambda: memory.SHORT - 1)
+    done = aectl("train", "resume=r", "epochs=2")
+    assert (done.status, "1 KiB of memory were refused" in done.err) == (7, True)
+
+
 def test_a_job_of_a_sweep_that_gets_no_memory_fails_alone(aectl, monkeypatch, tmp_path):
     real = step.step
 
