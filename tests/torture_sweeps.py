@@ -214,5 +214,9 @@ def killed_reports(count: int, seed: int) -> dict[str, int]:
                 found["kills"] += 1
             found["failed"] += done.status != 0
             found["reports"] += 1
-            found["different"] += files(folder / name) != expected
+            ours = files(folder / name)
+            other = sorted(one for one in ours.keys() | expected.keys() if ours.get(one) != expected.get(one))
+            found["different"] += bool(other)
+            if other:
+                print(*other, file=sys.stderr)
     return found
