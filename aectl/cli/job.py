@@ -100,8 +100,10 @@ class Job:
         place = Place.of_hydra([one for one in root.handlers if isinstance(one, logging.FileHandler)])
         try:
             return run(self.task.command, cfg, place, self.line)
-        except OtherSweepError as error:
-            raise EndOfSweep(error) from None  # and what is there stays as it is
+        except OtherSweepError as error:  # it ends the whole sweep, and what is there stays as it is
+            if os.getpid() != self.process:
+                raise  # a launcher's process brings home what Hydra has caught
+            raise EndOfSweep(error) from None
         except Exception as error:
             self._leave_word(error, cfg, place)
             if place.learns:
