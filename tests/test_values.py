@@ -16,7 +16,7 @@ from values import FILES, Scene
 
 from aectl.runs import layout
 
-EXAMPLES = int(os.environ.get("AECTL_FUZZ", "20"))
+EXAMPLES = int(os.environ.get("AECTL_FUZZ", "12"))
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.integers(2**62, 2**70),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

@@ -278,9 +278,10 @@ def refusals(stride: int = 1) -> dict[str, int]:
 
 
 def any_value(stride: int, seed: int) -> dict[str, int]:
-    """Every value of `values.py` at every key of every file, read; and each n-th of them by a command that reads it.
+    """Each n-th value of `values.py` at each key of each file through a command, and ten times as many only read.
 
-    `read` are those that were taken for what they are; of the rest but the counts there must be none.
+    `places` are all keys, `values` the attempts without a command, `read` those of all that were taken for what they
+    are; of the rest there must be none.
     """
     names = ("files", "places", "values", "commands", "read", "tracebacks", "undocumented", "lines", "slow")
     found, before = dict.fromkeys(names, 0), Path.cwd()
@@ -301,11 +302,12 @@ def any_value(stride: int, seed: int) -> dict[str, int]:
             scene = values.Scene(here)
             found |= {"files": len(values.FILES), "places": sum(len(scene.places(name)) for name in values.FILES)}
             for index, (name, place, value, reader) in enumerate(values.attempts(scene, seed)):
-                attempt(name, place, value, values.READING)
-                if index % stride == seed % stride:
+                if (index - seed) % max(1, stride // 10) == 0:
+                    attempt(name, place, value, values.READING)
+                    found["values"] += 1
+                if (index - seed) % stride == 0:
                     attempt(name, place, value, reader)
                     found["commands"] += 1
-                found["values"] += 1
         finally:
             os.chdir(before)
     return found

@@ -122,9 +122,11 @@ class Job:
             terminal.finish(place.logs)
             place.completed()
             return found
-        except OtherSweepError as error:
+        except OtherSweepError as error:  # it ends the whole sweep, and what is there stays as it is
             place.take_back()
-            raise EndOfSweep(error) from None  # and what is there stays as it is
+            if os.getpid() != self.process:
+                raise  # a launcher's process brings home what Hydra has caught
+            raise EndOfSweep(error) from None
         except Exception as error:
             self._leave_word(error, cfg, place)
             if place.learns:
