@@ -262,6 +262,20 @@ def test_any_receipt_is_read_or_passed_over(tmp_path_factory, receipt):
     list(finding.trained_in(folder))
 
 
+@pytest.mark.parametrize("status", ["begun", "completed", "failed"])
+@pytest.mark.parametrize("place", PLACES)
+def test_wherever_a_receipt_says_that_its_job_lies(tmp_path, place, status):
+    (tmp_path / "s/.jobs").mkdir(parents=True)
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j/result.json").write_text('{"status": "completed"}')
+    receipt = {"command": "train", "folder": place, "overrides": [], "status": status}
+    (tmp_path / "s/.jobs/0.json").write_text(json.dumps(receipt))
+    found = sweeps.read_jobs(tmp_path / "s")
+    assert [one["status"] for one in found] == (["failed"] if status == "failed" else [])
+    assert all(".." not in one["folder"].parts for one in found)
+    assert layout.jobs_of(tmp_path / "s") == []
+
+
 def test_a_receipt_that_cannot_be_read_is_a_job_of_which_nothing_is_known(tmp_path):
     (tmp_path / ".jobs").mkdir()
     for number, text in enumerate(("", "{", "[]", "{}", '{"status": "begun"}')):
