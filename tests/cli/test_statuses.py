@@ -59,7 +59,11 @@ def test_two_jobs_in_one_folder_lose_neither(aectl, tmp_path, launcher):
     assert json.loads((tmp_path / "s/same/result.json").read_text())["status"] == "completed"
     rows = [row.split("|")[1:3] for row in (tmp_path / "s/summary.md").read_text().splitlines()[2:]]
     assert [[cell.strip() for cell in row] for row in rows] == [["0", "2"], ["1", "3"]]
-    assert aectl("report", "sweep=s").status == 0
+    leftover = tmp_path / "r/pictures/.tmp-0123456789abcdef"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    assert aectl("report", "sweep=s", "hydra.run.dir=r").status == 0
+    assert not leftover.exists(), "it is a killed report's"
 
 
 def test_the_folder_of_a_job_that_failed_is_its_own_too(aectl, tmp_path):
