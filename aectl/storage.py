@@ -267,6 +267,12 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def tidy(folder: Path) -> None:
+    """Take away what a killed process left under temporary names; for a folder that one process alone writes to."""
+    for path in folder.glob(".tmp-*"):
+        remove(path)
+
+
 def flush_folder(folder: Path) -> None:
     """Make the names in `folder` durable; where a folder cannot be opened, as on Windows, the system sees to that."""
     if os.name == "nt":

@@ -238,6 +238,8 @@ RELIABILITY = [
     Defect("a refused command changes what jobs have said", "runs/receipts.py",
            "            storage.replace(_path(self.sweep, self.number), _dump(self._before))", "            pass",
            "cli/test_statuses.py -k another_command_changes"),
+    Defect("a report leaves what a killed one has left", "commands/report.py", "        storage.tidy(place)",
+           "        pass", "cli/test_statuses.py -k in_one_folder"),
     Defect("a sweep's jobs are the folders with numbers", "runs/layout.py", "    if found is None:\n        return [",
            "    if True:\n        return [", "cli/test_statuses.py -k deep_in"),
     Defect("an old word of a job that was gone on with counts", "runs/sweeps.py",

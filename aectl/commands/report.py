@@ -51,6 +51,8 @@ def run_report(config: ReportConfig, folder: Path) -> None:
     if not groups:
         raise DataError(f"sweep={where}: no finished job has finite figures; its train.log says when that began")
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for place in (folder, folder / "pictures"):
+        storage.tidy(place)
     names = []
     drawn = [report_plots.along(groups, ended), report_plots.of_best(bench, finished, groups)]
     if files.beside:

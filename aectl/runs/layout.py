@@ -147,7 +147,7 @@ def jobs_of(sweep: Path) -> list[Path]:
     if found is None:
         return [path for _, path in numbered(sweep)]
     folders = (receipts.folder_of(sweep, receipt) for receipt in found.values())
-    return [folder for folder in folders if folder is not None and folder.is_dir()]
+    return [folder for folder in folders if folder is not None and receipts.is_there(folder)]
 
 
 def has_trained(sweep: Path) -> bool:

@@ -88,6 +88,13 @@ def folder_of(sweep: Path, receipt: Receipt | None) -> Path | None:
     return None if any(step.is_symlink() for step in steps) else found
 
 
+def is_there(folder: Path) -> bool:
+    """Whether there is such a folder; whatever a receipt calls one, such as a name longer than any can be."""
+    with contextlib.suppress(OSError, ValueError):
+        return folder.is_dir()
+    return False
+
+
 def nowhere(sweep: Path, number: int) -> Path:
     """Where there is no folder and never will be: that of a job which has none."""
     return sweep / FOLDER / str(number)

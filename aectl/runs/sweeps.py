@@ -103,7 +103,7 @@ def _said(sweep: Path, number: int, receipt: Receipt | None) -> dict[str, Any] |
     if receipt is None:
         return _read_job(number, where, {})
     given, failed = {"overrides": receipt.overrides}, receipt.status == "failed"
-    if not failed and not where.is_dir():
+    if not failed and not receipts.is_there(where):
         return None
     result = layout.read_result(where) if receipt.command == "train" else {}
     if failed and not result:

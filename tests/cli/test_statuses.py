@@ -59,7 +59,11 @@ def test_two_jobs_in_one_folder_lose_neither(aectl, tmp_path, launcher):
     assert json.loads((tmp_path / "s/same/result.json").read_text())["status"] == "completed"
     rows = [row.split("|")[1:3] for row in (tmp_path / "s/summary.md").read_text().splitlines()[2:]]
     assert [[cell.strip() for cell in row] for row in rows] == [["0", "2"], ["1", "3"]]
-    assert aectl("report", "sweep=s").status == 0
+    leftover = tmp_path / "r/pictures/.tmp-0123456789abcdef"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    assert aectl("report", "sweep=s", "hydra.run.dir=r").status == 0
+    assert not leftover.exists(), "it is a killed report's"
 
 
 def test_the_folder_of_a_job_that_failed_is_its_own_too(aectl, tmp_path):
@@ -260,6 +264,20 @@ def test_any_receipt_is_read_or_passed_over(tmp_path_factory, receipt):
         assert ".." not in one["folder"].parts
     assert len(sweeps.table(found)[1]) == len(found)
     list(finding.trained_in(folder))
+
+
+@pytest.mark.parametrize("status", ["begun", "completed", "failed"])
+@pytest.mark.parametrize("place", PLACES)
+def test_wherever_a_receipt_says_that_its_job_lies(tmp_path, place, status):
+    (tmp_path / "s/.jobs").mkdir(parents=True)
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j/result.json").write_text('{"status": "completed"}')
+    receipt = {"command": "train", "folder": place, "overrides": [], "status": status}
+    (tmp_path / "s/.jobs/0.json").write_text(json.dumps(receipt))
+    found = sweeps.read_jobs(tmp_path / "s")
+    assert [one["status"] for one in found] == (["failed"] if status == "failed" else [])
+    assert all(".." not in one["folder"].parts for one in found)
+    assert layout.jobs_of(tmp_path / "s") == []
 
 
 def test_a_receipt_that_cannot_be_read_is_a_job_of_which_nothing_is_known(tmp_path):

@@ -147,7 +147,7 @@ def test_a_second_signal_waits_for_nobody(place):
 def test_who_dies_takes_one_piece_along(place):
     import work
 
-    workers.work_through(work.die_at_1, range(4), 2)
+    workers.work_through(work.die_at_1, range(4), 1)
     assert sorted(path.name for path in place.glob("*.begun")) == [f"{n}.begun" for n in range(4)]
 
 
