@@ -129,8 +129,8 @@ def _to_parquet(names: Sequence[str], codes: np.ndarray, beside: Beside) -> byte
     arrow, parquet = _arrow()
     table = columns.table(names, codes, beside)
     buffer = io.BytesIO()
-    arrays = [_column(values, is_text=name in ("name", "label")) for name, values in table.items()]
-    parquet.write_table(arrow.table(arrays, names=list(table)), buffer)
+    values_of = [_column(values, is_text=name in ("name", "label")) for name, values in table.items()]
+    parquet.write_table(arrow.table(values_of, names=list(table)), buffer)
     return buffer.getvalue()
 
 

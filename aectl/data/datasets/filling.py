@@ -87,16 +87,16 @@ def filled(
     memories = [cache.root() / "hashes" / f"{name}.json" for name in names]
     for attempt in range(3):
         columns = zip(zip(*images, strict=True), memories, strict=False)  # without an image there is no column
-        hashes = list(zip(*(digests.hashes(column, memory) for column, memory in columns), strict=True))
+        hashes = list(zip(*(digests.hashes(column, known) for column, known in columns), strict=True))
         key = _key(images, hashes, form)
         folder = cache.root() / key
         if not os.path.lexists(folder):
             try:
                 _build(images, hashes, form, folder, key, len(roots), doubtful=attempt == 0)
             except StaleError as error:
-                for memory in memories:
-                    log.warning("%s: is out of date (%s); every picture is read again", memory, one_line(error))
-                    storage.remove(memory)
+                for known in memories:
+                    log.warning("%s: is out of date (%s); every picture is read again", known, one_line(error))
+                    storage.remove(known)
                 continue
         try:
             return hashes, *cache.read(folder, key, len(images), memory_gb)
