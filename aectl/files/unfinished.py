@@ -190,14 +190,14 @@ class Work:
             self._tidy(set(names), same)
             if not same:
                 self._noted = _Note()
-            with storage.appending(self.note, self._noted.size) as self._add:
-                if not same:
-                    self._add(_line(self._work))
-                try:
+            try:
+                with storage.appending(self.note, self._noted.size) as self._add:
+                    if not same:
+                        self._add(_line(self._work))
                     yield
-                except BaseException:
-                    self._leave()
-                    raise
+            except BaseException:
+                self._leave()
+                raise
             storage.remove(self.note)
 
     def _tidy(self, names: set[str], same: bool) -> None:

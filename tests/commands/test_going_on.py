@@ -312,6 +312,7 @@ def test_a_note_that_is_no_file_is_neither_read_nor_written(aectl, stopped, tmp_
     for more in ([], ["overwrite=true"]):
         refused = aectl(*words, *more)
         assert refused.status == 6
+        assert f"out/{unfinished.NOTE}: is no note of an unfinished command" in refused.err
         assert len(refused.err.splitlines()) == 1
         assert elsewhere.read_bytes() == before
 
