@@ -178,5 +178,5 @@ def _be_quiet() -> None:
         os.dup2(nowhere, descriptor)
     if nowhere > 2:
         os.close(nowhere)
-    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (as long as the process)
+    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process)
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system's, and a kill would be told of that

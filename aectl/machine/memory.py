@@ -63,7 +63,7 @@ def _of_cgroups(mounts: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -
     In a container its path may be that outside; then what is mounted is its own.
     """
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
@@ -89,11 +89,11 @@ def _of_cgroups(mounts: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -
 def _left_in(folder: Path, limit: str, usage: str, reclaimed: str) -> int | None:
     """What one cgroup leaves; files that the system only keeps at hand count as free. None where it has no limit."""
     try:
-        most = (folder / limit).read_text().strip()
+        most = (folder / limit).read_text(encoding="utf-8").strip()
         if not most.isdigit():  # max
             return None
-        used = int((folder / usage).read_text())
-        stat = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
+        used = int((folder / usage).read_text(encoding="utf-8"))
+        stat = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
         return int(most) - used + int(stat.get(reclaimed, 0))
     except (OSError, ValueError):
         return None
