@@ -267,7 +267,15 @@ def bombs(place: Path, *, tell: bool = False) -> dict[str, float]:
     (place / "wide").mkdir()
     Image.new("1", (40_000, 40_000)).save(place / "wide" / "a.png")
     one = [f"run={place / 'run'}", "threads=1", "device=cpu"]
-    train = ["train", "figures_every=0", "explore=false", "device=cpu", "threads=1", "hydra.run.dir={out}"]
+    train = [
+        "train",
+        "network.hidden=[8]",
+        "figures_every=0",
+        "explore=false",
+        "device=cpu",
+        "threads=1",
+        "hydra.run.dir={out}",
+    ]
     lines = []
     for name in ("bomb.zip", "wide"):
         lines.append([*train, "dataset=folder", f"dataset.root={place / name}", "dataset.size=28"])
