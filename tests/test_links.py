@@ -7,7 +7,8 @@ from albums import GREY, many, png, put
 
 from aectl import storage
 from aectl.errors import StorageError
-from aectl.files import places
+from aectl.files import places, unfinished
+from aectl.files.unfinished import Work
 from aectl.runs import layout
 
 ODD = {
@@ -20,7 +21,9 @@ WRITERS = {
     "replace": lambda path: storage.replace(path, b"new"),
     "append": lambda path: storage.append(path, "new"),
     "make_folder": lambda path: storage.make_folder(path, {"a": b"new"}),
-    "free": lambda path: places.free(path, overwrite=True),
+    "appending": lambda path: storage.appending(path, 0).__enter__(),
+    "refuse": lambda path: Work(path, {}, overwrite=True, folder=False).refuse([path.name]),
+    "alone": lambda path: unfinished.alone(path.parent, path).__enter__(),
     "prepare": lambda path: places.prepare([path]),
 }
 

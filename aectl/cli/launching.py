@@ -52,11 +52,14 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
         ) from error
 
 
+HYDRAS = {"hydra", "omegaconf", "antlr4", "yaml"}  # and what it stands on
+
+
 def _of_hydra_alone(error: Exception) -> bool:
-    """Whether Hydra has stumbled over its own settings, which it takes unseen: no line of ours was at work."""
+    """Whether Hydra has stumbled over its own settings, which it takes unseen: no line was at work but its own."""
     frames = traceback.walk_tb(error.__traceback__)
     names = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in list(frames)[1:]}
-    return "hydra" in names and not names & {"aectl", "joblib"}
+    return "hydra" in names and names <= HYDRAS | sys.stdlib_module_names
 
 
 def parser() -> "OverridesParser":

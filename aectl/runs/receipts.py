@@ -85,7 +85,8 @@ def folder_of(sweep: Path, receipt: Receipt | None) -> Path | None:
     if not inside or not found.is_relative_to(sweep):
         return None
     steps = [found, *found.parents[: len(parts) - 1]]
-    return None if any(step.is_symlink() for step in steps) else found
+    links = map(os.path.islink, steps)  # which takes words that no file can be called
+    return None if any(links) else found
 
 
 def is_there(folder: Path) -> bool:
