@@ -58,20 +58,21 @@ bench: $(STAMP) ## time everything beside other programs, into docs/performance.
 bench-growth: $(STAMP) ## how time and memory grow with images, pixels, latents and jobs, into docs/performance.md: 8 minutes
 	$(BIN)/python benchmarks/growth.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
-torture: $(STAMP) ## kills, refusals, closed streams, strangers' files, bombs, little memory, fuzzing, seeded defects: an hour
-	@$(BIN)/python tests/torture.py kills --count 200 & kills=$$!; \
-	$(BIN)/python tests/torture.py exits && $(BIN)/python tests/torture.py refusals; others=$$?; \
-	wait $$kills && exit $$others
-	@$(BIN)/python tests/torture.py sweeps --count 30
-	@$(BIN)/python tests/torture.py reports --count 15
-	@$(BIN)/python tests/torture.py folders --count 60
-	@$(BIN)/python tests/torture.py streams
-	@$(BIN)/python tests/torture.py strangers
-	@$(BIN)/python tests/torture.py memory
-	AECTL_PICTURES=1000 $(BIN)/python -m pytest tests/test_own_pictures.py
-	@$(BIN)/python tests/torture.py values --stride 20
-	AECTL_FUZZ=1000 $(BIN)/python -m pytest tests/test_bad_inputs.py tests/test_values.py -k "get_through or gets_through or any_override"
-	@$(MAKE) --no-print-directory mutations
+SUITES = kills exits refusals sweeps reports folders streams strangers memory values pictures fuzz
+torture: $(STAMP) ## kills, refusals, closed streams, strangers' files, little memory, fuzzing, seeded defects, two at a time: an hour
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs 2 --keep-going $(SUITES:%=torture-%) mutations
+
+torture-kills: COUNT = --count 200
+torture-sweeps: COUNT = --count 30
+torture-reports: COUNT = --count 15
+torture-folders: COUNT = --count 60
+torture-values: COUNT = --stride 100
+torture-pictures: $(STAMP)
+	@AECTL_PICTURES=1000 $(BIN)/python -m pytest -q -n 0 tests/test_own_pictures.py
+torture-fuzz: $(STAMP)
+	@AECTL_FUZZ=1000 $(BIN)/python -m pytest -q -n 0 tests/test_bad_inputs.py tests/test_values.py -k "get_through or gets_through or any_override"
+torture-%: $(STAMP)
+	@$(BIN)/python tests/torture.py $* $(COUNT)
 
 soak: $(STAMP) ## 2,000 epochs, watched from outside: neither memory, nor open files, nor time may grow: 4 minutes
 	$(BIN)/python tests/soak.py
