@@ -186,13 +186,18 @@ def append(path: Path, line: str) -> None:
     Raises:
         StorageError: a link is there, or a hard link, or what is no file.
     """
+    descriptor = _open_to_append(path)
+    try:
+        with naming(path):
+            _write_all(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def _open_to_append(path: Path) -> int:
     refuse_odd(path, grows=True)
     with naming(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | PLAIN | BINARY, 0o666)
-        try:
-            _write_all(descriptor, f"{line}\n".encode())
-        finally:
-            os.close(descriptor)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | PLAIN | BINARY, 0o666)
 
 
 @contextlib.contextmanager
@@ -210,9 +215,7 @@ def appending(path: Path, size: int) -> Iterator[Callable[[bytes], None]]:
             _write_all(descriptor, data)
             os.fsync(descriptor)
 
-    refuse_odd(path, grows=True)
-    with naming(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | PLAIN | BINARY, 0o666)
+    descriptor = _open_to_append(path)
     try:
         with naming(path):
             os.ftruncate(descriptor, size)

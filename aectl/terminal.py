@@ -56,6 +56,13 @@ class LogFile(logging.FileHandler):
         handler.close()
         return found
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or note why not, also where the file cannot be opened any more."""
+        try:
+            super().emit(record)
+        except OSError as error:
+            self._note(error)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the library's name)
         """Note what kept a line from being written."""
         error = sys.exc_info()[1]

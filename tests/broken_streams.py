@@ -98,9 +98,11 @@ def tried(command: Command, done: dict[str, str], folder: Path) -> dict[str, int
     wrong = status != command.expected(done)
     if wrong:
         print(f"{' '.join(command.words)} {done}: {status}\n{said[-600:]}", file=sys.stderr)
+    ours = command.program == AECTL  # torchrun says in its own words that a process of its has failed
     return {
-        "tried": 1, "wrong": int(wrong), "tracebacks": (said + logs).count("Traceback (most recent call last)"),
-        "raw": raw if command.program == AECTL else 0,
+        "tried": 1, "wrong": int(wrong),
+        "tracebacks": (said + logs).count("Traceback (most recent call last)") if ours else 0,
+        "raw": raw if ours and command.words else 0,  # without words it is the help that stands there
     }  # fmt: skip
 
 

@@ -74,11 +74,13 @@ def clean_process() -> Iterator[None]:
     torch.set_num_threads(1)
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    yield
-    for handler in set(root.handlers) - set(before):
-        handler.close()
-    root.handlers[:] = before
-    root.setLevel(level)
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(before):
+            handler.close()
+        root.handlers[:] = before
+        root.setLevel(level)
 
 
 def _hearing_hang_ups() -> None:

@@ -233,7 +233,7 @@ RELIABILITY = [
            "if (owner := self._mark()) < 0:", "cli/test_statuses.py -k in_one_folder"),
     Defect("a job may lie outside of its sweep", "runs/receipts.py",
            "        if not inside or where", "        if where", "cli/test_statuses.py -k outside"),
-    Defect("a receipt leads out of the sweep", "runs/receipts.py", "found if inside and", "found if",
+    Defect("a receipt leads out of the sweep", "runs/receipts.py", "if not inside or not found", "if not found",
            "cli/test_statuses.py -k any_receipt"),
     Defect("a refused command changes what jobs have said", "runs/receipts.py",
            "            storage.replace(_path(self.sweep, self.number), _dump(self._before))", "            pass",

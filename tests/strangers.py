@@ -172,7 +172,7 @@ class Place:
     def _made(self, name: str, **changes: Any) -> Path:
         config = train_config(
             dataset=Synthetic(val_size=8, test_size=8, synthetic_size=40, synthetic_shape=[1, SIDE, SIDE]),
-            network=Mlp(hidden=[4]), epochs=1, latent=2, batch_size=16, device="cpu", threads=1, figures_every=0,
+            network=Mlp(hidden=[4]), epochs=1, latent=2, batch_size=64, device="cpu", threads=1, figures_every=0,
             **changes,
         )  # fmt: skip
         with self.environment("theirs"):

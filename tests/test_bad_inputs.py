@@ -23,6 +23,7 @@ from aectl.cli.composing import composed
 from aectl.commands import cleaned, denoise
 from aectl.data import noise as noises
 from aectl.data.datasets.synthetic import Synthetic
+from aectl.drawing import before_after
 from aectl.files.pictures import decoding
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, opening
@@ -42,6 +43,7 @@ def _watch(event: str, args: tuple) -> None:
 
 
 sys.addaudithook(_watch)
+before_after.page("", [], [])  # makes our own template a program, once
 
 
 class Guard:

@@ -29,7 +29,7 @@ BLUE, ORANGE, GREY = "#3b6ea8", "#d9772b", "#737373"
 TRAIN, VALIDATION = BLUE, ORANGE  # in every plot that has both
 _MAX_LEGEND = 20
 _UNITS = {"mse": "squared error per pixel", "psnr": "PSNR (dB)"}  # of curves that are not in nats
-LETTERS, TITLE = 80, 400  # of a line and of a title at most, whoever made the names in them
+LETTERS, TITLE = 120, 400  # of a line and of a title at most, whoever made the names in them
 CHARACTERS = 9  # of a title in an inch of a plot
 
 

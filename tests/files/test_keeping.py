@@ -328,8 +328,9 @@ def test_a_lossy_webp_stays_lossy_and_a_lossless_one_lossless(cleaned):
 
 def test_every_mode_in_the_documents_table_is_in_the_zoo():
     """And the other way round: nothing is kept that the table does not promise."""
-    rows = [line.split("|") for line in (ROOT / "docs/pictures.md").read_text().splitlines() if line.startswith("|")]
-    promised = {(row[1].strip(), mode) for row in rows[2:] for mode in row[2].strip().split(", ")}
+    first, *_ = (ROOT / "docs/pictures.md").read_text().partition("| format | modes")[2].partition("\n\n")
+    rows = [line.split("|") for line in first.splitlines() if line.startswith("|")]
+    promised = {(row[1].strip(), mode) for row in rows[1:] for mode in row[2].strip().split(", ")}
     found = set()
     for data in (*LOSSLESS.values(), *LOSSY.values()):
         picture = decoding.decode(data)

@@ -200,7 +200,7 @@ def test_an_ae_has_neither_kl_nor_elbo_anywhere(aectl, tmp_path):
         column = header.index(name)
         assert ae[column] == ""
         assert float(vae[column]) != 0
-    runs_of = {path.name[2:4]: path for path in sweep.iterdir() if path.is_dir()}
+    runs_of = {path.name[2:4]: path for path in layout.jobs_of(sweep)}
     for kind, run in runs_of.items():
         shown = aectl("eval", f"run={run}", f"hydra.run.dir={tmp_path / kind}")
         assert shown.status == 0, shown.err

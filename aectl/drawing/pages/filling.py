@@ -4,6 +4,7 @@ Whatever is put into a template, whoever wrote it, is text: it makes no element,
 nor in Markdown, and shows nothing that cannot be seen. Only `Markup`, which is made here, is more.
 """
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,13 @@ def filled(
     template: str, styles: Sequence[str] = (), scripts: Sequence[str] = (), folder: Path = FOLDER, **values: Any
 ) -> str:
     """The page of `template` in `folder`, with the files named in `styles` and `scripts` inside it."""
-    is_html = template.endswith(".html")
+    found = _environment(folder, template.endswith(".html")).get_template(template)
+    return found.render(policy=POLICY, style=joined(styles), script=joined(scripts), **values)
+
+
+@functools.cache
+def _environment(folder: Path, is_html: bool) -> Environment:
+    """Where templates of a folder are found, each made a program once, and what becomes of what is put into them."""
     found = Environment(
         loader=FileSystemLoader(folder), autoescape=is_html, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, finalize=_seen if is_html else _escaped,
@@ -34,7 +41,7 @@ def filled(
     found.filters |= {"sentence": _html_sentence} if is_html else {
         "sentence": _markdown_sentence, "code": _markdown_code, "table": lambda table: Markup(markdown(*table)),
     }  # fmt: skip
-    return found.get_template(template).render(policy=POLICY, style=joined(styles), script=joined(scripts), **values)
+    return found
 
 
 def _seen(value: Any) -> Any:
