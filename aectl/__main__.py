@@ -11,7 +11,12 @@ def main() -> None:
         streams.settle()
         from aectl.cli.main import main as run
 
-        run()
+        try:
+            run()
+        finally:
+            from aectl import signals
+
+            signals.leave_alone()
     except KeyboardInterrupt:
         sys.exit(130)
 

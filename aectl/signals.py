@@ -84,6 +84,12 @@ def unwind_on_signals() -> None:
                 signal.signal(number, _unwind)
 
 
+def leave_alone() -> None:
+    """Let no signal change how the program ends, now that all is done: it takes half a second to leave."""
+    for number in (signal.SIGINT, *TERMINATING):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopRequest:
     """While entered, notes the first of the signals, or what `ask` asks; a second signal ends the process at once."""
 

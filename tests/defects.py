@@ -326,6 +326,8 @@ RELIABILITY = [
            "commands/test_packing.py -k lose_something"),
     Defect("tiles of a code do not see around them", "coding/rounded.py", "first, last = max(start - reach, 0)",
            "first, last = start", "coding/test_rounded_bits.py -k seam"),
+    Defect("a signal while a command leaves changes how it ended", "__main__.py", "signals.leave_alone()", "pass",
+           "test_reliability.py -k leaves"),
     Defect("a closed stream's number goes to the next file", "cli/streams.py",
            "        opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free\n"
            "        if opened != number:\n            os.dup2(opened, number)\n            os.close(opened)\n"

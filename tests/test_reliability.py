@@ -103,6 +103,23 @@ def test_a_signal_saves_and_ends_with_its_code(started, tmp_path, number, status
     assert f"resume={run.relative_to(tmp_path)}" in out
 
 
+LEAVING = """
+import atexit, os, sys
+from aectl.__main__ import main
+atexit.register(lambda: os.kill(os.getpid(), {number}))
+sys.argv = ["aectl", "--version"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_command_leaves_does_not_change_how_it_ended(number):
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING.format(number=int(number))], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_signal_at_the_start_ends_it_without_a_traceback(started, tmp_path):
     process = started(tmp_path, *ENDLESS)
     time.sleep(0.5)
