@@ -40,6 +40,7 @@ import strangers
 import torch
 import torch.utils.tensorboard
 import values
+from tqdm import tqdm
 
 from aectl.cli import messages
 from aectl.data import noise as noises
@@ -359,6 +360,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)  # before the first fork: a pool of threads would not survive it
+    # The bars' own lock is the system's, shared with every child, and kept for ever by one that is killed with it.
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0
     began = time.perf_counter()
     found = SUITES[given.suite](given)
     print(json.dumps({"suite": given.suite, **found, "seconds": round(time.perf_counter() - began)}))
