@@ -26,6 +26,7 @@ STEPS = (8, 96, 224, 352, 640)  # MiB beside what the imports take
 LONGEST = 240  # seconds, after which a command is taken to hang; two run side by side, perhaps on a busy machine
 # What a small file may take that would become very much: CPU seconds, and MiB at the peak.
 SECONDS, PEAK = 30, 1200
+SPARE = 300  # MiB beside what the same images take that are not packed
 IMPORTS = """
 import hydra, hydra._internal.hydra, tensorboard.compat.proto.summary_pb2, torch.utils.tensorboard
 import aectl.cli.main, aectl.training.loop, aectl.commands.table
@@ -288,12 +289,17 @@ def bombs(place: Path, *, tell: bool = False) -> dict[str, float]:
         lines.append(["denoise", *one, f"input={place / name}", "output={out}"])
     for name in ("codes_bomb.npz", "equal.parquet", "counting.parquet"):
         lines.append(["decode", *one, f"input={place / name}", "output={out}"])
+    # The one that is small enough to be trained on: what a network and its pictures take is not the file's doing.
+    np.save(place / "usual.npy", np.zeros((2_000, 224, 224), np.uint8))
+    usual = [*train, "dataset=array", f"dataset.root={place / 'usual.npy'}", "epochs=1"]
+    room = {str(place / "floats.npz"): run(place, [arg.replace("{out}", str(place / "usual")) for arg in usual]).peak}
     found: dict[str, float] = {"bombs": 0, "went off": 0, "most seconds": 0.0, "most MiB": 0.0}
     for number, args in enumerate(lines):
+        most = next((room[name] + SPARE for name in room if any(arg.endswith(name) for arg in args)), PEAK)
         ended = run(place, [arg.replace("{out}", str(place / f"bomb-{number}")) for arg in args])
         found["bombs"] += 1
         is_bad = ended.status not in (0, 3, 7) or len(ended.complaints) != (ended.status != 0)
-        is_bad = is_bad or ended.seconds > SECONDS or ended.peak > PEAK
+        is_bad = is_bad or ended.seconds > SECONDS or ended.peak > most
         found["went off"] += is_bad
         found["most seconds"] = max(found["most seconds"], round(ended.seconds, 1))
         found["most MiB"] = max(found["most MiB"], round(ended.peak))
