@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import os
 import random
 import shutil
@@ -401,6 +402,7 @@ class Scene:
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), clean_process():
                 sys.argv = ["aectl"]
+                logging.getLogger().addHandler(logging.NullHandler())  # else Python prints notes as errors
                 work()
         except SystemExit as end:
             code = int(end.code or 0)
