@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from aectl import shell
 from aectl.cli import calling
 from aectl.cli.composing import composed
 from aectl.commands.cleaning import through
@@ -157,10 +158,9 @@ class TrainedRun(OnArrays):
 
         `form` is `onnx`, `pt2` or `safetensors`.
         """
-        words = (f"run={self.opened.checkpoint.path}", f"output={os.fspath(output)}", f"format={form}")
-        threads = f"threads={torch.get_num_threads()}"
-        root = () if self._root is None else (f"data.root={self._root}",)
-        run_export(composed("export", *words, threads, *root), Path())
+        places = {"run": self.opened.checkpoint.path, "output": os.fspath(output), "data.root": self._root}
+        words = [shell.setting(key, place) for key, place in places.items() if place is not None]
+        run_export(composed("export", *words, f"format={form}", f"threads={torch.get_num_threads()}"), Path())
         return Path(output)
 
     def _repr_html_(self) -> str:

@@ -139,7 +139,7 @@ RELIABILITY = [
     Defect("a sweep is gone on with through links", "cli/multirun.py", "    layout.refuse_leads(folder)\n", "",
            "test_strangers.py -k job_or_a_sweep"),
     Defect("the memory of hashes goes through a link", "files/digests.py",
-           "    storage.refuse_odd(memory.parent)\n", "", "test_links.py -k cache_has_no_links"),
+           "    storage.refuse_odd(remembered.parent)\n", "", "test_links.py -k cache_has_no_links"),
     Defect("checkpoints are listed behind a stranger's link", "runs/layout.py",
            " or (folder.is_symlink() and not seals.any_in(folder.parent)):", ":",
            "test_strangers.py -k links_of_a_strangers"),

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import io
 import json
-import logging
 import os
 import shutil
 import stat
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conftest import clean_process
 from PIL import Image
 
 import aectl as package
@@ -193,15 +193,10 @@ class Place:
         os.environ.update(own)
         tempfile.tempdir = own["TMPDIR"]
         os.chdir(self.work)
-        root = logging.getLogger()
-        handlers, level = list(root.handlers), root.level
         try:
-            yield
+            with clean_process():
+                yield
         finally:
-            for handler in set(root.handlers) - set(handlers):
-                handler.close()
-            root.handlers[:] = handlers
-            root.setLevel(level)
             os.chdir(here)
             os.environ.clear()
             os.environ.update(before)

@@ -15,10 +15,11 @@ from typing import BinaryIO
 import numpy as np
 
 from aectl.errors import brief
+from aectl.files.unpacked import is_flat
 from aectl.machine import memory
 
 PIECE = 2**22  # bytes of values at a time
-MAX_EXPANSION, FLAT = 100, 2**30  # what unpacks to more than so many times its size, and more bytes, is refused
+FLAT = 2**30  # bytes; more of next to nothing are refused
 MAX_HEADER = 2**16  # bytes
 
 
@@ -46,7 +47,7 @@ class Stored:
 
     def refuse_bomb(self) -> None:
         """Raise ValueError where it is very large, and next to nothing in the file."""
-        if self.size > max(FLAT, MAX_EXPANSION * self.packed):
+        if self.size > FLAT and is_flat(self.size, self.packed):
             times = self.size // max(1, self.packed)
             raise ValueError(
                 f"would unpack to {memory.shown(self.size)}, {times:,} times its size; if that is right, save it "

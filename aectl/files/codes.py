@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from aectl import storage
-from aectl.errors import DataError, MemoryShortError, brief
-from aectl.files import columns, formats
+from aectl.errors import DataError, brief
+from aectl.files import columns, formats, unpacked
 from aectl.files.columns import NOTHING, Beside, Codes
-from aectl.machine import memory
 
 MAX_BYTES = 2**32  # of a file of codes
 
@@ -64,7 +63,7 @@ def read(path: Path, latent: int) -> tuple[list[str], Tensor]:
         ConfigError: a .parquet file, and the package for it is missing.
     """
     formats.prepare(path.suffix)
-    try:
+    with unpacked.blamed(f"input={path}", UNREADABLE):
         table = formats.READERS[path.suffix](storage.read(path, MAX_BYTES), latent)
         if table.codes.shape != (len(table.names), latent):
             shapes = f"{len(table.names)} names and codes of shape {table.codes.shape}"
@@ -73,12 +72,6 @@ def read(path: Path, latent: int) -> tuple[list[str], Tensor]:
             raise ValueError("holds no codes")
         codes = _single(table)
         _refuse_doubles(table.names, table.rows)
-    except MemoryShortError as error:
-        raise MemoryShortError(f"input={path}: {error}") from None
-    except UNREADABLE as error:
-        if memory.of_machine(error):
-            raise
-        raise DataError(f"input={path}: cannot be used ({brief(error, 200)})") from None
     if table.passed_over:
         log.warning("note: %s: columns that are passed over: %s", path, brief(", ".join(table.passed_over)))
     return table.names, torch.from_numpy(codes)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from aectl import storage
 from aectl.errors import DataError, brief
 from aectl.files.listing import Entry
-from aectl.machine import memory as room
+from aectl.machine import memory
 
 SETTLED = 2 * 10**9  # ns; a file written later than this before it was read may change again within its time stamp
 
@@ -25,13 +25,13 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def hashes(entries: Sequence[Entry], memory: Path) -> list[str | None]:
-    """The hash of each entry's bytes; None where they cannot be read. `memory` is the file that remembers them.
+def hashes(entries: Sequence[Entry], remembered: Path) -> list[str | None]:
+    """The hash of each entry's bytes; None where they cannot be read.
 
-    A file's size and time of change stand for its content, as with git and make; for a zip's member its size
-    and checksum do.
+    `remembered` is the file that keeps those of before. A file's size and time of change stand for its content, as
+    with git and make; for a zip's member its size and checksum do.
     """
-    known = _known(memory)
+    known = _known(remembered)
     found: list[str | None] = [known.get((entry.name, entry.size, entry.changed)) for entry in entries]
     missing = [index for index, value in enumerate(found) if value is None]
     if not missing:
@@ -49,29 +49,29 @@ def hashes(entries: Sequence[Entry], memory: Path) -> list[str | None]:
         for entry, value in zip(entries, found, strict=True)
         if value is not None and (entry.archive is not None or now - entry.changed > SETTLED)
     ]
-    storage.refuse_odd(memory.parent)
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    storage.replace(memory, storage.seal({"files": settled}))
+    storage.refuse_odd(remembered.parent)
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    storage.replace(remembered, storage.seal({"files": settled}))
     return found
 
 
 def _hash(entry: Entry) -> str | None:
     try:
-        with room.FILES.taken(entry.weight, lambda: f"{entry.name}"):
+        with memory.FILES.taken(entry.weight, lambda: entry.name):
             return sha256(entry.read())
     except DataError:
         return None  # decoding will say why
 
 
-def _known(memory: Path) -> dict[tuple[str, int, int], str]:
-    if not os.path.lexists(memory):
+def _known(remembered: Path) -> dict[tuple[str, int, int], str]:
+    if not os.path.lexists(remembered):
         return {}
     try:
-        rows = storage.unseal(storage.read(memory, storage.SEALED.size))["files"]
+        rows = storage.unseal(storage.read(remembered, storage.SEALED.size))["files"]
         if not all(list(map(type, row)) == [str, int, int, str] for row in rows):
             raise ValueError("has a row that is none")
         return {(name, size, changed): value for name, size, changed, value in rows}
     except (ValueError, TypeError, KeyError) as error:
-        log.warning("%s: damaged (%s); every picture is read again", memory, brief(error))
-        storage.remove(memory)
+        log.warning("%s: damaged (%s); every picture is read again", remembered, brief(error))
+        storage.remove(remembered)
         return {}

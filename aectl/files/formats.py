@@ -17,12 +17,13 @@ import numpy as np
 from aectl.errors import ConfigError, brief
 from aectl.files import arrays, columns
 from aectl.files.columns import Beside, Codes
+from aectl.files.unpacked import TIMES, is_flat
 from aectl.machine import memory
 
 MAX_CODES = 10_000_000  # in a .parquet; a small one could hold any number of equal ones
 MAX_NAME = 2**16  # bytes of a name in it; that of a file has fewer
 ROW = 100  # bytes that a code takes once it is read, its name above all
-MAX_EXPANSION = 100  # of an .npz or a .parquet
+FLAT = 2**24  # bytes; more of next to nothing are refused
 
 
 # -------------------------------------------------------------------------------------------- .npz
@@ -58,8 +59,8 @@ def _from_npz(data: bytes, latent: int) -> Codes:
 
 def _refuse_bomb(size: int, packed: int) -> None:
     """Raise ValueError where a small file would become very many bytes."""
-    if size > max(2**24, MAX_EXPANSION * packed):
-        raise ValueError(f"would unpack to {memory.shown(size)}, more than {MAX_EXPANSION} times its size")
+    if size > FLAT and is_flat(size, packed):
+        raise ValueError(f"would unpack to {memory.shown(size)}, more than {TIMES} times its size")
 
 
 # -------------------------------------------------------------------------------------------- .csv

@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aectl.errors import DataError, brief
+from aectl.files.unpacked import is_flat
 from aectl.machine import memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 ARRAYS = (".npy", ".npz")  # NumPy's, which hold many pictures
 MAX_BYTES = 2**29  # of one file
 PIECE = 2**22  # bytes of a zip's member at a time
-# Of a zip's members. Flat pictures that are not compressed themselves come to 100 to 1; Deflate goes up to 1,032.
-MAX_EXPANSION = 100
-FLAT, SMALL = 2**28, 2**20  # bytes that those beyond may have all together, or each
+FLAT, SMALL = 2**28, 2**20  # bytes that a zip's members of next to nothing may have all together, or each
 HIDDEN, READ_ALREADY = "hidden", "links to folders read already"
 
 
@@ -225,7 +224,7 @@ def _members(root: Path, key: str, passed_over: Counter[str]) -> list[Entry]:
 
 def _bombs(entries: Sequence[Entry]) -> dict[int, str]:
     """Why members must not be unpacked that hold next to nothing in very many bytes; by the entry's `id`."""
-    flat = [entry for entry in entries if entry.size > MAX_EXPANSION * entry.path.compress_size]
+    flat = [entry for entry in entries if is_flat(entry.size, entry.path.compress_size)]
     if sum(entry.size for entry in flat) <= FLAT:
         return {}
     large = [(entry, entry.size // max(1, entry.path.compress_size)) for entry in flat if entry.size > SMALL]

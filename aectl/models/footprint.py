@@ -79,7 +79,10 @@ def _inputs(model: Model, images: int, shape: Shape) -> tuple[Tensor, Tensor | N
 
 
 def _told(work: Callable[[], T]) -> T | None:
-    """None where a layer wants to see values, or does what `meta` does not know; it may be somebody else's."""
+    """None where a layer wants to see values, or does what `meta` does not know.
+
+    It may be somebody else's, and raise anything; what is really wrong with it the first step will say.
+    """
     try:
         return work()
     except Exception:

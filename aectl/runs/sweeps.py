@@ -106,7 +106,7 @@ def _said(sweep: Path, number: int, receipt: Receipt | None) -> dict[str, Any] |
     if not failed and not receipts.is_there(where):
         return None
     result = layout.read_result(where) if receipt.command == "train" else {}
-    if failed and not result:
+    if failed and result.get("status") not in ("failed", "diverged"):  # else it says more of the same
         result = {"status": "failed", "error": receipt.error or "", "exit_code": receipt.exit_code or 1}
     elif receipt.command != "train" and receipt.status == "completed":
         result = {"status": "completed"}

@@ -26,7 +26,7 @@ from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import Loss, per_pixel_weight
 from aectl.runs import defaults, schema
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import CONFIG, EXPLORER, METRICS, RESULT, SPLIT, plain, read_metrics
+from aectl.runs.layout import CONFIG, EXPLORER, METRICS, OUTPUTS, RESULT, SPLIT, plain, read_metrics
 from aectl.runs.opening import chosen_by
 from aectl.runs.records import Progress
 from aectl.runs.tracking import Tracker
@@ -237,7 +237,7 @@ class Journal:
         run = shell.setting("run", self.run_dir)
         then = "denoise" if self.config.corrupts else None if self.model.latent is None else "sample"
         commands = [shell.command(name, run) for name in ("eval", then) if name]
-        root = next((str(path) for path in self.run_dir.parents if path.name == "outputs"), str(self.run_dir))
+        root = next((str(path) for path in self.run_dir.parents if path.name == OUTPUTS.name), str(self.run_dir))
         return [*commands, shell.line("tensorboard", "--logdir", root)]
 
     def _hyperparameters(self) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from aectl.data.datasets.base import Found, Own
 from aectl.data.images import Images
-from aectl.errors import DataError, MemoryShortError, brief
-from aectl.files import arrays
+from aectl.files import arrays, unpacked
 from aectl.files.arrays import Stored
 from aectl.machine import memory
 
@@ -83,7 +82,7 @@ def read(path: Path, key: str) -> Images:
     Raises:
         DataError: it cannot be used.
     """
-    try:
+    with unpacked.blamed(f"{key}={path}", UNREADABLE):
         if not path.is_file():
             raise ValueError("is a folder; dataset=folder takes those" if path.is_dir() else "no such file")
         with path.open("rb") as file:
@@ -96,11 +95,4 @@ def read(path: Path, key: str) -> Images:
                 raise ValueError(f"has no array named images, only {', '.join(found) or 'none'}")
             found["images"].refuse_bomb()
             pixels = _stack(found["images"])
-            labels = _label_numbers(found["labels"], len(pixels)) if "labels" in found else None
-    except MemoryShortError as error:
-        raise MemoryShortError(f"{key}={path}: {error}") from None
-    except UNREADABLE as error:
-        if memory.of_machine(error):
-            raise
-        raise DataError(f"{key}={path}: cannot be used ({brief(error, 200)})") from None
-    return Images(pixels, labels)
+            return Images(pixels, _label_numbers(found["labels"], len(pixels)) if "labels" in found else None)

@@ -33,9 +33,12 @@ def filled(
 
 @functools.cache
 def _environment(folder: Path, is_html: bool) -> Environment:
-    """Where templates of a folder are found, each made a program once, and what becomes of what is put into them."""
+    """Where templates are found, each made a program once, and what becomes of what is put into them.
+
+    Those of `folder` may extend those of this one.
+    """
     found = Environment(
-        loader=FileSystemLoader(folder), autoescape=is_html, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader([folder, FOLDER]), autoescape=is_html, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, finalize=_seen if is_html else _escaped,
     )  # fmt: skip
     found.filters |= {"sentence": _html_sentence} if is_html else {
