@@ -25,7 +25,7 @@ from aectl.files.pictures.reading import Picture
 from aectl.machine import devices
 from aectl.measuring.oddness import MEASURES, Oddness
 from aectl.models.arrays import OnArrays
-from aectl.runs import layout, sanity
+from aectl.runs import layout, papers, sanity
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Run, open_data, open_run
 
@@ -104,7 +104,7 @@ class TrainedRun(OnArrays):
     @property
     def history(self) -> list[dict[str, Any]]:
         """The figures of each epoch, as metrics.jsonl has them."""
-        return layout.read_metrics(layout.run_of(self.path))
+        return papers.read_metrics(layout.run_of(self.path))
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from aectl import storage
 from aectl.drawing.pages.filling import filled
 from aectl.runs import schema
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import CONFIG, EXPLORER, RESULT, read_result
+from aectl.runs.layout import CONFIG, EXPLORER, RESULT
 from aectl.runs.opening import newest, read_config
+from aectl.runs.papers import read_result
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE = "demo.html"

@@ -16,7 +16,7 @@ from linear import Linear, trained
 from scipy.stats import norm
 from sklearn.decomposition import PCA
 
-from aectl.runs.layout import read_metrics
+from aectl.runs.papers import read_metrics
 
 SIGMA = 0.3
 SWEEP = [

@@ -19,7 +19,7 @@ from scipy.stats import norm
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.models.autoencoder import Ae
 from aectl.models.likelihoods.table import LIKELIHOODS
-from aectl.runs.layout import read_metrics
+from aectl.runs.papers import read_metrics
 
 STILL = 1e-30
 # Training sees batches of 32 and of 13.

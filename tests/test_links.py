@@ -9,7 +9,7 @@ from aectl import storage
 from aectl.errors import StorageError
 from aectl.files import places, unfinished
 from aectl.files.unfinished import Work
-from aectl.runs import layout
+from aectl.runs import layout, locks
 
 ODD = {
     "a link": lambda at, there: at.symlink_to(there),
@@ -87,7 +87,7 @@ def test_a_folder_that_leads_elsewhere_at_any_depth_is_refused(tmp_path, there, 
     ODD[odd](at, there)
     with pytest.raises(StorageError, match=f"{at}: is"):
         layout.refuse_leads(tmp_path / "run")
-    with pytest.raises(StorageError), layout.locked(tmp_path / "run"):
+    with pytest.raises(StorageError), locks.locked(tmp_path / "run"):
         pass
     assert not (tmp_path / "run/.lock").exists()
 

@@ -23,7 +23,7 @@ import torch
 from torture import contents, torn
 
 from aectl.machine import lifelines
-from aectl.runs import checkpoint, layout, sweeps
+from aectl.runs import checkpoint, layout, papers, sweeps
 
 SETTINGS = (
     "train", "-m", "experiment=smoke", "device=cpu", "threads=1", "explore=false", "figures_every=0", "epochs=40",
@@ -116,7 +116,7 @@ def same(kind: str, folder: Path, ours: dict[str, tuple], theirs: dict[str, tupl
     for job, other in zip(layout.jobs_of(folder), layout.jobs_of(whole), strict=True):
         weights = [checkpoint.newest(layout.checkpoints_of(one))[0].model for one in (job, other)]
         near = all(torch.allclose(weights[0][n], weights[1][n], rtol=ROUNDING, atol=ROUNDING) for n in weights[1])
-        records = [layout.read_metrics(one) for one in (job, other)]
+        records = [papers.read_metrics(one) for one in (job, other)]
         for record in (*records[0], *records[1]):
             record.pop("images_per_s", None)
         near &= len(records[0]) == len(records[1])

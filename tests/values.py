@@ -33,7 +33,7 @@ from aectl import storage
 from aectl.cli import main, messages
 from aectl.files import aec, codes
 from aectl.measuring import endings
-from aectl.runs import finding, layout, opening, states, sweeps
+from aectl.runs import finding, opening, papers, states, sweeps
 from aectl.runs.config import TrainConfig
 from aectl.settings import typed
 
@@ -353,7 +353,7 @@ class Scene:
     def _seen(self) -> None:
         """What `aectl runs` looks at."""
         for one in states.all_of_them():
-            states.described(layout.read_settings(one.path))
+            states.described(papers.read_settings(one.path))
         finding.ids()
 
     def _opened(self) -> None:
@@ -376,7 +376,7 @@ class Scene:
         sweeps.begun(job, self.config)
         run = opening.open_run(str(job), "best", torch.device("cpu"))
         opening.environment_of(run.checkpoint)
-        layout.read_metrics(job)
+        papers.read_metrics(job)
 
     def _coded(self) -> None:
         codes.read(self.folder / "codes.csv", 2)

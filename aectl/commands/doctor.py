@@ -14,7 +14,7 @@ from aectl.commands.schemas import DoctorConfig
 from aectl.data.datasets.official import data_root
 from aectl.errors import CheckpointError
 from aectl.machine import load
-from aectl.runs import checkpoint, finding, layout, opening
+from aectl.runs import checkpoint, finding, layout, locks, opening
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "safetensors", "tensorboard", "numpy", "pillow")
 
@@ -64,7 +64,7 @@ def _verify_run(run: str) -> None:
     paths = checkpoint.listing(layout.checkpoints_of(located))
     if not paths:
         raise CheckpointError(f"{located}: has no checkpoint")
-    if layout.held(located):
+    if locks.held(located):
         log.warning("note: %s is still training; these are its checkpoints of now", located)
     damaged = 0
     for path in paths:

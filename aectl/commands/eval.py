@@ -19,8 +19,8 @@ from aectl.measuring.diagnosis import diagnose
 from aectl.measuring.evaluation import Subject
 from aectl.measuring.figures import Figure
 from aectl.runs import schema
-from aectl.runs.layout import plain
 from aectl.runs.opening import open_data, open_run
+from aectl.runs.papers import without_nan
 from aectl.runs.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def run_eval(config: EvalConfig, folder: Path) -> float:
     for line in (*figures.lines(facts, found), *robustness.lines(rows), *sentences):
         log.info("%s", line)
     _draw(subject, found, sentences, folder)
-    storage.replace(folder / "metrics.json", storage.dump_json(plain({**document, "diagnosis": sentences})))
+    storage.replace(folder / "metrics.json", storage.dump_json(without_nan({**document, "diagnosis": sentences})))
     log.info("metrics.json and figures: %s", folder)
     return subject.scores.loss
 

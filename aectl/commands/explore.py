@@ -13,7 +13,7 @@ from aectl.drawing.explorer.subject import Subject, subject_of
 from aectl.errors import counted
 from aectl.files import places
 from aectl.machine import devices
-from aectl.runs import layout, sanity
+from aectl.runs import layout, papers, sanity
 from aectl.runs.opening import Run, open_data, open_with_code
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,6 @@ def run_explore(config: ExploreConfig, folder: Path) -> None:
 
 def _subject(run: Run, root: str | None, device: torch.device) -> Subject:
     data = open_data(run, root)
-    records = layout.read_metrics(layout.run_of(run.path))
+    records = papers.read_metrics(layout.run_of(run.path))
     record = next((one for one in records if one["step"] == run.progress.step), {"epoch": run.progress.epoch})
     return subject_of(run.config, run.model, record, data, device)

@@ -17,7 +17,7 @@ from aectl.measuring import comparison, compression, tables
 from aectl.measuring.endings import endings
 from aectl.measuring.findings import findings
 from aectl.measuring.sweep import PART_WORDS, Bench
-from aectl.runs import finding, layout, sweeps
+from aectl.runs import finding, layout, locks, papers, sweeps
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ def run_report(config: ReportConfig, folder: Path) -> None:
         raise DataError(
             f"sweep={config.sweep}: no sweep there; give the folder that `aectl train -m` named at its end"
         )
-    if training := [job["job"] for job in jobs if layout.held(job["folder"])]:
+    if training := [job["job"] for job in jobs if locks.held(job["folder"])]:
         log.warning("note: %s is still training, job %s; only what has ended is measured", where, ", ".join(training))
     for job in jobs:
-        if reason := layout.damage_of_result(job["folder"]):
+        if reason := papers.damage_of_result(job["folder"]):
             log.warning("note: job %s is left out: its result.json cannot be read (%s)", job["job"], reason)
     finished = [job for job in jobs if job["status"] == "completed"]
     if not finished:

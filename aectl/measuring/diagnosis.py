@@ -5,7 +5,7 @@ from typing import Any
 from aectl.measuring import advice
 from aectl.measuring.importance import ENOUGH, MANY
 from aectl.measuring.scoring import ACTIVE
-from aectl.runs import layout
+from aectl.runs import layout, papers
 from aectl.runs.opening import Run
 
 SURE = 2.0  # standard errors that a difference must exceed to be called one
@@ -15,7 +15,7 @@ ROUNDING = 1e-12  # an error per pixel, or a share of the mean image's error, th
 
 def diagnose(run: Run, found: dict[str, Any]) -> list[str]:
     """The sentences for the figures `found` of `run`, under the names that `metrics.json` gives them."""
-    if layout.diverged(result := layout.outcome(layout.run_of(run.path))):
+    if papers.diverged(result := papers.outcome(layout.run_of(run.path))):
         return [_diverged(run, str(result.get("error", "a number was not finite")))]
     if run.progress.epoch == 0:
         return [_too_early(run)]

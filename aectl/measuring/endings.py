@@ -7,7 +7,7 @@ from typing import Any
 
 from aectl.errors import DivergedError
 from aectl.measuring.comparison import AXES, SEED, in_words
-from aectl.runs.layout import read_metrics
+from aectl.runs.papers import read_metrics
 
 
 class Ending(StrEnum):

@@ -15,7 +15,7 @@ from aectl.measuring.baselines import Principal
 from aectl.measuring.comparison import Measured
 from aectl.measuring.endings import Ending
 from aectl.measuring.evaluation import Subject
-from aectl.runs import layout
+from aectl.runs import papers
 from aectl.runs.config import TrainConfig
 from aectl.runs.opening import Run, environment_of, open_data, open_run
 from aectl.settings import typed
@@ -67,7 +67,7 @@ class Bench:
     def open(self, job: dict[str, Any]) -> tuple[Run, Split, Principal]:
         """A job's run with its best checkpoint, its data, and the principal components of its training images."""
         run = open_run(str(job["folder"]), "best", self.device)
-        key = json.dumps([typed.to_dict(run.config.dataset), run.made_here, layout.digest_of_split(run.path)])
+        key = json.dumps([typed.to_dict(run.config.dataset), run.made_here, papers.digest_of_split(run.path)])
         if key not in self._data:
             data = open_data(run, self.root)
             self._data[key] = data, baselines.principal(data.train)
@@ -102,7 +102,7 @@ class Bench:
             run.config.seed,
             where,
             run.config.likelihood.name,
-            [record.get(f"{part}/loss") for record in layout.read_metrics(run.path)],
+            [record.get(f"{part}/loss") for record in papers.read_metrics(run.path)],
             endings.of(job) in (Ending.LEARNT, None),
         )
 

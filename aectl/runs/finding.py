@@ -11,7 +11,7 @@ from typing import Any
 
 from aectl import storage
 from aectl.errors import CheckpointError, ConfigError, DataError, UserError
-from aectl.runs import layout, schema
+from aectl.runs import layout, papers, schema
 from aectl.runs.layout import OUTPUTS
 from aectl.settings.ranges import nearest
 
@@ -66,7 +66,7 @@ def _folders(parent: Path) -> list[Path]:
 
 def name_of_run(run_dir: Path) -> str:
     """What `name=` has called a run; empty where nothing has."""
-    return name_in(layout.read_settings(run_dir))
+    return name_in(papers.read_settings(run_dir))
 
 
 def name_in(settings: Mapping[str, Any]) -> str:

@@ -1,19 +1,12 @@
-"""A run's folder: the names of its files and checkpoints, what its small files say, and its lock. No torch."""
+"""A run's folder: the names of its files and checkpoints, and what in it may be read and written. No torch."""
 
-import contextlib
-import hashlib
-import math
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from aectl import storage
-from aectl.errors import CheckpointError, DataError, DivergedError, brief
-from aectl.files import documents
-from aectl.plain import LINE, SMALL, from_json
-from aectl.runs import older, receipts, records, seals
+from aectl.errors import CheckpointError
+from aectl.runs import receipts, seals
 
 OUTPUTS = Path("outputs")
 RESULT = "result.json"
@@ -25,7 +18,6 @@ LOCK = ".lock"
 SPLIT = "split.json"  # which of people's own pictures are in which part
 FILES = ("model.safetensors", "config.json", "trainer.safetensors", "trainer.json")  # of a checkpoint
 MANIFEST = "manifest.json"
-PATIENCE = 1.0  # seconds that a start waits for the lock: somebody may be looking whether it is held
 
 _NAME = re.compile(r"step-(\d{8,})")
 _NUMBERED = re.compile(r"([0-9]{1,9})(?=_|\Z)")
@@ -130,17 +122,6 @@ def checkpoints_seen(run_dir: Path) -> list[Path]:
         return []
 
 
-def looks_whole(path: Path) -> bool:
-    """Whether a checkpoint has every file in the size that its manifest says; their bytes are not read."""
-    files = _seen(path / MANIFEST).get("files")
-    if not isinstance(files, dict) or sorted(files) != sorted(FILES):
-        return False
-    try:
-        return all((path / name).lstat().st_size == files[name]["bytes"] for name in FILES)
-    except (OSError, KeyError, TypeError):
-        return False
-
-
 def jobs_of(sweep: Path) -> list[Path]:
     """The folders of a sweep's jobs, in the order of their numbers: those that its jobs say are theirs."""
     found = receipts.of(sweep)
@@ -162,224 +143,3 @@ def numbered(sweep: Path) -> list[tuple[int, Path]]:
     """The jobs of a sweep of 0.1.0, in order: the folders whose names up to an underscore are numbers."""
     named = ((_NUMBERED.match(path.name), path) for path in sweep.iterdir())
     return sorted((int(match[1]), path) for match, path in named if match and path.is_dir() and not path.is_symlink())
-
-
-@contextlib.contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """Hold the run for this process; the lock goes with the process, however it ends.
-
-    Raises:
-        CheckpointError: another process holds it.
-        StorageError: the folder has a link somewhere, or the like; see `refuse_leads`.
-    """
-    import filelock  # 50 ms, which only those pay who train
-
-    run_dir.mkdir(parents=True, exist_ok=True)
-    refuse_leads(run_dir)
-    lock = filelock.FileLock(run_dir / LOCK)
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except filelock.Timeout:
-        raise CheckpointError(f"{run_dir}: another process is training this run; wait for it to end") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def held(run_dir: Path) -> bool:
-    """Whether a process holds the run, hence trains it; nothing is made or changed by looking.
-
-    The look is a lock of its own, shared with others who look, for some microseconds: `locked` waits for so long.
-    """
-    path = run_dir / LOCK
-    try:
-        import fcntl
-    except ImportError:  # on Windows
-        return path.is_file() and not path.is_symlink() and not _can_be_locked(path)
-    try:
-        if not path.is_file() or path.is_symlink():
-            return False
-        descriptor = os.open(path, os.O_RDONLY | storage.PLAIN)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # the second on some network file systems
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(descriptor)  # and with it the lock goes
-    return False
-
-
-def _can_be_locked(path: Path) -> bool:
-    import filelock
-
-    lock = filelock.FileLock(path)
-    try:
-        with lock.acquire(timeout=0):
-            return True
-    except (filelock.Timeout, OSError):
-        return False
-
-
-def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
-    """Which pictures the run has in which part, as `aectl.data.images.Split` has it; None for data sets with a name.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    path = run_dir / SPLIT
-    if not os.path.lexists(path):
-        return None
-    try:
-        return records.parts(documents.plain_of(path, records.OF_SPLIT))
-    except ValueError as error:
-        raise DataError(
-            f"{path}: cannot be used ({brief(error, 200)}); put back what the run saved there, or train it anew"
-        ) from None
-
-
-def digest_of_split(run_dir: Path) -> str | None:
-    """The SHA-256 of split.json, which tells whether two runs have the same; None where there is none.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    path = run_dir / SPLIT
-    if not os.path.lexists(path):
-        return None
-    try:
-        return hashlib.sha256(storage.read(path, records.OF_SPLIT.size, links=False)).hexdigest()
-    except ValueError as error:
-        raise DataError(f"{path}: {error}; put back what the run saved there, or train it anew") from None
-
-
-def plain(value: Any) -> Any:
-    """`value` for JSON, which has no NaN and no infinities: those become null, in mappings and lists too."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs recorded in a run's metrics.jsonl, in their order, but for a last line that a crash has cut short.
-
-    Raises:
-        CheckpointError: a line is damaged, or something else.
-    """
-    path = folder / METRICS
-    if not os.path.lexists(path):
-        return []
-    try:
-        found = list(_epochs_of(path))
-        records.check_order(found)
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path}: cannot be used ({brief(error, 200)}); mend or remove that line, or train the run anew"
-        ) from None
-    return found
-
-
-def epochs_seen(folder: Path) -> list[dict[str, Any]]:
-    """`read_metrics` for those who only look: up to a line that is none; a record may have no count there."""
-    found = []
-    with contextlib.suppress(ValueError):
-        for record in _epochs_of(folder / METRICS):
-            found.append(record)
-    return found
-
-
-def _epochs_of(path: Path) -> Iterator[dict[str, Any]]:
-    *lines, last = documents.lines_of(path, records.MAX_METRICS)
-    for number, line in enumerate(lines if _cut_short(last) else [*lines, last], 1):
-        try:
-            yield records.epoch(from_json(line, LINE))
-        except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from None
-
-
-def _cut_short(line: bytes) -> bool:
-    """Whether a last line, which has no end, is no whole document; after a line end it has nothing at all."""
-    try:
-        from_json(line, LINE)
-    except ValueError:
-        return True
-    return False
-
-
-def _seen(path: Path) -> dict[str, Any]:
-    """A JSON file of ours for those who only look; empty where it is missing, damaged or something else."""
-    try:
-        return documents.plain_of(path)
-    except ValueError:
-        return {}
-
-
-def read_result(run_dir: Path) -> dict[str, Any]:
-    """How the run ended, if it has: its result.json, checked; empty where it has none that can be read."""
-    try:
-        return records.result(documents.plain_of(run_dir / RESULT))
-    except ValueError:
-        return {}
-
-
-def damage_of_result(run_dir: Path) -> str | None:
-    """Why a result.json that is there cannot be read; None where it can, or is not there."""
-    if not os.path.lexists(run_dir / RESULT):
-        return None
-    try:
-        records.result(documents.plain_of(run_dir / RESULT))
-    except ValueError as error:
-        return brief(error, 200)
-    return None
-
-
-def outcome(run_dir: Path) -> dict[str, Any]:
-    """`read_result` of a run that has saved nothing since; empty where it was gone on with."""
-    result = read_result(run_dir)
-    step, newest = result.get("step"), max(map(step_of, checkpoints_seen(run_dir)), default=0)
-    return {} if isinstance(step, int) and step < newest else result
-
-
-def diverged(result: dict[str, Any]) -> bool:
-    """Whether a run's result says that its numbers were not finite; as job of a sweep 0.1.0 called that failed."""
-    return result.get("status") == "diverged" or result.get("exit_code") == DivergedError.exit_code
-
-
-def read_config(run_dir: Path) -> dict[str, Any]:
-    """The settings in a run's config.yaml, plain data, under the names of today.
-
-    Raises:
-        ValueError: it is missing, damaged or something else.
-    """
-    return older.updated(documents.plain_of(run_dir / CONFIG))
-
-
-def command_of(run_dir: Path) -> str:
-    """The command line that a run was begun with, as its config.yaml has it; empty where none can be read."""
-    try:
-        first = documents.lines_of(run_dir / CONFIG, SMALL)[0].decode("utf-8")
-    except ValueError:
-        return ""
-    return first.removeprefix("# ") if first.startswith("# ") else ""
-
-
-def read_settings(run_dir: Path) -> dict[str, Any]:
-    """The run's configuration as plain data, as its newest checkpoint has it; empty where none can be read.
-
-    Without a checkpoint it is that of config.yaml, which a run that is gone on with does not write again.
-    """
-    for path in checkpoints_seen(run_dir):
-        if isinstance(settings := _seen(path / "config.json").get("train"), dict):
-            return older.updated(settings)
-    try:
-        return read_config(run_dir)
-    except ValueError:
-        return {}

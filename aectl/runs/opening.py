@@ -16,10 +16,11 @@ from aectl.models.base import Model
 from aectl.models.networks.layers import Shape
 from aectl.models.objectives import Loss
 from aectl.models.table import build_model
-from aectl.runs import checkpoint, finding, layout, older, seals
+from aectl.runs import checkpoint, finding, layout, locks, older, seals
 from aectl.runs.checkpoint import Checkpoint
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import checkpoints_of, read_manifest
+from aectl.runs.layout import checkpoints_of
+from aectl.runs.papers import read_manifest
 from aectl.runs.records import Environment, Progress, Saved, State
 from aectl.settings import common, typed
 
@@ -107,7 +108,7 @@ def open_run(run: str, which: str, device: torch.device) -> Run:
     settings, shape = read_config(saved)
     model = restore(saved, settings, shape).to(device).eval()
     opened = Run(folder, saved, settings, shape, read_progress(saved), model, chosen_by(settings, which))
-    if layout.held(layout.run_of(folder)):
+    if locks.held(layout.run_of(folder)):
         log.warning("note: %s is still training; this is its checkpoint of epoch %d", folder, opened.progress.epoch)
     return opened
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from aectl.runs import finding, layout, receipts, schema
+from aectl.runs import finding, layout, locks, papers, receipts, schema
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def all_of_them() -> list[Summary]:
 
 def of_run(run_dir: Path) -> Summary:
     """A run by itself, or the job of a sweep."""
-    settings, result = layout.read_settings(run_dir), layout.outcome(run_dir)
+    settings, result = papers.read_settings(run_dir), papers.outcome(run_dir)
     model, data = described(settings)
     return Summary(
         run_dir, finding.name_in(settings), state_of(run_dir, settings, result), model, data,
@@ -72,13 +72,13 @@ def state_of(run_dir: Path, settings: dict[str, Any], result: dict[str, Any]) ->
     With the epoch where it has not ended.
     """
     checkpoints = layout.checkpoints_seen(run_dir)
-    if layout.held(run_dir):
+    if locks.held(run_dir):
         return f"training {_epochs(run_dir, settings)}"
     if not checkpoints and result.get("status") == "failed":
         return "failed"  # before there was one
-    if not any(map(layout.looks_whole, checkpoints)):
+    if not any(map(papers.looks_whole, checkpoints)):
         return "damaged"
-    if layout.diverged(result):
+    if papers.diverged(result):
         return "diverged"
     known = {"completed": "done", "failed": "failed"}
     return known.get(result.get("status", "")) or f"stopped {_epochs(run_dir, settings)}"
@@ -104,14 +104,14 @@ def _by_names(value: Any) -> Any:
 
 
 def _epochs(run_dir: Path, settings: dict[str, Any]) -> str:
-    records = layout.epochs_seen(run_dir)
+    records = papers.epochs_seen(run_dir)
     done = records[-1].get("epoch", "?") if records else 0
     return f"{done}/{settings.get('epochs', '?')}"
 
 
 def _best(run_dir: Path, result: dict[str, Any]) -> float | None:
     ended = result.get("status") == "completed"
-    losses = [found.get("val/loss") for found in ([result] if ended else layout.epochs_seen(run_dir))]
+    losses = [found.get("val/loss") for found in ([result] if ended else papers.epochs_seen(run_dir))]
     return min((loss for loss in losses if loss is not None), default=None)
 
 

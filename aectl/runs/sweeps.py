@@ -8,7 +8,7 @@ from typing import Any
 
 from aectl import plain, storage
 from aectl.errors import OtherSweepError, brief, one_line
-from aectl.runs import finding, layout, receipts, schema
+from aectl.runs import finding, layout, papers, receipts, schema
 from aectl.runs.config import TrainConfig
 from aectl.runs.layout import CONFIG, RESULT
 from aectl.runs.receipts import Receipt
@@ -50,7 +50,7 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
         return None
     path = folder / CONFIG
     try:
-        theirs = typed.to_dict(typed.from_dict(TrainConfig, layout.read_config(folder), ""))
+        theirs = typed.to_dict(typed.from_dict(TrainConfig, papers.read_config(folder), ""))
     except ValueError as error:
         raise OtherSweepError(
             f"{path}: cannot be read ({brief(error)}); put back what the job saved there, or begin a new sweep"
@@ -65,7 +65,7 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
             f"sweep.resume={folder.parent}: {folder.name} was begun with {other}={brief(theirs[other])}, not "
             f"{ours[other]}; repeat the command that began the sweep"
         )
-    result = layout.read_result(folder)
+    result = papers.read_result(folder)
     if result.get("status") == "completed" and result.get("objective") is None:
         raise OtherSweepError(
             f"{folder / RESULT}: says completed and has no objective; put back what the job saved there, "
@@ -76,7 +76,7 @@ def begun(folder: Path, settings: TrainConfig) -> dict[str, Any] | None:
 
 def _has_a_result(folder: Path) -> bool:
     """Whether a job has ended well, or has a word of its end that cannot be read: nothing is put in its place."""
-    return layout.read_result(folder).get("status") == "completed" or layout.damage_of_result(folder) is not None
+    return papers.read_result(folder).get("status") == "completed" or papers.damage_of_result(folder) is not None
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """
     found = receipts.of(folder)
     if found is None:
-        return [_read_job(number, path, layout.read_result(path)) for number, path in layout.numbered(folder)]
+        return [_read_job(number, path, papers.read_result(path)) for number, path in layout.numbered(folder)]
     jobs = [_said(folder, number, receipt) for number, receipt in found.items()]
     return [job for job in jobs if job is not None]
 
@@ -105,7 +105,7 @@ def _said(sweep: Path, number: int, receipt: Receipt | None) -> dict[str, Any] |
     given, failed = {"overrides": receipt.overrides}, receipt.status == "failed"
     if not failed and not receipts.is_there(where):
         return None
-    result = layout.read_result(where) if receipt.command == "train" else {}
+    result = papers.read_result(where) if receipt.command == "train" else {}
     if failed and result.get("status") not in ("failed", "diverged"):  # else it says more of the same
         result = {"status": "failed", "error": receipt.error or "", "exit_code": receipt.exit_code or 1}
     elif receipt.command != "train" and receipt.status == "completed":
@@ -124,7 +124,7 @@ def taken_up(folder: Path) -> None:
 
 
 def _as_today(path: Path) -> Receipt:
-    result = layout.read_result(path)
+    result = papers.read_result(path)
     known, overrides = {"completed": "completed", "failed": "failed"}, result.get("overrides")
     given = [one for one in overrides if isinstance(one, str)] if isinstance(overrides, list) else []
     error, code = (result.get(key) for key in ("error", "exit_code"))
@@ -160,7 +160,7 @@ def differing(jobs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 def _saved_settings(job: dict[str, Any]) -> dict[str, Any]:
     """A job's whole configuration, one level; empty where it has failed before it was saved."""
     try:
-        return typed.flat(layout.read_config(job["folder"]))
+        return typed.flat(papers.read_config(job["folder"]))
     except ValueError:
         return {}
 
@@ -188,7 +188,7 @@ def _written(value: Any) -> str:
 
 def command(folder: Path) -> str:
     """The command line that made the sweep in `folder`, as its jobs have kept it; empty where none has."""
-    found = [line for job in layout.jobs_of(folder) if (line := layout.command_of(job))]
+    found = [line for job in layout.jobs_of(folder) if (line := papers.command_of(job))]
     # Jobs that a later `sweep.resume=` has begun keep that command, which is the first one and more.
     return min(found, key=lambda line: "sweep.resume=" in line, default="")
 

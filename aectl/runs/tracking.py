@@ -13,7 +13,8 @@ from torch import Tensor
 from aectl import storage
 from aectl.errors import ConfigError, spelled_out
 from aectl.files.pictures import png
-from aectl.runs.layout import METRICS, VALIDATION, plain, read_metrics
+from aectl.runs.layout import METRICS, VALIDATION
+from aectl.runs.papers import read_metrics, without_nan
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -81,7 +82,7 @@ class Tracker:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """One epoch's figures: a line of metrics.jsonl, and a curve each."""
-        storage.append(self.folder / METRICS, json.dumps(plain(record), allow_nan=False))
+        storage.append(self.folder / METRICS, json.dumps(without_nan(record), allow_nan=False))
         step = record["step"]
         for key, value in record.items():
             if value is None or key in ("epoch", "step"):

@@ -20,7 +20,7 @@ from aectl.machine import threads
 from aectl.models.batched import can_be_batched
 from aectl.models.networks.layers import Shape, count_parameters
 from aectl.models.table import build_model
-from aectl.runs import layout
+from aectl.runs import papers
 from aectl.runs.config import TrainConfig
 from aectl.runs.schema import TOGETHER
 from aectl.settings import typed
@@ -121,7 +121,7 @@ def _common(group: Sequence[Member]) -> Split | None:
     """The images of all of them, as the first reads them; None where it cannot, and has failed."""
     first, found = group[0], None
     with first.apart():
-        config, manifest = first.config, layout.read_manifest(first.run_dir)
+        config, manifest = first.config, papers.read_manifest(first.run_dir)
         found = build_dataset(
             config.dataset, config.data.root, fresh=True, memory_gb=config.data.memory_gb, manifest=manifest
         )

@@ -26,8 +26,9 @@ from aectl.models.networks.layers import count_parameters
 from aectl.models.objectives import Loss, per_pixel_weight
 from aectl.runs import defaults, schema
 from aectl.runs.config import TrainConfig
-from aectl.runs.layout import CONFIG, EXPLORER, METRICS, OUTPUTS, RESULT, SPLIT, plain, read_metrics
+from aectl.runs.layout import CONFIG, EXPLORER, METRICS, OUTPUTS, RESULT, SPLIT
 from aectl.runs.opening import chosen_by
+from aectl.runs.papers import read_metrics, without_nan
 from aectl.runs.records import Progress
 from aectl.runs.tracking import Tracker
 from aectl.settings import typed
@@ -190,7 +191,7 @@ class Journal:
             "learnt": standing.recon_of(chosen) < self._bounds.mean_image,
             **final,
         }
-        storage.replace(self.run_dir / RESULT, storage.dump_json(plain(result)))
+        storage.replace(self.run_dir / RESULT, storage.dump_json(without_nan(result)))
         if progress.epoch < self.config.epochs:
             log.info("stopped early: no better validation objective for %d epochs", progress.since_best)
         log.info("best epoch %d: %s", progress.best.epoch, lines.of_best(chosen, self.model, self._pixels))

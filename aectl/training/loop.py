@@ -15,7 +15,7 @@ from aectl.machine import threads
 from aectl.measuring import advice
 from aectl.measuring.scoring import score
 from aectl.models import objectives
-from aectl.runs import checkpoint, layout, seals, sweeps
+from aectl.runs import checkpoint, layout, locks, seals, sweeps
 from aectl.runs.config import TrainConfig
 from aectl.runs.records import Best, Progress
 from aectl.runs.schedules import kl_weight_at, lr_at
@@ -70,7 +70,7 @@ def begun(
         DivergedError: in the block something was not finite; its folder has word of it.
     """
     run_dir, config, saved, fetches = _where(config, run_dir, overrides)
-    with layout.locked(run_dir):
+    with locks.locked(run_dir):
         session = prepare(config, run_dir, saved, batched=batched, data=data, fetches=fetches)
         _seal(session)
         tracker = Tracker(run_dir, session.progress.step)

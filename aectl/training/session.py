@@ -20,7 +20,7 @@ from aectl.models.networks.layers import Shape, count_parameters
 from aectl.models.objectives import Loss
 from aectl.models.table import build_model
 from aectl.rng import seed_of
-from aectl.runs import checkpoint, finding, layout, opening
+from aectl.runs import checkpoint, finding, opening, papers
 from aectl.runs.config import TrainConfig
 from aectl.runs.records import Progress
 from aectl.settings import common, typed
@@ -74,7 +74,7 @@ def prepare(
     if world.size > 1:
         _refuse_apart(config)
     config = _computed(config, device, world, fresh=saved is None)
-    manifest = None if saved is None else layout.read_manifest(run_dir)
+    manifest = None if saved is None else papers.read_manifest(run_dir)
     if data is None or manifest is not None:
         with world.first_alone(), official.fetching(fetches):
             data = build_dataset(

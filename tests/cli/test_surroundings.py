@@ -18,7 +18,7 @@ from aectl.errors import ConfigError
 from aectl.files.pictures import decoding
 from aectl.machine import load
 from aectl.models.networks.mlp import Mlp
-from aectl.runs import checkpoint, layout
+from aectl.runs import checkpoint, layout, papers
 from aectl.runs.tracking import Tracker
 from aectl.training import keeping, loop
 from aectl.training.pace import Pace, per_second
@@ -86,7 +86,7 @@ def test_a_clock_that_fails_is_no_matter(tmp_path, monkeypatch, clock):
     for name in ("perf_counter", "time", "monotonic"):
         monkeypatch.setattr(time, name, tell)
     loop.train(FEW, tmp_path)
-    records = layout.read_metrics(tmp_path)
+    records = papers.read_metrics(tmp_path)
     assert [record["images_per_s"] for record in records] == [0.0, 0.0]
     assert json.loads((tmp_path / "result.json").read_text())["seconds"] == 0
 

@@ -17,7 +17,7 @@ from conftest import SMALL
 from aectl.cli import launching, paths
 from aectl.cli.composing import composed
 from aectl.errors import CheckpointError
-from aectl.runs import checkpoint, finding, layout, opening, states
+from aectl.runs import checkpoint, finding, layout, locks, opening, papers, states
 
 QUICK = [*SMALL, "network.hidden=[4]", "epochs=1", "figures_every=0"]
 
@@ -73,7 +73,7 @@ def test_every_state_is_told_by_what_a_run_left(aectl):
     training = made("2026-11-01_10-00-00_vae-latent2-eeeeee", name="baseline")
     Path("outputs/train/notes").mkdir()
     Path("outputs/train/a file").write_text("nothing of ours")
-    with layout.locked(training):
+    with locks.locked(training):
         rows = {row["id"]: row for row in table(aectl("runs").out)}
     assert {name: row["state"] for name, row in rows.items()} == {
         "aaaaaa": "done", "bbbbbb": "stopped 1/2", "cccccc": "diverged", "dddddd": "damaged",
@@ -131,10 +131,10 @@ def test_looking_leaves_nothing_behind_and_stops_nobody(aectl, tmp_path):
     before = sorted(str(path) for path in tmp_path.rglob("*"))
     assert aectl("runs").status == 0
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
-    with layout.locked(run):
-        assert layout.held(run)
-        assert layout.held(run), "a look does not take the lock away"
-    assert not layout.held(run)
+    with locks.locked(run):
+        assert locks.held(run)
+        assert locks.held(run), "a look does not take the lock away"
+    assert not locks.held(run)
 
 
 def test_orders_and_how_many(aectl):
@@ -208,7 +208,7 @@ def test_a_named_run_is_found_gone_on_with_and_in_its_folders_name(aectl, only_r
     assert done.status == 0, done.err
     assert re.fullmatch(r"[0-9_-]+_baseline_vae-latent2-[0-9a-f]{6}", only_run().name)
     assert aectl("train", "resume=baseline", "epochs=2").status == 0
-    assert [record["epoch"] for record in layout.read_metrics(only_run())] == [1, 2]
+    assert [record["epoch"] for record in papers.read_metrics(only_run())] == [1, 2]
     assert aectl("sample", "run=baseline", "n=4", "device=cpu").status == 0
     (row,) = table(aectl("runs").out)
     assert (row["name"], row["state"]) == ("baseline", "done")
@@ -265,7 +265,7 @@ def run(small_run, tmp_path) -> Path:
 
 def test_a_run_that_is_still_training_is_said_to_be(aectl, run):
     commands = (("sample", f"run={run}", "n=4", "device=cpu"), ("doctor", f"run={run}"))
-    with layout.locked(run):
+    with locks.locked(run):
         shown, looked = (aectl(*command).out for command in commands)
     assert "is still training; this is its checkpoint of epoch 1" in shown
     assert "is still training; these are its checkpoints of now" in looked
@@ -308,7 +308,7 @@ def test_the_doctor_calls_nothing_damaged_that_training_has_taken_away(aectl, ru
 
 def test_a_report_says_which_jobs_still_train(aectl):
     made("../multirun/2026-11-01_10-00-00-aaaaaa/0_vae-latent2")
-    with layout.locked(made("../multirun/2026-11-01_10-00-00-aaaaaa/1_vae-latent3", done=2)):
+    with locks.locked(made("../multirun/2026-11-01_10-00-00-aaaaaa/1_vae-latent3", done=2)):
         said = aectl("report", "sweep=aaaaaa", "device=cpu")
         assert [row["state"] for row in table(aectl("runs").out)] == ["sweep: training, 0 of 2 done"]
     assert "is still training, job 1; only what has ended is measured" in said.out
@@ -320,12 +320,12 @@ def test_a_start_waits_for_those_who_look(tmp_path, monkeypatch):
     descriptor = os.open(tmp_path / layout.LOCK, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     threading.Timer(0.1, os.close, [descriptor]).start()
-    with layout.locked(tmp_path):
-        assert layout.held(tmp_path)
+    with locks.locked(tmp_path):
+        assert locks.held(tmp_path)
         monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
-        assert layout.held(tmp_path)
-    assert not layout.held(tmp_path)
-    assert not layout.held(tmp_path / "nowhere")
+        assert locks.held(tmp_path)
+    assert not locks.held(tmp_path)
+    assert not locks.held(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 

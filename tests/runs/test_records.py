@@ -10,7 +10,7 @@ from conftest import replace_checkpoint
 from aectl.data.datasets.synthetic import Synthetic
 from aectl.errors import CheckpointError, DataError
 from aectl.models.networks.mlp import Mlp
-from aectl.runs import checkpoint, layout, opening, records
+from aectl.runs import checkpoint, layout, opening, papers, records
 from aectl.runs.records import Best, Environment, Progress, State
 from aectl.settings import typed
 from aectl.training import loop
@@ -96,12 +96,12 @@ def test_a_result_that_cannot_be_is_named_by_its_key(tmp_path, change, key):
     with pytest.raises(ValueError, match=key):
         records.result({**RESULT, **change})
     (tmp_path / "result.json").write_text(json.dumps({**RESULT, **change}))
-    assert layout.read_result(tmp_path) == {}
-    assert key in layout.damage_of_result(tmp_path)
+    assert papers.read_result(tmp_path) == {}
+    assert key in papers.damage_of_result(tmp_path)
 
 
 def test_results_are_read_as_they_stand_with_what_everybody_asks_for(tmp_path):
-    assert layout.damage_of_result(tmp_path) is None
+    assert papers.damage_of_result(tmp_path) is None
     assert records.result(FAILED) == FAILED
     bare = records.result({"status": "failed"})
     assert (bare["overrides"], bare["exit_code"]) == ([], 4)
@@ -126,22 +126,22 @@ def lines(folder, *texts: str) -> None:
 def test_damaged_metrics_are_refused_by_those_who_rely_on_them(tmp_path, texts, words):
     lines(tmp_path, *texts)
     with pytest.raises(CheckpointError, match=re.escape(words)) as refused:
-        layout.read_metrics(tmp_path)
+        papers.read_metrics(tmp_path)
     assert str(refused.value).startswith(f"{tmp_path}/metrics.jsonl: cannot be used (")
-    assert isinstance(layout.epochs_seen(tmp_path), list), "those who only look see what comes before"
+    assert isinstance(papers.epochs_seen(tmp_path), list), "those who only look see what comes before"
 
 
 def test_a_line_that_a_crash_has_cut_short_is_none(tmp_path):
-    assert layout.read_metrics(tmp_path) == []
+    assert papers.read_metrics(tmp_path) == []
     for rest in ("", '{"epo', '{"epoch": 2, "step": 4', "\0\0\0"):
         lines(tmp_path, '{"epoch": 1, "step": 2}\n', rest)
-        assert layout.read_metrics(tmp_path) == [{"epoch": 1, "step": 2}]
+        assert papers.read_metrics(tmp_path) == [{"epoch": 1, "step": 2}]
     lines(tmp_path, '{"epoch": 1, "step": 2}\n', '{"epoch": 2, "step": 4}')
-    assert len(layout.read_metrics(tmp_path)) == 2
+    assert len(papers.read_metrics(tmp_path)) == 2
     (tmp_path / "metrics.jsonl").unlink()
     os.mkfifo(tmp_path / "metrics.jsonl")
     with pytest.raises(CheckpointError, match="is not a file"):
-        layout.read_metrics(tmp_path)
+        papers.read_metrics(tmp_path)
 
 
 ROW = ["a.png", "f" * 64]
@@ -162,10 +162,10 @@ ROW = ["a.png", "f" * 64]
 def test_a_split_that_cannot_be_is_refused(tmp_path, document, words):
     (tmp_path / "split.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=re.escape(words)):
-        layout.read_manifest(tmp_path)
+        papers.read_manifest(tmp_path)
     good = {"parts": {"train": [ROW], "val": [], "test": []}, "seed": 0}
     (tmp_path / "split.json").write_text(json.dumps(good))
-    assert layout.read_manifest(tmp_path) == good["parts"]
+    assert papers.read_manifest(tmp_path) == good["parts"]
 
 
 def test_a_manifest_that_asks_for_more_memory_than_its_files_have_gets_none(tmp_path):

@@ -12,7 +12,7 @@ from conftest import SMALL
 
 from aectl import storage
 from aectl.models.networks.mlp import Mlp
-from aectl.runs import checkpoint, layout, sweeps
+from aectl.runs import checkpoint, layout, locks, sweeps
 from aectl.training import batched, crew
 from aectl.training.journal import Journal
 from configs import train_config
@@ -153,7 +153,7 @@ def test_a_job_whose_disk_refuses_fails_alone(sweep, monkeypatch):
     assert [job["status"] for job in sweeps.read_jobs(folder)] == ["completed", "failed", "completed"]
     for n, job in enumerate(layout.jobs_of(folder)):
         assert ("No space left" in (job / "train.log").read_text()) == (n == 1)
-        with layout.locked(job):  # nobody holds it any more
+        with locks.locked(job):  # nobody holds it any more
             pass
 
 

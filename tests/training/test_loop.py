@@ -31,7 +31,7 @@ from aectl.models.networks.unet import Unet
 from aectl.models.objectives import Elbo, Iwae, Rate
 from aectl.models.rounded import RoundedChoice
 from aectl.rng import generator
-from aectl.runs import checkpoint, layout
+from aectl.runs import checkpoint, layout, locks
 from aectl.runs.config import TrainConfig
 from aectl.runs.schedules import Cosine, Steps, lr_at
 from aectl.runs.schema import AdamConfig
@@ -362,7 +362,7 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
 
 def test_two_processes_cannot_train_one_run(tmp_path):
     loop.train(small(), tmp_path)
-    with layout.locked(tmp_path), pytest.raises(CheckpointError, match="another process"):
+    with locks.locked(tmp_path), pytest.raises(CheckpointError, match="another process"):
         loop.train(train_config(resume=str(tmp_path)), tmp_path)
 
 
