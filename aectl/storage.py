@@ -11,19 +11,15 @@ import json
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from aectl import plain
-from aectl.errors import StorageError
+from aectl.leads import refuse_odd
 
 BINARY = getattr(os, "O_BINARY", 0)  # without it Windows would change the ends of lines
 # Where the system has them: the last name of a path must be no link, and a FIFO makes nobody wait.
 PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-# Of what lists every picture: three values and 70 bytes for each of millions.
-SEALED = plain.Limits(size=2**30, values=2**26, letters=2**20)
 
 
 def expanded(path: str) -> Path:
@@ -44,60 +40,6 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def refuse_odd(path: Path, *, grows: bool = False) -> None:
-    """Refuse to write where a link is, or what is neither a file nor a folder.
-
-    A file that `grows` in place must have no second name either, under which it would change as well.
-
-    Raises:
-        StorageError: names it.
-    """
-    try:
-        found = os.lstat(path)
-    except OSError:  # nothing is there; or what tries to write will learn why it cannot
-        return
-    _refuse(path, found.st_mode, found.st_nlink if grows else 1)
-
-
-def _refuse(path: Path, mode: int, names: int = 1) -> None:
-    remedy = "take it away, or name another place"
-    if stat.S_ISLNK(mode):
-        raise StorageError(f"{path}: is a link, and nothing is written through links; {remedy}")
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise StorageError(f"{path}: is neither a file nor a folder, and nothing is written into it; {remedy}")
-    if names > 1 and stat.S_ISREG(mode):
-        raise StorageError(f"{path}: is a hard link, and what it shares would change elsewhere as well; {remedy}")
-
-
-def refuse_leads(folder: Path, grows: Callable[[str], bool], own: Callable[[str], bool] | None = None) -> None:
-    """Refuse a folder to be written into that has, however deep, what `refuse_odd` refuses.
-
-    Writers that are not ours open files and folders in it by their names. Links that the folder itself is, or lies
-    behind, are the person's own. `grows` says which names are those of files that grow in place; with `own` only
-    what it says yes to is looked at in the folder itself, and all that is below.
-
-    Raises:
-        StorageError: names what it found.
-        OSError: a folder cannot be listed.
-    """
-    waiting = [folder] if folder.is_dir() else []
-    while waiting:
-        place = waiting.pop()
-        try:
-            with os.scandir(place) as found:
-                items = list(found)
-        except FileNotFoundError:  # another process has taken it away
-            continue
-        for item in items:
-            if own is not None and place is folder and not own(item.name):
-                continue
-            path = place / item.name
-            if item.is_dir(follow_symlinks=False):
-                waiting.append(path)
-            elif item.is_symlink() or not item.is_file(follow_symlinks=False) or grows(item.name):
-                refuse_odd(path, grows=grows(item.name))
 
 
 def write(path: Path, data: bytes, mode: int = 0o666) -> None:
@@ -308,24 +250,6 @@ def read(path: Path, limit: int, *, links: bool = True) -> bytes:
     if len(data) > limit:
         raise ValueError(f"is longer than the {limit} bytes it should have")
     return data
-
-
-def seal(value: dict[str, Any]) -> bytes:
-    """Plain data as JSON after a line with its SHA-256, so that `unseal` notices any damage."""
-    body = json.dumps(value, allow_nan=False).encode()
-    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-
-
-def unseal(data: bytes) -> dict[str, Any]:
-    """What was sealed.
-
-    Raises:
-        ValueError: it is damaged, or something else.
-    """
-    digest, _, body = data.partition(b"\n")
-    if digest != hashlib.sha256(body).hexdigest().encode():
-        raise ValueError("does not match its checksum")
-    return plain.from_json(body, SEALED)
 
 
 def dump_json(value: Any) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 from aectl import torchrun
-from aectl.cli import job
+from aectl.cli import conduct
 from aectl.errors import ConfigError
 
 GOOD = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "here", "MASTER_PORT": "29500"}
@@ -29,14 +29,14 @@ def environment(monkeypatch):
 def test_what_torchrun_says_is_taken(environment):
     environment(**GOOD)
     assert torchrun.started() == torchrun.Started(3, 4, 1)
-    assert job.follows()
+    assert conduct.follows()
 
 
 @pytest.mark.parametrize("values", [{}, {"WORLD_SIZE": ""}, {"WORLD_SIZE": "1"}, {"RANK": "2"}, {"RANK": "x"}])
 def test_one_process_needs_nothing_and_speaks_for_itself(environment, values):
     environment(**values)
     assert torchrun.started() == torchrun.Started()
-    assert not job.follows()
+    assert not conduct.follows()
 
 
 @pytest.mark.parametrize("values", WRONG)

@@ -29,7 +29,7 @@ from conftest import clean_process
 from PIL import Image
 
 import aectl
-from aectl import storage
+from aectl import sealed, storage
 from aectl.cli import main, messages
 from aectl.files import aec, codes
 from aectl.measuring import endings
@@ -186,7 +186,7 @@ def _as_yaml(text: str, before: bytes) -> bytes:
 
 
 def _sealed(data: bytes) -> Any:
-    return storage.unseal(data)
+    return sealed.unseal(data)
 
 
 def _as_sealed(text: str, before: bytes) -> bytes:

@@ -5,16 +5,12 @@ import dataclasses
 import functools
 import logging
 import os
-import sys
-import threading
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aectl import signals, terminal, torchrun
-from aectl.cli import composing
+from aectl import signals, terminal
+from aectl.cli import composing, conduct
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
 from aectl.errors import ConfigError, OtherSweepError, StorageError, one_line
@@ -22,49 +18,6 @@ from aectl.machine import memory
 from aectl.runs import layout, receipts
 from aectl.runs.receipts import Word
 from aectl.settings import typed
-from aectl.terminal import say
-
-
-def prepare_process() -> None:
-    """How this process meets signals and what surrounds it, whether it is the command's own or a sweep's worker."""
-    signals.unwind_on_signals()
-    os.environ.pop("MPLBACKEND", None)  # no plot of ours is in a window, and matplotlib refuses a name it has not
-    # matplotlib's word for memory that was refused while it was imported, which ends in a line of ours.
-    warnings.filterwarnings("ignore", "Unable to import Axes3D")
-    # Where the disk or the memory refuses, the main thread learns of it and says so in one line; the log and
-    # TensorBoard's thread, who meet it too, would print tracebacks.
-    logging.raiseExceptions = False
-    terminal.log_plainly()
-    threading.excepthook = _quiet_about_storage
-
-
-GRACE = 2.0  # seconds in which the first process can say what is wrong; torchrun ends all once one has ended
-
-
-def follows() -> bool:
-    """Whether torchrun has started this process beside a first one, which does all the writing."""
-    return torchrun.my_rank() > 0
-
-
-def tell(note: str) -> None:
-    """Say something of the command line in one line; of several processes the first alone does."""
-    if not follows():
-        say(f"aectl: {note}", sys.stderr)
-
-
-def complain(message: str, status: int) -> None:
-    """Say in one line why the command failed; of several processes the first alone says what is wrong with it."""
-    if not follows():
-        say(f"aectl: {message}", sys.stderr)
-    elif status == ConfigError.exit_code:
-        time.sleep(GRACE)
-    else:
-        say(f"aectl (process {torchrun.my_rank()}): {message}", sys.stderr)
-
-
-def _quiet_about_storage(args: threading.ExceptHookArgs) -> None:
-    if not issubclass(args.exc_type, OSError) and memory.refused(args.exc_value or args.exc_type()) is None:
-        threading.__excepthook__(args)
 
 
 class EndOfSweep(BaseException):
@@ -86,7 +39,7 @@ class Job:
         self.task = task
         self.line = line
         self.status = 0
-        self.process = os.getpid()
+        self.began_in = os.getpid()
         functools.update_wrapper(self, run)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -96,20 +49,19 @@ class Job:
         It ends with the process that it came from, if that has started it.
         """
         self.__dict__.update(state)
-        if os.getpid() != self.process:
-            nowhere = Path(os.devnull).open("w", encoding="utf-8", errors="replace")  # noqa: SIM115 (to the end)
-            sys.stdout = sys.stderr = nowhere
-            prepare_process()
+        if os.getpid() != self.began_in:
+            conduct.be_quiet()
+            conduct.prepare()
             composing.register()
             from aectl.machine import lifelines
 
-            lifelines.follow(self.process)
+            lifelines.follow(self.began_in)
 
     def __call__(self, cfg: Any) -> float | None:
         """Run the command in Hydra's output folder; return what a sweeper may minimise."""
         signals.heed()
         root = logging.getLogger()
-        if follows():
+        if conduct.follows():
             root.handlers.clear()
         root.handlers[:] = map(terminal.LogFile.instead_of, root.handlers)
         logs = [one for one in root.handlers if isinstance(one, logging.FileHandler)]
@@ -124,7 +76,7 @@ class Job:
             return found
         except OtherSweepError as error:  # it ends the whole sweep, and what is there stays as it is
             place.take_back()
-            if os.getpid() != self.process:
+            if os.getpid() != self.began_in:
                 raise  # a launcher's process brings home what Hydra has caught
             raise EndOfSweep(error) from None
         except Exception as error:
@@ -168,9 +120,9 @@ class Job:
                 word.failed(message or one_line(f"{type(error).__name__}: {error}"), status)
             raise error
         if word is None:
-            if not follows():
+            if not conduct.follows():
                 end_log(message, place.folder, place.logs)
-            complain(message, status)
+            conduct.complain(message, status)
             self.status = status
             return
         try:

@@ -10,8 +10,8 @@ import sys
 import time
 
 from aectl import __version__, errors, shell, signals, torchrun
-from aectl.cli import paths, streams, words
-from aectl.cli.job import Job, complain, prepare_process, tell
+from aectl.cli import conduct, paths, streams, words
+from aectl.cli.job import Job
 from aectl.cli.launching import check_overrides, check_places, hydra_main, name_launch
 from aectl.cli.messages import Task, explain
 from aectl.commands.table import COMMANDS
@@ -46,7 +46,7 @@ exit codes   0 done, 2 usage or config, 3 data, 4 checkpoint, 5 numbers not fini
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its documented status; `argv` defaults to the process's own arguments."""
     args = list(sys.argv[1:] if argv is None else argv)
-    prepare_process()
+    conduct.prepare()
     task = Task()
     try:
         status = _main(args, task)
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         status, message = explain(error, task)
         if message is None:
             raise
-        complain(message, status)
+        conduct.complain(message, status)
     sys.exit(_as_heard(status or 0))
 
 
@@ -75,7 +75,7 @@ def _as_heard(status: int) -> int:
         return status
     if isinstance(refused, BrokenPipeError):
         return READER_GONE
-    complain(
+    conduct.complain(
         f"standard output: {refused.strerror or refused}; what the command had to do is done, but not all that it "
         "said is there", StorageError.exit_code,
     )  # fmt: skip
@@ -108,7 +108,7 @@ def _main(args: list[str], task: Task) -> int:
         raise ConfigError("--experimental-rerun: it reads a pickle, which can run code; repeat the overrides instead")
     words.check(command, overrides)
     for note in words.notes(overrides):
-        tell(note)
+        conduct.tell(note)
     multirun = any(arg in words.MULTIRUN for arg in overrides)
     stamp, unique = time.strftime("%Y-%m-%d_%H-%M-%S"), secrets.token_hex(3)
     if several := torchrun.processes() > 1:

@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from aectl import shell, storage
-from aectl.cli import batching, composing, launching, paths
-from aectl.cli.job import Job, complain
+from aectl.cli import batching, composing, conduct, launching, paths
+from aectl.cli.job import Job
 from aectl.cli.launching import BATCHED, hydra_main
 from aectl.cli.messages import explain
 from aectl.errors import INTERRUPTED, ConfigError, brief, one_line
@@ -36,7 +36,8 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     What has become of each the jobs say (`aectl.runs.receipts`). Where none has failed and one has not come to its
     end, because its process was killed or there never was one, that is 130, as if it had been interrupted.
     """
-    command, broken = job.task.command, None
+    command = job.task.command
+    broken: Exception | None = None
     folder = job.task.places["hydra.sweep.dir"] = _sweep_folder(job.task.places)
     overrides = [paths.for_hydra(shell.setting("hydra.sweep.dir", folder)), *overrides]
     layout.refuse_leads(folder)
@@ -59,20 +60,28 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
         found = read_jobs(folder) if folder.is_dir() else []
         if command == "train":
             summarize(folder, found, job.line)
-    jobs = max(len(found), _expected(overrides))
+    return _told(folder, command, found, max(len(found), _expected(overrides)), broken)
+
+
+def _told(folder: Path, command: str, found: Sequence[dict[str, Any]], jobs: int, broken: Exception | None) -> int:
+    """The exit code of a sweep of so many `jobs`, of which `found` have left word; why it is not 0 is said.
+
+    `broken` is what a launcher has raised.
+    """
     failed = [one for one in found if one["status"] == "failed"]
     ended = [one for one in found if one["status"] in ("completed", "failed")]
     if broken is not None and (len(ended) == jobs or any(one["exit_code"] == 1 for one in failed)):
         raise broken
     if failed:
         which = f"{len(failed)} of {jobs} jobs failed, the first" if jobs > 1 else "its only job failed"
-        complain(f"{which}: {one_line(failed[0]['error'])}", failed[0]["exit_code"])
+        conduct.complain(f"{which}: {one_line(failed[0]['error'])}", failed[0]["exit_code"])
         return failed[0]["exit_code"]
     if len(ended) < jobs:
-        again = f" with {shell.shown('sweep.resume', folder)}" if command == "train" else ""
         which = f"{jobs - len(ended)} of {jobs} jobs" if jobs > 1 else "its only job"
         says = "" if broken is None else f" ({type(broken).__name__}: {brief(broken)})"
-        complain(f"{which} did not come to an end, as if killed{says}; repeat the command{again}", INTERRUPTED)
+        again = f" with {shell.shown('sweep.resume', folder)}" if command == "train" else ""
+        how = f"did not come to an end, as if killed{says}; repeat the command{again}"
+        conduct.complain(f"{which} {how}", INTERRUPTED)
         return INTERRUPTED
     return 0
 

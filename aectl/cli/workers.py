@@ -18,12 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from aectl.cli.job import prepare_process
+from aectl.cli import conduct
 from aectl.cli.messages import explain
 from aectl.errors import INTERRUPTED, OtherSweepError
 from aectl.machine import lifelines, load
@@ -143,11 +142,12 @@ def _held_back() -> Iterator[None]:
 
 def _serve(pieces: Connection, line: Connection, share: int) -> None:
     """What a process does from its beginning to its end."""
-    _be_quiet()
+    conduct.be_quiet(libraries=True)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system's, and a kill would be told of that
     for name in THREADS:
         os.environ.setdefault(name, str(share))  # before torch is imported
     lifelines.hold(line)
-    prepare_process()
+    conduct.prepare()
     try:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
@@ -169,14 +169,3 @@ def _unforeseen(work: Callable[[P], None], piece: P) -> Exception | None:
             return error
         return RuntimeError(f"{error!r} in another process:\n{traceback.format_exc()}")
     return None
-
-
-def _be_quiet() -> None:
-    """Lines of several processes would run through each other, those of libraries in C too."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (1, 2):
-        os.dup2(nowhere, descriptor)
-    if nowhere > 2:
-        os.close(nowhere)
-    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system's, and a kill would be told of that

@@ -17,7 +17,7 @@ from aectl.commands.cleaned import Cleaned
 from aectl.commands.schemas import DenoiseSchema
 from aectl.data.noise import NOISES, Clean, Noise
 from aectl.errors import DataError, StorageError, counted
-from aectl.files import listing, places, unfinished, unusable
+from aectl.files import listing, notes, places, unfinished, unusable
 from aectl.files.listing import Entry
 from aectl.files.partners import partners
 from aectl.files.pictures import decoding, encoding, fitting
@@ -190,7 +190,7 @@ def _clean_one(
 
 def _made_of(original: bytes, reference: bytes | None) -> str:
     """A digest of what a picture's outputs depend on beside the settings and its name."""
-    return unfinished.digest(original) if reference is None else unfinished.digest(original, reference)
+    return notes.digest(original) if reference is None else notes.digest(original, reference)
 
 
 def _done(pair: Pair, figures: Sequence[float] | None, noisy: bool, target: Path) -> Cleaned:

@@ -14,7 +14,7 @@ from aectl.commands import unpacking, works
 from aectl.commands.schemas import DecodeConfig
 from aectl.data.images import to_uint8
 from aectl.errors import CheckpointError, DataError, brief, counted
-from aectl.files import aec, below, codes, places, unfinished
+from aectl.files import aec, below, codes, notes, places, unfinished
 from aectl.files.pictures import png
 from aectl.machine import devices
 from aectl.runs import sanity
@@ -47,7 +47,7 @@ def run_decode(config: DecodeConfig, folder: Path) -> None:
     except ValueError as error:
         raise DataError(f"input={source}: {error}") from None
     below.refuse_obstacles([target / file for file in files], target)
-    given = unfinished.digest(*names, found.numpy().tobytes())
+    given = notes.digest(*names, found.numpy().tobytes())
     work = works.work(run, config, device, target, folder=True, codes=given)
     work.refuse(files)
     _refuse_senseless(run, names, found, device, source)

@@ -10,7 +10,6 @@ from torch import Tensor
 from aectl.data.images import Images, Split, to_float
 from aectl.drawing import grids, planes, plots, views
 from aectl.errors import ConfigError, DataError
-from aectl.machine import memory
 from aectl.measuring.scoring import carried
 from aectl.models.posteriors import Code
 from aectl.models.priors import Prior
@@ -23,7 +22,6 @@ REACH = 3.0  # standard deviations to either side in a traversal
 STEPS = 9  # of it
 COLUMNS, FEWEST = 8, 4  # decoded images in a row, the latter where there are more labels than rows
 CHUNK = 500  # images at a time
-SHEET = 40  # bytes that matplotlib takes for a value of a picture
 
 
 @dataclass(frozen=True)
@@ -145,23 +143,6 @@ class Origin:
     def _shown(self, places: Tensor) -> Shown:
         chosen = self.test()[places]
         return Shown(to_float(chosen.pixels), chosen.labels, places)
-
-
-def settle(run: Run, mode: str, n: int) -> None:
-    """Refuse more images than there is memory for, before one is made.
-
-    Raises:
-        ConfigError: says how much they would take.
-    """
-    height, width = run.shape[1:]
-    values = math.prod(run.shape)
-    # Codes and what is written of them; as floats, and on the sheet, where the mode has them all in one picture.
-    each = 3 * 4 * (run.config.latent or 1) + 2 * values
-    if mode == "grid":
-        each += SHEET * values
-    elif mode != "prior":
-        each += 4 * 2 * values + 3 * 3 * grids.enlarged(height, width)
-    memory.settle(f"n={n}", n * each, "choose a smaller n")
 
 
 def from_prior(origin: Origin) -> Drawn:

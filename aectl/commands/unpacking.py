@@ -15,7 +15,7 @@ from aectl.coding.coders import Coder
 from aectl.commands import works
 from aectl.commands.schemas import DecodeConfig
 from aectl.errors import CheckpointError, DataError, brief, counted
-from aectl.files import aec, below, places, unfinished
+from aectl.files import aec, below, notes, places, unfinished
 from aectl.files.pictures import png
 from aectl.machine import facts, memory
 from aectl.runs import packed
@@ -50,7 +50,7 @@ def unpack(run: Run, config: DecodeConfig, device: torch.device) -> None:
         raise DataError(f"input={source}: {error}") from None
     names = [*files, LABELS] if header.labelled else files
     below.refuse_obstacles([target / name for name in names], target)
-    given = unfinished.digest(*blocks)
+    given = notes.digest(*blocks)
     work = works.work(run, config, device, target, folder=True, header=typed.to_dict(header), blocks=given)
     work.refuse(names)
     log.info("with %s", run.title)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from aectl import storage
+from aectl import leads, sealed, storage
 from aectl.errors import DataError, brief
 from aectl.files.listing import Entry
 from aectl.machine import memory
@@ -49,9 +49,9 @@ def hashes(entries: Sequence[Entry], remembered: Path) -> list[str | None]:
         for entry, value in zip(entries, found, strict=True)
         if value is not None and (entry.archive is not None or now - entry.changed > SETTLED)
     ]
-    storage.refuse_odd(remembered.parent)
+    leads.refuse_odd(remembered.parent)
     remembered.parent.mkdir(parents=True, exist_ok=True)
-    storage.replace(remembered, storage.seal({"files": settled}))
+    storage.replace(remembered, sealed.seal({"files": settled}))
     return found
 
 
@@ -67,7 +67,7 @@ def _known(remembered: Path) -> dict[tuple[str, int, int], str]:
     if not os.path.lexists(remembered):
         return {}
     try:
-        rows = storage.unseal(storage.read(remembered, storage.SEALED.size))["files"]
+        rows = sealed.unseal(storage.read(remembered, sealed.LIMITS.size))["files"]
         if not all(list(map(type, row)) == [str, int, int, str] for row in rows):
             raise ValueError("has a row that is none")
         return {(name, size, changed): value for name, size, changed, value in rows}

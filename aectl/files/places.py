@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from aectl import storage
+from aectl import leads, storage
 from aectl.errors import DataError, StorageError, brief
 
 
@@ -121,11 +121,11 @@ def _take_away(folders: Sequence[Path]) -> None:
 
 def _refuse_links(path: Path, within: Path | None) -> None:
     """A link in the place of the file, or of a folder that it lies in below `within`."""
-    storage.refuse_odd(path)
+    leads.refuse_odd(path)
     for folder in path.parents if within is not None else ():
         if folder == within:
             break
-        storage.refuse_odd(folder)
+        leads.refuse_odd(folder)
 
 
 def _refuse_impossible(path: Path) -> None:

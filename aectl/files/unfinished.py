@@ -14,104 +14,18 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aectl import plain, storage
+from aectl import leads, storage
 from aectl.errors import StorageError, brief, counted
-from aectl.settings import typed
+from aectl.files.notes import Announced, Note, digest, line_of
 
 NOTE, LOCK = ".aectl-unfinished", ".aectl-lock"
-MAX_NOTE = 2**28  # bytes; a line of a picture has some 250
 PATIENCE = 1.0  # seconds for which another command of the same output is waited for
 DIFFERENT = "set overwrite=true to make everything anew, or choose another output"
 
 log = logging.getLogger(__name__)
-
-
-def digest(*parts: str | bytes) -> str:
-    """64 hexadecimal digits that stand for all of the parts, of which text may be no UTF-8."""
-    whole = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
-        whole.update(len(data).to_bytes(8, "little") + data)
-    return whole.hexdigest()
-
-
-@dataclass(frozen=True)
-class Announced:
-    """A line of a note.
-
-    Attributes:
-        files: the SHA-256 of each file's bytes, by its name below the folder, with `/`.
-        of: a digest of what they were made of.
-        figures: what was measured of them.
-    """
-
-    files: Any
-    of: str
-    figures: list[float] | None = None
-
-
-@dataclass
-class _Note:
-    """What a note says.
-
-    Attributes:
-        work: the digests of its first line; None where there is no whole line.
-        size: bytes of its whole lines.
-        lines: the newest that announces a file, by the file's name.
-        announced: the SHA-256s that each file may have.
-    """
-
-    work: dict[str, str] | None = None
-    size: int = 0
-    lines: dict[str, Announced] = field(default_factory=dict)
-    announced: dict[str, set[str]] = field(default_factory=dict)
-
-    @classmethod
-    def at(cls, path: Path) -> "_Note":
-        """That of a file, up to a line that a kill or a power cut has torn off.
-
-        Raises:
-            ValueError: it is none of ours.
-        """
-        found = cls()
-        if not os.path.lexists(path):
-            return found
-        data = storage.read(path, MAX_NOTE, links=False)
-        found.size = data.rfind(b"\n") + 1
-        for line in data[: found.size].splitlines():
-            value = plain.from_json(line)
-            if found.work is None:
-                found.work = _texts(value, "the first line")
-            else:
-                found.add(typed.from_dict(Announced, value, "a line"))
-        return found
-
-    def add(self, line: Announced) -> None:
-        """Take note of a line.
-
-        Raises:
-            ValueError: it has a name that is none below the folder.
-        """
-        for name, sha in _texts(line.files, "files").items():
-            if not _is_below(name):
-                raise ValueError(f"{name!r} is no name below the folder")
-            self.lines[name] = line
-            self.announced.setdefault(name, set()).add(sha)
-
-
-def _texts(value: Any, where: str) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-        raise ValueError(f"{where} must be texts by name")
-    return value
-
-
-def _is_below(name: str) -> bool:
-    parts = name.replace(os.sep, "/").split("/")
-    return "\0" not in name and not {"", ".", ".."} & set(parts) and not Path(name).anchor
 
 
 class Work:
@@ -126,7 +40,7 @@ class Work:
         mark = "" if folder else _mark(target)
         self.note, self._lock = self.root / f"{NOTE}{mark}", self.root / f"{LOCK}{mark}"
         self._work = {key: digest(json.dumps(value, sort_keys=True))[:16] for key, value in facts.items()}
-        self._noted = _Note()
+        self._noted = Note()
         self._there: dict[str, str] = {}  # the SHA-256 of files that were announced
         self._add: Any = None
 
@@ -138,16 +52,16 @@ class Work:
         """
         names = list(names)
         for name in names:
-            storage.refuse_odd(self.root / name)
+            leads.refuse_odd(self.root / name)
         try:
-            self._noted = _Note.at(self.note)
+            self._noted = Note.at(self.note)
         except ValueError as error:
             reason = f"{self.note}: is no note of an unfinished command ({brief(error)})"
             if self.note.is_symlink() or not self.note.is_file():  # not even to be written over
                 raise StorageError(f"{reason}; take it away, or choose another output") from None
             if not self._overwrite:
                 raise StorageError(f"{reason}; {DIFFERENT}") from None
-            self._noted = _Note()
+            self._noted = Note()
         for name in () if self._folder else names:
             if (self.root / name).is_dir():
                 raise self._is_there(name)
@@ -189,11 +103,11 @@ class Work:
             same = self._noted.work == self._work
             self._tidy(set(names), same)
             if not same:
-                self._noted = _Note()
+                self._noted = Note()
             try:
                 with storage.appending(self.note, self._noted.size) as self._add:
                     if not same:
-                        self._add(_line(self._work))
+                        self._add(line_of(self._work))
                     yield
             except BaseException:
                 self._leave()
@@ -256,7 +170,7 @@ class Work:
         line = Announced(
             {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, of, figures and list(figures)
         )
-        self._add(_line(vars(line)))
+        self._add(line_of(vars(line)))
         self._noted.add(line)
         for name, data in files.items():
             temporary = storage.temporary_of(self.root / name)
@@ -276,7 +190,7 @@ def alone(target: Path, place: Path | None = None) -> Iterator[None]:
     import filelock  # 50 ms, which only those pay who write
 
     place = place or target.with_name(f"{LOCK}{_mark(target)}")
-    storage.refuse_odd(place, grows=True)
+    leads.refuse_odd(place, grows=True)
     lock = filelock.FileLock(place)
     try:
         lock.acquire(timeout=PATIENCE)
@@ -301,10 +215,6 @@ def tell(there: int, total: int, target: Path) -> None:
     """Say in one line how many pictures of all are there already, if any is."""
     if there:
         log.info("going on: %d of %s are in %s already", there, counted(total, "picture"), target)
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, allow_nan=False).encode() + b"\n"
 
 
 def _sha256_of(path: Path) -> str | None:

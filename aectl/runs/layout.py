@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from aectl import storage
+from aectl import leads
 from aectl.errors import CheckpointError
 from aectl.runs import receipts, seals
 
@@ -40,12 +40,12 @@ def _is_ours(name: str) -> bool:
 
 
 def refuse_leads(folder: Path) -> None:
-    """Refuse to let a command, or a sweep, write into a folder that leads elsewhere; see `storage.refuse_leads`.
+    """Refuse to let a command, or a sweep, write into a folder that leads elsewhere; see `leads.refuse_leads`.
 
     Of the folder that people work in, or one around it, only what bears the names of ours is looked at.
     """
     around = Path.cwd().is_relative_to(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are named)
-    storage.refuse_leads(folder, _grows, _is_ours if around else None)
+    leads.refuse_leads(folder, _grows, _is_ours if around else None)
 
 
 def refuse_links(path: Path) -> None:

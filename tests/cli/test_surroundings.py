@@ -56,7 +56,7 @@ def test_a_defect_of_ours_is_not_put_down_to_hydra(aectl, monkeypatch):
 
 
 def test_where_plots_would_be_shown_does_not_matter(tmp_path):
-    code = "from aectl.cli.job import prepare_process; prepare_process(); import matplotlib; print('well')"
+    code = "from aectl.cli import conduct; conduct.prepare(); import matplotlib; print('well')"
     env = {**os.environ, "MPLBACKEND": "nosuch"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120, check=True

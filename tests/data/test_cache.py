@@ -10,7 +10,7 @@ from albums import bmp, many, own, png, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aectl import storage
+from aectl import sealed
 from aectl.data.datasets import cache
 from aectl.data.split import build_dataset
 from aectl.errors import DataError
@@ -76,8 +76,8 @@ def test_any_value_in_an_index_is_read_or_refused(whole, tmp_path, key, value):
     """Also where its seal fits."""
     target = tmp_path / "one"
     shutil.copytree(whole / "one", target, dirs_exist_ok=True)
-    document = storage.unseal((whole / "one" / cache.INDEX).read_bytes()) | {key: value}
-    (target / cache.INDEX).write_bytes(storage.seal(document))
+    document = sealed.unseal((whole / "one" / cache.INDEX).read_bytes()) | {key: value}
+    (target / cache.INDEX).write_bytes(sealed.seal(document))
     try:
         cache.read(target, "one", 5, 1)
     except ValueError:
@@ -85,7 +85,7 @@ def test_any_value_in_an_index_is_read_or_refused(whole, tmp_path, key, value):
     if key == "notes":  # which may say anything
         assert all(isinstance(note, str) for note in value)
     else:
-        assert document == storage.unseal((whole / "one" / cache.INDEX).read_bytes())
+        assert document == sealed.unseal((whole / "one" / cache.INDEX).read_bytes())
 
 
 def fifo(path):
@@ -172,12 +172,12 @@ def remembered(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[[1]]", '{"files": 1}', '{"files": [[1, 2, 3, 4]]}', "[" * 99_999, "\0"])
-@pytest.mark.parametrize("sealed", [True, False])
-def test_damaged_hashes_are_read_anew(tmp_path, caplog, text, sealed):
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_damaged_hashes_are_read_anew(tmp_path, caplog, text, is_sealed):
     put(tmp_path / "in", {f"{i}.bmp": bmp(i) for i in range(10)})
     first = build_dataset(own(tmp_path / "in"), None)
-    if sealed and text.startswith("{"):
-        remembered(tmp_path).write_bytes(storage.seal(json.loads(text)))
+    if is_sealed and text.startswith("{"):
+        remembered(tmp_path).write_bytes(sealed.seal(json.loads(text)))
     else:
         remembered(tmp_path).write_text(text)
     assert build_dataset(own(tmp_path / "in"), None).manifest == first.manifest
@@ -190,10 +190,10 @@ def test_wrong_hashes_heal(tmp_path, caplog):
     for path in (tmp_path / "in").iterdir():
         os.utime(path, (1e9, 1e9))
     first = build_dataset(own(tmp_path / "in"), None)
-    rows = storage.unseal(remembered(tmp_path).read_bytes())["files"]
+    rows = sealed.unseal(remembered(tmp_path).read_bytes())["files"]
     assert len(rows) == 10
     rows[0][3], rows[1][3] = rows[1][3], rows[0][3]
-    remembered(tmp_path).write_bytes(storage.seal({"files": rows}))
+    remembered(tmp_path).write_bytes(sealed.seal({"files": rows}))
     again = build_dataset(own(tmp_path / "in"), None)
     assert again.manifest == first.manifest
     assert torch.equal(again.train.pixels, first.train.pixels)

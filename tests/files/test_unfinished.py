@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aectl import storage
 from aectl.errors import StorageError
-from aectl.files import unfinished
+from aectl.files import notes
 from aectl.files.unfinished import NOTE, Work
 
 HEAD = '{"seed": "0"}\n'
@@ -198,5 +198,5 @@ def test_a_name_that_is_no_utf_8_comes_back(tmp_path):
 
 
 def test_parts_of_a_digest_do_not_run_into_each_other():
-    assert unfinished.digest("a", "bc") != unfinished.digest("ab", "c")
-    assert unfinished.digest(b"a") == unfinished.digest("a")
+    assert notes.digest("a", "bc") != notes.digest("ab", "c")
+    assert notes.digest(b"a") == notes.digest("a")

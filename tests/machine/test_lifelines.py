@@ -73,8 +73,8 @@ def start(place: Path, work: str, pieces: int, number: int) -> subprocess.Popen:
     code = f"""
     if __name__ == "__main__":
         import sys, work
-        from aectl.cli import job, workers
-        job.prepare_process()
+        from aectl.cli import conduct, workers
+        conduct.prepare()
         try:
             workers.work_through(work.{work}, range({pieces}), {number})
         except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aectl import storage
+from aectl import sealed, storage
 from aectl.errors import brief
 from aectl.settings import typed
 
@@ -84,7 +84,7 @@ def write(
                 if several:
                     index.sizes.extend(values.shape[1:])
         index.notes.extend(notes())
-        storage.write(temporary / INDEX, storage.seal(vars(index)))
+        storage.write(temporary / INDEX, sealed.seal(vars(index)))
         storage.flush_folder(temporary)
         try:
             temporary.rename(folder)
@@ -105,7 +105,7 @@ def read(folder: Path, key: str, files: int, memory_gb: float) -> tuple[Index, n
     Raises:
         ValueError: it is damaged; says how.
     """
-    document = storage.unseal(storage.read(folder / INDEX, storage.SEALED.size))
+    document = sealed.unseal(storage.read(folder / INDEX, sealed.LIMITS.size))
     index = _checked(typed.from_dict(Index, document, INDEX), key, files)
     areas = _areas(index)
     path, total = folder / PIXELS, sum(areas)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from aectl import storage
+from aectl import leads
 from aectl.data.datasets.base import from_numpy
 from aectl.data.datasets.official import Download, Official, damaged, fetch
 from aectl.data.images import Images
@@ -68,7 +68,7 @@ class Svhn(Official):
         def download(missing: Sequence[Path], temporary: Path) -> None:
             for path in missing:
                 datasets.utils.download_url(urls[path], str(temporary), path.name, checksums[path])
-                storage.refuse_odd(path)
+                leads.refuse_odd(path)
                 (temporary / path.name).replace(path)
 
         _verify(self.name, checksums, root, download, urls[root / "train_32x32.mat"].rpartition("/")[0])
