@@ -1,10 +1,11 @@
 """Into Hydra: what it would misunderstand is refused, and it calls the job with the composed configuration."""
 
+import argparse
 import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +17,7 @@ from aectl.errors import ConfigError, brief
 from aectl.runs.schema import NAME
 
 if TYPE_CHECKING:  # Hydra is imported when it is needed
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override
 
 
 def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = None) -> None:
@@ -33,10 +34,11 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
 
     from aectl.cli.search_path import InstalledConfigs
 
-    _check_flags(args)
+    _flags(args)
     composing.register()
     Plugins.instance().register(InstalledConfigs)  # Hydra hands what it finds to a sweep's jobs
     sys.argv = ["aectl", *args]
+    _say_mode(sweep="-m" in args)
     entry = hydra.main(version_base="1.3", config_path=str(composing.config_dir()), config_name=job.task.command)
     try:
         entry(task or job)()
@@ -45,11 +47,33 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
     except Exception as error:
         if explain(error)[1] is not None or not _of_hydra_alone(error):
             raise
+        if _is_of_mode(error):
+            raise ConfigError(f"hydra.mode: a configuration file says it; leave it out there; {ONLY_M}") from None
         own = [word for word in shell.split(job.line) if word.lstrip("+~").startswith("hydra")]
         raise ConfigError(
             f"{' '.join(own) or 'hydra'}: Hydra cannot work with that ({type(error).__name__}: {brief(error)}); "
             "leave it out"
         ) from error
+
+
+def _say_mode(*, sweep: bool) -> None:
+    """Tell Hydra whether this is a sweep: it would compose everything once more, only to read `hydra.mode` there.
+
+    That is a quarter of the time of a command that asks little, and `-m` alone says it: what a configuration file
+    made a sweep had neither its table nor its exit code. A single run of which a file says so Hydra does not begin.
+    """
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
+    Hydra.get_mode = lambda *given, **more: None if sweep else RunMode.RUN
+
+
+def _is_of_mode(error: Exception) -> bool:
+    """Whether Hydra was to begin a single run, and a configuration file says that it is a sweep."""
+    from hydra._internal.hydra import Hydra
+
+    last = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    return isinstance(error, AssertionError) and last.f_code is Hydra.run.__code__
 
 
 HYDRAS = {"hydra", "omegaconf", "antlr4", "yaml"}  # and what it stands on
@@ -62,8 +86,8 @@ def _of_hydra_alone(error: Exception) -> bool:
     return "hydra" in names and names <= HYDRAS | sys.stdlib_module_names
 
 
-def parser() -> "OverridesParser":
-    """Hydra's parser of overrides, which knows the choices that `glob(...)` means."""
+def parsed(args: Sequence[str]) -> "list[Override]":
+    """The overrides among `args` as Hydra reads them, which knows the choices that `glob(...)` means."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -73,7 +97,11 @@ def parser() -> "OverridesParser":
 
     composing.register()
     Plugins.instance().register(InstalledConfigs)
-    return OverridesParser.create(ConfigLoaderImpl(create_config_search_path(str(composing.config_dir()))))
+    given = _flags(args)
+    search = create_config_search_path(str(composing.config_dir()))
+    if given.config_dir is not None:
+        search.prepend("command-line", f"file://{Path(given.config_dir).absolute()}")
+    return OverridesParser.create(ConfigLoaderImpl(search)).parse_overrides(given.overrides)
 
 
 def name_launch(stamp: str, unique: str, overrides: Iterable[str] = ()) -> None:
@@ -91,6 +119,7 @@ def without_command(words: list[str]) -> None:
     os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
 
 
+ONLY_M = "`-m` makes a sweep, and without it there is one run"
 BATCHED = "hydra/launcher=batched"  # our own way to run a sweep, under the name of a launcher
 
 
@@ -110,7 +139,7 @@ def check_overrides(command: str, overrides: list[str], *, multirun: bool) -> No
         if key == "hydra.job.chdir" and value.lower() not in ("", "false", "null"):
             raise ConfigError(f"{override}: aectl works in the folder where it is started; leave this out")
         if key == "hydra.mode":
-            raise ConfigError(f"{override}: leave it out; `-m` makes a sweep, and without it there is one run")
+            raise ConfigError(f"{override}: leave it out; {ONLY_M}")
         if key in paths.HYDRA_PATHS and not value:
             raise ConfigError(f"{override}: is empty; give a folder")
 
@@ -127,17 +156,18 @@ def check_places(places: Mapping[str, Path]) -> None:
         layout.refuse_leads(folder)
 
 
-def _check_flags(args: list[str]) -> None:
-    """Hydra's own flags, before Hydra answers a wrong one with a page."""
+def _flags(args: Sequence[str]) -> argparse.Namespace:
+    """Hydra's own flags, and the overrides, before Hydra answers a wrong one with a page."""
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
-        raise ConfigError(f"{message} (`aectl <command> --help` lists the flags; overrides stand in one piece)")
+        raise ConfigError(f"{message} (`aectl <command> --help` lists the flags)")
 
     flags = get_args_parser()
     flags.error = refuse
-    parsed = flags.parse_args(args)
+    found = flags.parse_args(args)
     modes = ("run", "multirun", "cfg", "info", "shell_completion")
-    given = [name for name in modes if getattr(parsed, name)]
+    given = [name for name in modes if getattr(found, name)]
     if len(given) > 1:
         refuse(f"--{given[0]} and --{given[1]} exclude each other")
+    return found

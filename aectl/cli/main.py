@@ -121,7 +121,8 @@ def _main(args: list[str], task: Task) -> int:
         if "TORCHELASTIC_RUN_ID" in os.environ:  # else whoever has started us may be a shell that has left
             lifelines.follow(os.getppid())
         stamp, unique = processes.join(f"{stamp} {unique}").split()
-    overrides = [paths.for_hydra(arg, multirun) for arg in overrides if arg not in words.MULTIRUN]
+    own, flags = words.parted(command, [arg for arg in overrides if arg not in words.MULTIRUN])
+    overrides = [*(paths.for_hydra(arg, multirun) for arg in own), *flags]  # which argparse wants in one piece
     name_launch(stamp, unique, overrides)
     check_overrides(command, overrides, multirun=multirun)
     task.command, task.places = command, paths.paths_among(overrides)

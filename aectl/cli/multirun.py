@@ -47,11 +47,10 @@ def run_sweep(job: Job, overrides: list[str]) -> int:
     try:
         with watched(folder, apart) if apart is not None else contextlib.nullcontext():
             if apart is None:
-                # argparse wants the overrides in one piece; -m may stand anywhere.
                 hydra_main(job, ["-m", *overrides])
             else:
                 own = [one for one in overrides if one not in (BATCHED, BESIDE) and paths.key_of(one) != WORKERS]
-                batching.run(job, [*own, QUIET], apart.workers, batched=apart.batched, always=apart.always)
+                batching.run(job, [QUIET, *own], apart.workers, batched=apart.batched, always=apart.always)
     except Exception as error:
         if explain(error)[1] is not None or os.environ.get("AECTL_DEBUG") == "1":
             raise
@@ -168,10 +167,8 @@ def _expected(overrides: Sequence[str]) -> int:
 
 def _choices(overrides: Sequence[str]) -> dict[str, int]:
     """How many values each override has for Hydra's own sweeper, which makes a job of each combination."""
-    parsed = launching.parser().parse_overrides(list(overrides))
-    return {
-        one.get_key_element(): len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override()
-    }
+    swept = [one for one in launching.parsed(overrides) if one.is_sweep_override()]
+    return {one.get_key_element(): len(list(one.sweep_string_iterator())) for one in swept}
 
 
 @contextlib.contextmanager

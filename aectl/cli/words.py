@@ -27,7 +27,7 @@ def check(command: str, words: Sequence[str]) -> None:
     Raises:
         ConfigError: says which word, why, and the line.
     """
-    flags, mended = _parted(command, words)
+    mended, flags = parted(command, words)
     if {flag.partition("=")[0] for flag in flags} & set(OWN_CONFIGS):
         return  # which may have settings and choices that only Hydra knows
     reason = ""
@@ -39,6 +39,20 @@ def check(command: str, words: Sequence[str]) -> None:
         raise ConfigError(f"{reason}; try: {_line(command, flags, mended)}")
     if not set(MULTIRUN) & set(flags):
         _refuse_several_values(command, flags, mended)
+
+
+def parted(command: str, words: Sequence[str]) -> tuple[Words, Words]:
+    """The overrides among the words, and Hydra's flags with what they take."""
+    flags, others, left = Words(), Words(), list(words)
+    while left:
+        word = left.pop(0)
+        if not _is_flag(command, word):
+            others.append(word)
+            continue
+        flags.append(word)
+        if word in VALUED and left and "=" not in left[0] and not left[0].startswith("-"):
+            flags.append(left.pop(0))
+    return others, flags
 
 
 def notes(words: Sequence[str]) -> list[str]:
@@ -74,20 +88,6 @@ def no_command(words: Sequence[str]) -> ConfigError:
 
 
 # ------------------------------------------------------------------------------------ words and lines
-
-
-def _parted(command: str, words: Sequence[str]) -> tuple[Words, Words]:
-    """Hydra's flags with what they take, and the other words."""
-    flags, others, left = Words(), Words(), list(words)
-    while left:
-        word = left.pop(0)
-        if not _is_flag(command, word):
-            others.append(word)
-            continue
-        flags.append(word)
-        if word in VALUED and left and "=" not in left[0] and not left[0].startswith("-"):
-            flags.append(left.pop(0))
-    return flags, others
 
 
 def _is_flag(command: str, word: str) -> bool:

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import SMALL
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,6 +125,61 @@ def test_a_job_that_never_was_makes_no_sweep_end_well(aectl, tmp_path, monkeypat
 def test_jobs_are_counted_as_hydra_makes_them():
     assert multirun._expected(["noise=glob([g*,b*],exclude=blur)", "latent=2,3", "seed=range(3)", "lr=1"]) == 12
     assert multirun._expected(["hydra/sweeper=optuna", "lr=interval(1,2)"]) == 0, "that decides itself"
+
+
+@pytest.fixture
+def own_files(tmp_path) -> Path:
+    """A folder of configurations: `mine` says that it is a sweep, as Hydra lets it; the others are jobs of one."""
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    begin = "# @package _global_\ndefaults: [smoke, _self_]\n"
+    sets = "dataset: {synthetic_size: 40, val_size: 10, test_size: 10, synthetic_shape: [1, 8, 8]}\n"
+    for name, more in (
+        ("mine", "hydra: {mode: MULTIRUN, sweeper: {params: {latent: '2,-3'}}}\n"), ("x_two", "latent: 2\n"),
+        ("x_three", "latent: 3\n"),
+    ):  # fmt: skip
+        (tmp_path / f"conf/experiment/{name}.yaml").write_text(begin + sets + more)
+    return tmp_path / "conf"
+
+
+def test_no_configuration_file_makes_a_sweep_of_one_run(aectl, tmp_path, own_files):
+    given = ("experiment=mine", *TINY[1:], f"--config-dir={own_files}")
+    done = aectl("train", *given)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("aectl: hydra.mode: a configuration file says it; leave it out there; `-m` makes")
+    assert not (tmp_path / "s").exists()
+    done = aectl("train", "-m", *given)
+    assert done.status == 2
+    assert done.err.startswith("aectl: 1 of 2 jobs failed, the first: latent=-3: must be")
+
+
+def test_jobs_of_choices_in_a_folder_of_ones_own_are_counted_with_flags_anywhere(aectl, tmp_path, own_files):
+    own, flag = (
+        ["experiment=glob(x_*)", *SMALL[1:], "network.hidden=[4]", "epochs=1"],
+        ["--config-dir", str(own_files)],
+    )
+    assert multirun._expected([*own, *flag]) == 2
+    for at in (1, 2, 4):
+        words = ["train", *own, f"hydra.sweep.dir=s{at}"]
+        words[at:at] = [*flag, "-m"]
+        done = aectl(*words)
+        assert (done.status, done.err) == (0, "")
+        assert {one["latent"] for one in map(_settings, sweeps.read_jobs(tmp_path / f"s{at}"))} == {2, 3}
+
+
+def _settings(found: dict) -> dict:
+    return yaml.safe_load((found["folder"] / "config.yaml").read_text(encoding="utf-8"))
+
+
+def test_hydra_composes_a_command_once(aectl, monkeypatch):
+    composed, real = [], ConfigLoaderImpl.load_configuration
+
+    def counted(self, *given, **more):
+        composed.append(more)
+        return real(self, *given, **more)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    assert aectl("runs").status == 0
+    assert len(composed) == 1
 
 
 def test_a_launcher_whose_job_was_killed_is_no_traceback(aectl, monkeypatch):
