@@ -384,6 +384,8 @@ RELIABILITY = [
            '        return int(os.environ.get("RANK") or 0)\n', "test_torchrun.py"),
     Defect("what Hydra stumbles over is a traceback", "cli/launching.py", "or not _of_hydra_alone(error):",
            "or True:", "cli/test_surroundings.py -k stumbles"),
+    Defect("too little memory for a font is a storage that refused", "drawing/grids.py",
+           "memory.free() < memory.SHORT", "False", "machine/test_memory.py -k unknown_format"),
     Defect("a configuration file makes a sweep that has no exit code", "cli/launching.py",
            "None if sweep else RunMode.RUN", "None", "cli/test_statuses.py -k configuration_file"),
     Defect("choices in a folder of one's own are not counted", "cli/launching.py", "if given.config_dir is not None:",

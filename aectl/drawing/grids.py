@@ -4,8 +4,10 @@ Every function returns one RGB picture, (H, W, 3) uint8.
 """
 
 import functools
+import io
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
@@ -14,6 +16,7 @@ from torch import Tensor
 from aectl.data.images import to_uint8
 from aectl.drawing import plots
 from aectl.errors import brief
+from aectl.machine import memory
 
 GAP = 2
 PAPER, INK, FRAME = (255, 255, 255), (40, 40, 40), (200, 200, 200)
@@ -68,8 +71,19 @@ def _pixels(images: Tensor) -> np.ndarray:
 
 @functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """That of the plots: Pillow's own has no σ, β or ×."""
-    return ImageFont.truetype(plots.font_file(), size)
+    """That of the plots: Pillow's own has no σ, β or ×.
+
+    Raises:
+        OSError: it cannot be read.
+        MemoryError: there is too little memory for it, which FreeType calls an unknown format.
+    """
+    whole = Path(plots.font_file()).read_bytes()  # FreeType tells nothing of a storage that refuses
+    try:
+        return ImageFont.truetype(io.BytesIO(whole), size)
+    except OSError as error:
+        if memory.free() < memory.SHORT:
+            raise MemoryError from error
+        raise
 
 
 def _long(text: str, size: int) -> int:

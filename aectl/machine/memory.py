@@ -222,9 +222,9 @@ def begin() -> None:
 def refused(error: BaseException) -> str | None:
     """What an error says of memory that the system, or the device, did not give, in words; None for any other."""
     text = str(error)
-    is_os = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    of_torch = isinstance(error, RuntimeError | ImportError | SystemError) and REFUSED.search(text)
-    if not (isinstance(error, MemoryError) or is_os or of_torch):
+    number = error.errno if isinstance(error, OSError) else None  # the system's; Pillow's and FreeType's have none
+    by_text = isinstance(error, RuntimeError | ImportError | SystemError | OSError) and number is None
+    if not (isinstance(error, MemoryError) or number == errno.ENOMEM or (by_text and REFUSED.search(text))):
         return None
     found = WANTED.search(text)
     if found is None:

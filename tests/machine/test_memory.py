@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from aectl.cli.messages import Task, explain
+from aectl.drawing import grids
 from aectl.errors import ConfigError, MemoryShortError
 from aectl.machine import memory
 from aectl.machine.memory import Budget
@@ -163,6 +164,7 @@ ERRORS = [
     (told("std::bad_alloc"), "memory was refused"), (told("can't start new thread"), "memory was refused"),
     (OSError(errno.ENOMEM, "Cannot allocate memory", "a.bin"), "memory was refused"),
     (ImportError("libx.so: failed to map segment from shared object"), "memory was refused"),
+    (OSError("out of memory error when reading image file"), "memory was refused"),
 ]  # fmt: skip
 
 
@@ -180,10 +182,66 @@ def test_memory_that_was_refused_is_one_line_with_the_figure(tmp_path, error, wh
 
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), OSError(errno.EIO, "x"), ValueError("memory")],
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        OSError(errno.EIO, "x"),
+        ValueError("memory"),
+        OSError(errno.EIO, "x", "out of memory.png"),
+        OSError("broken data stream when reading image file"),
+    ],
 )
 def test_other_errors_are_not_taken_for_it(error):
     assert memory.refused(error) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where addresses can be limited")
+def test_a_font_for_which_there_is_no_memory_is_no_unknown_format():
+    code = """
+import resource
+from pathlib import Path
+from aectl.drawing import grids, plots
+from aectl.machine import memory
+memory.free(), plots.font_file()
+held = []
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken, taken))
+for size in (2**20, 2**14, 2**9, 2**5):
+    try:
+        while True:
+            held.append(bytearray(size))
+    except MemoryError:
+        pass
+del held[-10000:]
+try:
+    grids._font(15)
+    found = "a font"
+except Exception as error:
+    found = repr(error)
+del held
+print(found)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "MemoryError()\n"
+
+
+@pytest.mark.parametrize(("free", "kind"), [(2**20, MemoryError), (2**40, OSError)])
+def test_an_unknown_format_is_a_lack_of_memory_only_where_there_is_one(monkeypatch, free, kind):
+    monkeypatch.setattr(memory, "free", lambda: free)
+    monkeypatch.setattr(grids.ImageFont, "truetype", lambda *given: told_now("unknown file format"))
+    grids._font.cache_clear()
+    with pytest.raises(kind):
+        grids._font(15)
+
+
+def told_now(text: str) -> None:
+    raise OSError(text)
+
+
+def test_a_font_that_cannot_be_read_is_the_storages_matter(monkeypatch):
+    monkeypatch.setattr(grids.plots, "font_file", lambda: "/no/such/font.ttf")
+    grids._font.cache_clear()
+    with pytest.raises(FileNotFoundError):
+        grids._font(15)
 
 
 def test_what_the_failed_functions_held_is_free_when_it_is_told():
