@@ -37,6 +37,7 @@ from aectl.models.networks.mlp import Mlp
 from aectl.models.networks.unet import Unet
 from aectl.runs import checkpoint
 from aectl.training import loop
+from aectl.training.journal import Journal
 from configs import train_config
 
 SMALL = ["experiment=smoke", "device=cpu", "threads=1", "explore=false", "figures_every=0"]
@@ -86,6 +87,21 @@ def clean_process() -> Iterator[None]:
 def _hearing_hang_ups() -> None:
     """In a new process: as if the tests did not run under nohup."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def no_pictures() -> Iterator[None]:
+    """Runs that are trained meanwhile draw none at their end, which takes longer than all else of runs so small."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Journal, "_last_pictures", lambda *given: None)
+        yield
+
+
+@pytest.fixture
+def without_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For modules whose tests look at no pictures of a run's end, but for those that are marked with `pictures`."""
+    with contextlib.nullcontext() if "pictures" in request.keywords else no_pictures():
+        yield
 
 
 @pytest.fixture
@@ -141,7 +157,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dataset=dataset, network=Mlp(hidden=[8]), model=Vae(posterior="logvar"), epochs=1, device="cpu",
         figures_every=0,
     )  # fmt: skip
-    loop.train(config, folder)
+    with no_pictures():
+        loop.train(config, folder)
     return folder
 
 
@@ -163,7 +180,8 @@ def trained_denoiser(folder: Path, network: Network, colours: int = 1) -> Path:
         noise=noises.Gaussian(sigma=0.2), network=network, model=Ae(), latent=6,
         likelihood=Gaussian(sigma=1.0), epochs=1, figures_every=0, threads=1,
     )  # fmt: skip
-    loop.train(config, folder)
+    with no_pictures():
+        loop.train(config, folder)
     return folder
 
 

@@ -30,6 +30,8 @@ from aectl.runs import checkpoint, layout, opening
 from aectl.training import loop
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CPU = torch.device("cpu")
 FORBIDDEN = ("pickle.find_class", "exec", "compile", "subprocess.Popen", "os.system", "os.exec", "os.fork", "socket.")
 happened: list[str] = []

@@ -30,6 +30,8 @@ from aectl.runs.schedules import Cosine
 from aectl.training import loop
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 WHOLE = (data_root(None) / "MNIST/raw/train-images-idx3-ubyte").is_file()
 DATASET = Mnist(val_size=10000) if WHOLE else Mnist5k(val_size=500, test_size=500)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import golden
 import pytest
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 HERE = Path(__file__).resolve().parent
 THEN = json.loads(golden.RECORD.read_text())
 SAVED = HERE / "saved_by_0.1.0"

@@ -11,6 +11,8 @@ from aectl.files import places, unfinished
 from aectl.files.unfinished import Work
 from aectl.runs import layout, locks
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 ODD = {
     "a link": lambda at, there: at.symlink_to(there),
     "a link that leads nowhere": lambda at, there: at.symlink_to(there.with_name("nowhere")),

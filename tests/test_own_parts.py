@@ -18,6 +18,8 @@ from aectl.models.networks.table import NETWORKS
 from aectl.runs import checkpoint, opening
 from aectl.runs.layout import checkpoints_of
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 RUN = "hydra.run.dir=r"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -244,6 +246,7 @@ def test_no_string_in_a_configuration_or_a_checkpoint_imports_anything(aectl, sm
     assert "aectl_weather" not in sys.modules
 
 
+@pytest.mark.pictures
 @pytest.mark.usefixtures("weather")
 def test_a_run_goes_on_is_measured_and_sampled_from_until_the_package_is_gone(aectl, monkeypatch):
     monkeypatch.setattr(robustness, "IMAGES", 2)

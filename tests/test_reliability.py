@@ -13,6 +13,8 @@ import pytest
 from aectl import signals
 from aectl.runs import checkpoint, layout
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 TESTS = Path(__file__).resolve().parent
 
 

@@ -14,6 +14,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import aectl
 from aectl.sklearn import Autoencoder
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 X, Y = load_digits(return_X_y=True)
 X = X[:300] / 16
 IMAGES = X.reshape(-1, 8, 8)

@@ -12,6 +12,8 @@ import aectl as package
 from aectl.runs import checkpoint, layout, opening, seals
 from aectl.training import loop
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CPU = torch.device("cpu")
 
 

@@ -16,6 +16,8 @@ from values import FILES, Scene
 
 from aectl.runs import layout
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 EXAMPLES = int(os.environ.get("AECTL_FUZZ", "12"))
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.integers(2**62, 2**70),

@@ -26,6 +26,8 @@ from aectl.runs.schedules import SCHEDULES
 from aectl.settings import common, typed
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 GROUPS = {"dataset": DATASETS, "noise": noises.NOISES, "network": NETWORKS,
           "likelihood": LIKELIHOODS, "model": (*MODELS, "dae", "iwae"), "prior": PRIORS,
           "objective": OBJECTIVES, "schedule": SCHEDULES}  # fmt: skip

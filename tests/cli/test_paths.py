@@ -16,6 +16,8 @@ from aectl import shell, storage
 from aectl.cli import paths
 from aectl.runs import checkpoint, layout
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 PARSER = OverridesParser.create()
 LIKE_VALUES = ["2024_01", "1e3", "true", "Null", "NONE", "inf", "nan", "0x1F", "1_000", "-3", ".5", "on", "0777"]
 ODD = ["a b", "it's", 'a"b', "'a", "a\\", "a\\'", "a,b", "a=b", "[a]", "{a: b}", "choice(a)", "a#b", "a: b", "$a",

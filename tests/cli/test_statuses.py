@@ -15,17 +15,12 @@ from aectl.cli import job, multirun
 from aectl.errors import OtherSweepError, TakenError
 from aectl.runs import finding, layout, receipts, states, sweeps
 from aectl.runs.receipts import Receipt, Word
-from aectl.training.journal import Journal
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 TINY = (*SMALL, "epochs=1", "dataset.synthetic_size=40", "dataset.val_size=10", "dataset.test_size=10",
         "dataset.synthetic_shape=[1,8,8]", "network.hidden=[4]", "hydra.sweep.dir=s")  # fmt: skip
 SAVED = Path(__file__).resolve().parent.parent / "saved_by_0.1.0"
-
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    """Those of the end are most of the time of a run as short as these."""
-    monkeypatch.setattr(Journal, "_last_pictures", lambda *given: None)
 
 
 def statuses(folder: Path) -> dict[str, str]:

@@ -12,6 +12,8 @@ import pytest
 from aectl.cli import main, streams
 from aectl.errors import StorageError
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 AECTL = f"{sys.executable} -m aectl"
 NEEDS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk to offer")
 

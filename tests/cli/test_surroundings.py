@@ -24,6 +24,8 @@ from aectl.training import keeping, loop
 from aectl.training.pace import Pace, per_second
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 FEW = train_config(
     dataset=Synthetic(val_size=10, test_size=10, synthetic_size=40, synthetic_shape=[1, 8, 8]),
     network=Mlp(hidden=[4]), epochs=2, device="cpu", figures_every=0, threads=1,

@@ -21,6 +21,8 @@ from aectl.files.pictures.reading import Reading
 from aectl.files.unfinished import Work
 from aectl.measuring.likeness import Likeness
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 RNG = np.random.default_rng(0)
 
 

@@ -20,6 +20,8 @@ from aectl.models.networks.unet import Unet
 from aectl.runs import sanity
 from aectl.runs.opening import open_run
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (30, 41, 4), dtype=np.uint8)

@@ -14,6 +14,8 @@ from PIL import Image
 from aectl.data.noise import NOISES
 from aectl.runs import checkpoint, layout
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 DAE = [*SMALL, "model=dae", "latent=6"]
 
 
@@ -29,6 +31,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.pictures
 def test_train_then_eval_sample_and_denoise(aectl, only_run, tmp_path):
     trained = aectl("train", *SMALL)
     assert trained.status == 0, trained.err
@@ -96,6 +99,7 @@ def test_samples_follow_their_seed(aectl, tmp_path):
     assert first == again != other
 
 
+@pytest.mark.pictures
 def test_an_ae_samples_from_a_mixture_and_says_so(aectl):
     aectl("train", *SMALL, "model=ae")
     sampled = aectl("sample", "n=9")
@@ -295,6 +299,7 @@ def test_the_flag_for_sweeps_may_stand_anywhere(aectl, tmp_path):
     assert len(list((tmp_path / "outputs/multirun").glob("*/*/result.json"))) == 2
 
 
+@pytest.mark.pictures
 def test_parts_of_one_image_are_enough(aectl):
     few = ["dataset.synthetic_size=10", "dataset.val_size=0", "dataset.test_size=9", "epochs=1"]
     assert aectl("train", *SMALL, "model=ae", *few).status == 0
@@ -319,6 +324,7 @@ def test_a_run_may_keep_no_test_image_and_says_so_where_one_is_needed(aectl):
     assert "(dataset.val_size=0); choose another split" in aectl("eval", "split=val").err
 
 
+@pytest.mark.pictures
 def test_one_latent_and_colour_and_odd_sizes_go_through_everything(aectl):
     odd = ["dataset.synthetic_shape=[3,9,40]", "latent=1", "network=conv", "network.channels=[4,8]", "epochs=1"]
     assert aectl("train", *SMALL, *odd, "noise=speckle").status == 0

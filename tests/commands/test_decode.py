@@ -18,6 +18,8 @@ from aectl.files.below import png_names
 from aectl.models.autoencoder import Autoencoder
 from aectl.runs import opening
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 HERE = Path()
 CPU = torch.device("cpu")
 

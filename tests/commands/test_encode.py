@@ -18,6 +18,8 @@ from PIL import Image
 from aectl.files import codes
 from aectl.models.autoencoder import Autoencoder
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def pictures(folder: Path) -> Path:
     (folder / "sub").mkdir(parents=True)

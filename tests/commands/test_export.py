@@ -25,6 +25,8 @@ from aectl.runs import checkpoint, exporting, opening
 from aectl.training import loop
 from configs import of, train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CPU = torch.device("cpu")
 PROGRAM = r"```python\n(.*?)```"
 

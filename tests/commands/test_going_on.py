@@ -23,6 +23,8 @@ from aectl.models.networks.mlp import Mlp
 from aectl.training import loop
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 NAMES = ["a/1.png", "a/2.png", "b/3.png", "b/4.png"]
 
 

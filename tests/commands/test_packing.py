@@ -20,6 +20,8 @@ from aectl.models.networks.mlp import Mlp
 from aectl.training import loop
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.fixture(scope="session")
 def grey_run(tmp_path_factory):

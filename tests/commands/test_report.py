@@ -22,6 +22,8 @@ from aectl.measuring.sweep import Circumstances, data_words
 from aectl.models.networks.conv import Conv
 from aectl.models.networks.mlp import Mlp
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 NO_ENDINGS = Endings(None, [], [], [])
 
 

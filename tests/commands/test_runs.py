@@ -19,6 +19,8 @@ from aectl.cli.composing import composed
 from aectl.errors import CheckpointError
 from aectl.runs import checkpoint, finding, layout, locks, opening, papers, states
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 QUICK = [*SMALL, "network.hidden=[4]", "epochs=1", "figures_every=0"]
 
 

@@ -12,6 +12,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 import aectl as python
 from aectl.measuring.detection import detect
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 ODD = 5  # cracked washers
 
 

@@ -30,6 +30,8 @@ from aectl.files.listing import Entry
 from aectl.files.pictures import decoding, fitting
 from aectl.measuring import evaluation, figures
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ from aectl.data.images import Pair, Split
 from aectl.data.split import build_dataset
 from aectl.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CPU = torch.device("cpu")
 
 
@@ -233,6 +235,7 @@ def metrics(path: Path) -> dict:
     return json.loads((path / "metrics.json").read_text())
 
 
+@pytest.mark.pictures
 def test_training_eval_and_denoise_see_the_given_pictures(aectl, tmp_path, drawn):
     """A U-net adds nothing to what it sees before its first step, and hardly anything where steps are tiny."""
     rng = np.random.default_rng(1)

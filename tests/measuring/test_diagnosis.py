@@ -26,6 +26,8 @@ from aectl.runs import checkpoint, layout
 from aectl.runs.opening import Progress, Run
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SHAPE = (1, 8, 8)
 AE, VAE = Ae(), Vae(posterior="logvar")
 UNET = Unet(channels=[4], blocks=1)
@@ -347,6 +349,7 @@ def test_images_of_one_value_are_measured(aectl, tmp_path):
     assert found["pca_components"] == 1
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("model", ["ae", "vae"])
 def test_one_image_for_validation_and_one_for_the_test(aectl, tmp_path, model):
     few = ("dataset.val_size=1", "dataset.test_size=1", "latent=3", f"model={model}", "epochs=1")

@@ -22,6 +22,8 @@ from aectl.models.table import build_model
 from aectl.runs import checkpoint, layout
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 10)
 IMAGES = Images(torch.randint(256, (53, *SHAPE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8), None)

@@ -21,6 +21,8 @@ from aectl.models.table import build_model
 from aectl.runs import exporting
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 GAUSSIAN = Gaussian(sigma=1.0)
 BOUNDED = Gaussian(sigma=0.1, learn=True, mean="sigmoid")
 CB = ContinuousBernoulli()

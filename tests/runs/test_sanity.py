@@ -12,6 +12,8 @@ from PIL import Image
 from aectl.errors import CheckpointError
 from aectl.runs import checkpoint, sanity
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def spoilt(run: Path, path: Path, change) -> Path:
     """A copy of a checkpoint whose weights a function changes in place."""

@@ -22,6 +22,8 @@ from aectl.runs import schema, sweeps
 from aectl.settings import typed
 from configs import train_config
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SWEEP = ("train", "-m", *SMALL, "epochs=1", "latent=2,3", "model=ae,vae")
 
 

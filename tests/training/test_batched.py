@@ -14,17 +14,17 @@ from aectl import storage
 from aectl.models.networks.mlp import Mlp
 from aectl.runs import checkpoint, layout, locks, sweeps
 from aectl.training import batched, crew
-from aectl.training.journal import Journal
 from configs import train_config
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 BATCHED = ("hydra/launcher=batched", "hydra.launcher.n_jobs=1")
 SETTINGS = (*SMALL, "dataset.synthetic_size=300", "dataset.val_size=60", "dataset.test_size=40", "epochs=3")
 
 
 @pytest.fixture
-def sweep(aectl, tmp_path, monkeypatch):
+def sweep(aectl, tmp_path, without_pictures):
     """A sweep in a folder of that name, without pictures: its exit code, and the folder."""
-    monkeypatch.setattr(Journal, "_last_pictures", lambda *given: None)
 
     def run(name: str, *args: str) -> tuple[int, Path]:
         given = args if any(one.startswith("hydra/launcher") for one in args) else (*BATCHED, *args)

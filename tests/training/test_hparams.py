@@ -11,6 +11,8 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SHOWN = 5  # columns of each kind that the page shows unasked
 
 
