@@ -27,10 +27,14 @@ def statuses(folder: Path) -> dict[str, str]:
     return {one["job"]: one["status"] for one in sweeps.read_jobs(folder)}
 
 
-@pytest.mark.parametrize("launcher", ["basic", "batched"])
+NAMES = ["a/b ${latent}/c", "x${hydra.job.num}", "²_${hydra.job.num}", "it's, ${hydra.job.num}é=\n"]
+
+
 @pytest.mark.parametrize(
-    "name", ["x${hydra.job.num}", "²_${hydra.job.num}", "a/b ${latent}/c", "it's, ${hydra.job.num}é=\n"]
-)
+    ("launcher", "name"),
+    [*(("basic", name) for name in NAMES), ("batched", NAMES[0]),
+     *(pytest.param("batched", name, marks=pytest.mark.slow) for name in NAMES[1:])],
+)  # fmt: skip
 def test_a_failed_job_is_seen_in_any_folder(aectl, tmp_path, launcher, name):
     more = ("hydra.launcher.n_jobs=1",) if launcher == "batched" else ()
     done = aectl(
