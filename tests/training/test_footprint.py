@@ -23,7 +23,7 @@ from aectl.machine import memory
 from aectl.measuring import scoring
 from aectl.models import footprint
 from aectl.runs import checkpoint, layout
-from aectl.training import keeping, step
+from aectl.training import keeping, loop, step
 from configs import of
 
 MIB = 2**20
@@ -99,6 +99,10 @@ def test_what_is_quickly_said_is_never_below(kind):
      (("network=conv", "batch_size=9999", "dataset.synthetic_size=3000"), "batch_size=9999 with network.")],
 )  # fmt: skip
 def test_training_that_cannot_fit_is_refused_before_it_is_begun(aectl, monkeypatch, tmp_path, settings, says):
+    def begun(*given):
+        pytest.fail("a step was begun")  # which would take all the memory of this machine
+
+    monkeypatch.setattr(loop, "rest_of_epoch", begun)
     monkeypatch.setattr(memory, "free", lambda: 100 * MIB)
     done = aectl("train", *SMALL, *settings)
     assert done.status == 2, done.err
