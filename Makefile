@@ -59,7 +59,7 @@ bench-growth: $(STAMP) ## how time and memory grow with images, pixels, latents 
 	$(BIN)/python benchmarks/growth.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 SUITES = kills exits refusals sweeps reports folders streams strangers memory values pictures fuzz
-torture: $(STAMP) ## kills, refusals, closed streams, strangers' files, little memory, fuzzing, seeded defects, two at a time: an hour
+torture: $(STAMP) ## kills, refusals, closed streams, strangers' files, little memory, fuzzing, seeded defects, two at a time: one to two hours
 	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs 2 --keep-going $(SUITES:%=torture-%) mutations
 
 torture-kills: COUNT = --count 200
