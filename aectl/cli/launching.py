@@ -59,8 +59,8 @@ def hydra_main(job: Job, args: list[str], task: Callable[[Any], Any] | None = No
 def _say_mode(*, sweep: bool) -> None:
     """Tell Hydra whether this is a sweep: it would compose everything once more, only to read `hydra.mode` there.
 
-    That is a quarter of the time of a command that asks little, and `-m` alone says it: what a configuration file
-    made a sweep had neither its table nor its exit code. A single run of which a file says so Hydra does not begin.
+    That takes a sixth of the time of a command that does little, and `-m` alone says it: a sweep of which only a
+    configuration file knew would have neither table nor exit code. Such a single run Hydra does not begin.
     """
     from hydra._internal.hydra import Hydra
     from hydra.types import RunMode
