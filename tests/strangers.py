@@ -37,6 +37,8 @@ DOCUMENTED = (0, 2, 3, 4, 5, 6, 7)
 
 # ------------------------------------------------------------------------------------------- what happens
 
+# What torch keeps of its compiler, wherever that is when it is first imported.
+TORCHS = os.path.join(tempfile.gettempdir(), "torchinductor_")  # noqa: PTH118 (the beginning of a name)
 FOLLOWS = ("open", "os.listdir", "os.scandir", "os.mkdir", "os.truncate", "os.chmod", "os.chdir", "os.utime")
 NAMES = ("os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "shutil.rmtree", "shutil.move")
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "urllib.Request")
@@ -233,6 +235,8 @@ class Place:
         """Whether a path is one that a command may touch: what it was given, its own, or the machine's software."""
         if path.startswith((str(self.elsewhere), str(self.home))):
             return False
+        if path.startswith(TORCHS):
+            return True
         allowed = (
             self.work, self.base / "cache", self.base / "keys", self.base / "tmp", self.base / "stranger",
             self.base / "made",
