@@ -4,9 +4,9 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aectl import storage
 from aectl.errors import CheckpointError, DataError, DivergedError, brief
@@ -14,6 +14,8 @@ from aectl.files import documents
 from aectl.plain import LINE, SMALL, from_json
 from aectl.runs import layout, older, records
 from aectl.runs.layout import CONFIG, FILES, MANIFEST, METRICS, RESULT, SPLIT
+
+T = TypeVar("T")
 
 
 def looks_whole(path: Path) -> bool:
@@ -33,15 +35,7 @@ def read_manifest(run_dir: Path) -> dict[str, list[list[str]]] | None:
     Raises:
         DataError: the file is damaged.
     """
-    path = run_dir / SPLIT
-    if not os.path.lexists(path):
-        return None
-    try:
-        return records.parts(documents.plain_of(path, records.OF_SPLIT))
-    except ValueError as error:
-        raise DataError(
-            f"{path}: cannot be used ({brief(error, 200)}); put back what the run saved there, or train it anew"
-        ) from None
+    return _of_split(run_dir, lambda path: records.parts(documents.plain_of(path, records.OF_SPLIT)))
 
 
 def digest_of_split(run_dir: Path) -> str | None:
@@ -50,13 +44,24 @@ def digest_of_split(run_dir: Path) -> str | None:
     Raises:
         DataError: it cannot be read.
     """
+
+    def digest(path: Path) -> str:
+        return hashlib.sha256(storage.read(path, records.OF_SPLIT.size, links=False)).hexdigest()
+
+    return _of_split(run_dir, digest)
+
+
+def _of_split(run_dir: Path, read: Callable[[Path], T]) -> T | None:
+    """What is read of a run's split.json, where it has one."""
     path = run_dir / SPLIT
     if not os.path.lexists(path):
         return None
     try:
-        return hashlib.sha256(storage.read(path, records.OF_SPLIT.size, links=False)).hexdigest()
+        return read(path)
     except ValueError as error:
-        raise DataError(f"{path}: {error}; put back what the run saved there, or train it anew") from None
+        raise DataError(
+            f"{path}: cannot be used ({brief(error, 200)}); put back what the run saved there, or train it anew"
+        ) from None
 
 
 def without_nan(value: Any) -> Any:
