@@ -170,4 +170,6 @@ def _flags(args: Sequence[str]) -> argparse.Namespace:
     given = [name for name in modes if getattr(found, name)]
     if len(given) > 1:
         refuse(f"--{given[0]} and --{given[1]} exclude each other")
+    if found.config_dir is not None and not Path(found.config_dir).is_dir():
+        raise ConfigError(f"--config-dir={found.config_dir}: no such folder; give that of your YAML files")
     return found

@@ -50,8 +50,8 @@ def parted(command: str, words: Sequence[str]) -> tuple[Words, Words]:
             others.append(word)
             continue
         flags.append(word)
-        if word in VALUED and left and "=" not in left[0] and not left[0].startswith("-"):
-            flags.append(left.pop(0))
+        if word in VALUED and left and not left[0].startswith("-") and (word in OWN_CONFIGS or "=" not in left[0]):
+            flags.append(left.pop(0))  # a folder may be called anything
     return others, flags
 
 

@@ -165,6 +165,18 @@ def test_jobs_of_choices_in_a_folder_of_ones_own_are_counted_with_flags_anywhere
         assert {one["latent"] for one in map(_settings, sweeps.read_jobs(tmp_path / f"s{at}"))} == {2, 3}
 
 
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_a_folder_of_ones_own_is_refused_where_it_is_not_and_may_be_called_anything(
+    aectl, tmp_path, own_files, sweep
+):
+    own = ["experiment=x_two", *SMALL[1:], "network.hidden=[4]", "epochs=1"]
+    refused = aectl("train", *sweep, *own, "--config-dir", "k=v")
+    assert (refused.status, refused.out) == (2, "")
+    assert refused.err == "aectl: --config-dir=k=v: no such folder; give that of your YAML files\n"
+    own_files.rename(tmp_path / "k=v")
+    assert aectl("train", *sweep, "--config-dir", "k=v", *own).status == 0
+
+
 def _settings(found: dict) -> dict:
     return yaml.safe_load((found["folder"] / "config.yaml").read_text(encoding="utf-8"))
 
