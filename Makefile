@@ -34,7 +34,7 @@ gallery: $(STAMP) ## make the pictures and figures of docs/lecture and the READM
 test: $(STAMP) lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest
 
-test-slow: $(STAMP) ## the tests that start many processes: kills, sweeps side by side, torchrun, other systems: 3 minutes
+test-slow: $(STAMP) ## the tests that start many processes: kills, sweeps side by side, torchrun, other systems: 3 to 9 minutes
 	$(BIN)/python -m pytest -m slow
 
 test-pages: $(STAMP) ## the pages that commands write, in a real Chromium: 3 minutes
@@ -77,7 +77,7 @@ torture-%: $(STAMP)
 soak: $(STAMP) ## 2,000 epochs, watched from outside: neither memory, nor open files, nor time may grow: 4 minutes
 	$(BIN)/python tests/soak.py
 
-mutations: $(STAMP) ## seeded defects, each of which some test must notice, in one table: 5 minutes
+mutations: $(STAMP) ## seeded defects, each of which some test must notice, in one table: half an hour
 	$(BIN)/python tests/mutations.py
 
 lint: $(STAMP) ## check style and formatting

@@ -227,18 +227,18 @@ print(found)
 @pytest.mark.parametrize(("free", "kind"), [(2**20, MemoryError), (2**40, OSError)])
 def test_an_unknown_format_is_a_lack_of_memory_only_where_there_is_one(monkeypatch, free, kind):
     monkeypatch.setattr(memory, "free", lambda: free)
-    monkeypatch.setattr(grids.ImageFont, "truetype", lambda *given: told_now("unknown file format"))
+    monkeypatch.setattr(grids.ImageFont, "truetype", unknown_to_it)
     grids._font.cache_clear()
     with pytest.raises(kind):
         grids._font(15)
 
 
-def told_now(text: str) -> None:
-    raise OSError(text)
+def unknown_to_it(*given: object) -> None:
+    raise OSError("unknown file format")
 
 
-def test_a_font_that_cannot_be_read_is_the_storages_matter(monkeypatch):
-    monkeypatch.setattr(grids.plots, "font_file", lambda: "/no/such/font.ttf")
+def test_a_font_that_cannot_be_read_is_the_storages_matter(tmp_path, monkeypatch):
+    monkeypatch.setattr(grids.plots, "font_file", lambda: str(tmp_path / "none.ttf"))
     grids._font.cache_clear()
     with pytest.raises(FileNotFoundError):
         grids._font(15)

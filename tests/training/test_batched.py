@@ -23,7 +23,7 @@ SETTINGS = (*SMALL, "dataset.synthetic_size=300", "dataset.val_size=60", "datase
 
 
 @pytest.fixture
-def sweep(aectl, tmp_path, without_pictures):
+def sweep(aectl, tmp_path):
     """A sweep in a folder of that name, without pictures: its exit code, and the folder."""
 
     def run(name: str, *args: str) -> tuple[int, Path]:
